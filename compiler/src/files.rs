@@ -1,0 +1,33 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `bytes` to `path` so that a reader, or a crash at any moment, sees the old file or the new one: a sibling
+/// temporary file is written, flushed to the disk and renamed over `path`.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`; no temporary file is left.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    thinfer::artifact::write_atomic(path, bytes).map_err(Error::io(path))
+}
+
+/// Makes `path` and its parents.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`.
+pub fn make_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::io(path))
+}
+
+/// Appends `line` and a newline to the file at `path`, flushed to the disk.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`.
+pub fn append_line(path: &Path, line: &str) -> Result<()> {
+    let mut file = File::options().create(true).append(true).open(path).map_err(Error::io(path))?;
+    file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data()).map_err(Error::io(path))
+}

@@ -1,0 +1,219 @@
+//! The one model definition: operations, named parameters, shapes and costs. The trainer runs a graph, `lower` turns
+//! it into an artifact, and `cost` counts it; the graph itself knows none of them.
+
+mod cost;
+mod init;
+mod op;
+
+pub use cost::{LayerCost, layer_costs};
+pub use init::init;
+pub use op::{Activation, BatchNorm, Linear, Op, ParamSpec, Role};
+
+use crate::error::{Error, Result};
+use crate::tensor::Params;
+
+/// Names a value of a graph: 0 is the network's input, i + 1 the output of node i.
+pub type ValueId = usize;
+
+/// One operation of a graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// PyTorch's module path (`layers.0`): the prefix of its parameters' names. Unique among nodes with parameters.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// The values it reads, each defined before it.
+    pub inputs: Vec<ValueId>,
+}
+
+/// A network: nodes in execution order, each reading earlier values; the last node's output is the network's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The name under which `zoo::build` makes it again (`fcn8`, `mlp:784-256-256-10`).
+    pub name: String,
+    /// Shape of one sample, batch axis left out: [features] or [channels, height, width].
+    pub input: Vec<usize>,
+    /// Nodes in execution order.
+    pub nodes: Vec<Node>,
+}
+
+impl Graph {
+    /// The shape of every value for one sample, index 0 being the input.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] naming the first node that reads an undefined value or cannot take its input's shape.
+    pub fn shapes(&self) -> Result<Vec<Vec<usize>>> {
+        let mut shapes = vec![self.input.clone()];
+        for (at, node) in self.nodes.iter().enumerate() {
+            let fail = |why: String| Error::Graph { node: node.name.clone(), why };
+            let inputs: Vec<&[usize]> = node
+                .inputs
+                .iter()
+                .map(|&v| shapes.get(v).map(Vec::as_slice).ok_or_else(|| fail(format!("reads value {v} before node {at} defines it"))))
+                .collect::<Result<_>>()?;
+            let shape = node.op.output_shape(&inputs).map_err(fail)?;
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+
+    /// Shape of the output for one sample.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn output_shape(&self) -> Result<Vec<usize>> {
+        Ok(self.shapes()?.pop().unwrap_or_default())
+    }
+
+    /// Every parameter and buffer the network needs, in node order, under its full PyTorch name.
+    pub fn params(&self) -> Vec<ParamSpec> {
+        self.nodes.iter().flat_map(|node| node.op.params(&node.name)).collect()
+    }
+
+    /// Checks that `params` holds exactly the tensors that this graph needs, each of its shape and finite.
+    ///
+    /// # Errors
+    /// [`Error::Params`] listing every missing, left-over, misshapen and non-finite tensor by name.
+    pub fn check(&self, params: &Params) -> Result<()> {
+        let specs = self.params();
+        let mut faults = Vec::new();
+        for spec in &specs {
+            match params.get(&spec.name) {
+                None => {
+                    let near = nearest(&spec.name, params.keys().filter(|k| !specs.iter().any(|s| s.name == **k)));
+                    faults.push(format!(
+                        "missing tensor '{}'{}",
+                        spec.name,
+                        near.map(|n| format!(" (nearest in the file: '{n}')")).unwrap_or_default()
+                    ));
+                }
+                Some(t) if t.shape() != spec.shape => {
+                    faults.push(format!("tensor '{}' has shape {:?}, the network needs {:?}", spec.name, t.shape(), spec.shape));
+                }
+                Some(t) => {
+                    if let Some(at) = t.data().iter().position(|x| !x.is_finite()) {
+                        faults.push(format!("tensor '{}' holds {} at element {at}", spec.name, t.data()[at]));
+                    }
+                }
+            }
+        }
+        for name in params.keys().filter(|k| !specs.iter().any(|s| s.name == **k)) {
+            faults.push(format!("extra tensor '{name}' that the network does not have"));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Error::Params { model: self.name.clone(), faults }) }
+    }
+}
+
+/// The candidate closest to `name` by edit distance, if it is close enough to be a likely slip.
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    candidates.map(|c| (edit_distance(name, c), c)).min().filter(|(d, _)| *d <= name.len().div_ceil(2)).map(|(_, c)| c)
+}
+
+/// Levenshtein's distance over bytes.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (diagonal + usize::from(x != y)).min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}
+
+/// Builds a graph front to back: each call appends a node that reads the latest value.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    graph: Graph,
+}
+
+impl Builder {
+    /// Starts a network called `name` that takes samples of shape `input`.
+    pub fn new(name: impl Into<String>, input: impl Into<Vec<usize>>) -> Self {
+        Self { graph: Graph { name: name.into(), input: input.into(), nodes: Vec::new() } }
+    }
+
+    /// Appends `op` as `name`, reading the latest value; returns the value it defines.
+    pub fn push(&mut self, name: impl Into<String>, op: Op) -> ValueId {
+        let latest = self.graph.nodes.len();
+        self.push_from(name, op, vec![latest])
+    }
+
+    /// Appends `op` as `name`, reading `inputs`; returns the value it defines.
+    pub fn push_from(&mut self, name: impl Into<String>, op: Op, inputs: Vec<ValueId>) -> ValueId {
+        self.graph.nodes.push(Node { name: name.into(), op, inputs });
+        self.graph.nodes.len()
+    }
+
+    /// Ends the network and checks its shapes.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn finish(self) -> Result<Graph> {
+        self.graph.shapes()?;
+        Ok(self.graph)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Tensor;
+
+    fn small() -> Graph {
+        let mut b = Builder::new("small", [4]);
+        b.push("layers.0", Op::Linear(Linear { inputs: 4, outputs: 3, bias: true }));
+        b.push("layers.1", Op::BatchNorm(BatchNorm::new(3)));
+        b.push("layers.2", Op::Activation(Activation::Relu));
+        b.push("layers.3", Op::Linear(Linear { inputs: 3, outputs: 2, bias: false }));
+        b.finish().unwrap()
+    }
+
+    #[test]
+    fn shapes_and_params_follow_the_nodes() {
+        let g = small();
+        assert_eq!(g.shapes().unwrap(), vec![vec![4], vec![3], vec![3], vec![3], vec![2]]);
+        let names: Vec<String> = g.params().into_iter().map(|p| p.name).collect();
+        let expected = [
+            "layers.0.weight",
+            "layers.0.bias",
+            "layers.1.weight",
+            "layers.1.bias",
+            "layers.1.running_mean",
+            "layers.1.running_var",
+            "layers.3.weight",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_layer_that_cannot_take_its_input_is_named() {
+        let mut b = Builder::new("bad", [4]);
+        b.push("layers.0", Op::Linear(Linear { inputs: 5, outputs: 3, bias: true }));
+        let error = b.finish().unwrap_err().to_string();
+        assert!(error.contains("layers.0") && error.contains('5') && error.contains('4'), "{error}");
+    }
+
+    #[test]
+    fn every_fault_of_a_checkpoint_is_reported_at_once() {
+        let g = small();
+        let mut params = init(&g, 0);
+        params.remove("layers.0.bias");
+        params.insert("layers.0.bia".into(), Tensor::full([3], 0.0));
+        params.insert("layers.1.weight".into(), Tensor::full([4], 1.0));
+        params.insert("layers.3.weight".into(), Tensor::full([2, 3], f32::NAN));
+        let error = g.check(&params).unwrap_err().to_string();
+        for part in [
+            "missing tensor 'layers.0.bias'",
+            "nearest in the file: 'layers.0.bia'",
+            "'layers.1.weight' has shape [4]",
+            "'layers.3.weight' holds NaN",
+            "extra tensor 'layers.0.bia'",
+        ] {
+            assert!(error.contains(part), "{part} not in {error}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! safetensors checkpoints under PyTorch's names, with what we note beside the tensors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Map, Value, json};
+use thinfer::artifact::Preprocess;
+
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
+use crate::tensor::{Params, Tensor};
+
+/// What a checkpoint says of itself in the safetensors metadata; all of it may be absent in files from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meta {
+    /// The architecture (`fcn8`): key `model`.
+    pub model: Option<String>,
+    /// The data that it was trained on (`mnist`): key `data`.
+    pub data: Option<String>,
+    /// How images become its input: key `preprocessing`, as JSON.
+    pub preprocess: Option<Preprocess>,
+    /// How it was trained (`lorita factors=2`): key `method`.
+    pub method: Option<String>,
+    /// Class names: key `classes`, as a JSON list.
+    pub classes: Vec<String>,
+}
+
+/// Named tensors and what is known of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The tensors.
+    pub params: Params,
+    /// What the file says of itself.
+    pub meta: Meta,
+}
+
+/// Reads a safetensors file. Float tensors of any width become f32; the integer counters `num_batches_tracked` that
+/// PyTorch keeps beside batch norm are dropped.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type or unreadable
+/// metadata, naming it.
+pub fn load(path: &Path) -> Result<Checkpoint> {
+    let fail = |why: String| Error::Checkpoint { path: path.into(), why };
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
+    let mut params = Params::new();
+    for (name, view) in tensors.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+        let data = floats(&view).ok_or_else(|| fail(format!("tensor '{name}' has type {:?}; floats are needed", view.dtype())))?;
+        let tensor =
+            Tensor::new(view.shape(), data).ok_or_else(|| fail(format!("tensor '{name}' has impossible shape {:?}", view.shape())))?;
+        params.insert(name.to_string(), tensor);
+    }
+    let meta = header.metadata().as_ref().map(|m| read_meta(&m.iter().collect())).transpose().map_err(fail)?;
+    Ok(Checkpoint { params, meta: meta.unwrap_or_default() })
+}
+
+/// Writes a safetensors file, whole or not at all. The same checkpoint gives the same bytes: tensors and metadata stand
+/// in name order (the safetensors crate writes metadata in a hash map's order, so the header is written here).
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), Value::Object(write_meta(&checkpoint.meta)));
+    let mut data = Vec::new();
+    for (name, tensor) in &checkpoint.params {
+        let start = data.len();
+        data.extend(tensor.data().iter().flat_map(|x| x.to_le_bytes()));
+        header.insert(name.clone(), json!({ "dtype": "F32", "shape": tensor.shape(), "data_offsets": [start, data.len()] }));
+    }
+    let mut text = Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut file = Vec::with_capacity(8 + text.len() + data.len());
+    file.extend((text.len() as u64).to_le_bytes());
+    file.extend(text);
+    file.extend(data);
+    write_atomic(path, &file)
+}
+
+/// The elements as f32, or `None` for a type that is no float of 16 bits or more.
+fn floats(view: &TensorView) -> Option<Vec<f32>> {
+    fn convert<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
+    }
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F32 => Some(convert(bytes, f32::from_le_bytes)),
+        Dtype::F64 => Some(convert(bytes, |b| f64::from_le_bytes(b) as f32)),
+        Dtype::F16 => Some(convert(bytes, |b| half::f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => Some(convert(bytes, |b| half::bf16::from_le_bytes(b).to_f32())),
+        _ => None,
+    }
+}
+
+fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {
+    let get = |key: &str| entries.iter().find(|(k, _)| k.as_str() == key).map(|(_, v)| v.as_str());
+    let parsed =
+        |key: &str| get(key).map(|text| serde_json::from_str::<Value>(text).map_err(|e| format!("metadata '{key}': {e}"))).transpose();
+    let preprocess = parsed("preprocessing")?
+        .map(|v| serde_json::from_value::<Preprocess>(v).map_err(|e| format!("metadata 'preprocessing': {e}")))
+        .transpose()?;
+    let classes =
+        parsed("classes")?.map(|v| serde_json::from_value::<Vec<String>>(v).map_err(|e| format!("metadata 'classes': {e}"))).transpose()?;
+    let text = |key: &str| get(key).map(str::to_string);
+    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes: classes.unwrap_or_default() })
+}
+
+fn write_meta(meta: &Meta) -> Map<String, Value> {
+    let mut entries = Map::new();
+    let mut put = |key: &str, value: Option<String>| {
+        entries.extend(value.map(|v| (key.to_string(), Value::String(v))));
+    };
+    put("format", Some("pt".into()));
+    put("model", meta.model.clone());
+    put("data", meta.data.clone());
+    put("method", meta.method.clone());
+    put("preprocessing", meta.preprocess.as_ref().map(|p| json!(p).to_string()));
+    put("classes", (!meta.classes.is_empty()).then(|| json!(meta.classes).to_string()));
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{graph, zoo};
+
+    fn sample() -> Checkpoint {
+        let params = graph::init(&zoo::build("fcn6").unwrap(), 3);
+        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081] };
+        let meta = Meta {
+            model: Some("fcn6".into()),
+            data: Some("mnist".into()),
+            preprocess: Some(preprocess),
+            method: Some("dense".into()),
+            classes: vec!["0".into(), "1".into()],
+        };
+        Checkpoint { params, meta }
+    }
+
+    #[test]
+    fn what_is_saved_is_what_is_loaded_and_the_bytes_repeat() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        save(&a, &sample()).unwrap();
+        save(&b, &sample()).unwrap();
+        assert_eq!(load(&a).unwrap(), sample());
+        assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
+    }
+
+    #[test]
+    fn damaged_files_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("damaged.safetensors");
+        save(&path, &sample()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for damaged in [&bytes[..4], &bytes[..100], &bytes[..bytes.len() - 1], b"", b"not a checkpoint"] {
+            std::fs::write(&path, damaged).unwrap();
+            let error = load(&path).unwrap_err().to_string();
+            assert!(error.contains("damaged.safetensors"), "{error}");
+        }
+    }
+}

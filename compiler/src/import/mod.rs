@@ -1,0 +1,5 @@
+//! Checkpoints into parameters.
+
+mod checkpoint;
+
+pub use checkpoint::{Checkpoint, Meta, load, save};

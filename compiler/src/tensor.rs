@@ -1,0 +1,59 @@
+//! A dense f32 tensor on the host, and the named set of them that a network owns.
+
+use std::collections::BTreeMap;
+
+/// A dense f32 tensor, row-major, in PyTorch's axis order ([out, in] for a linear weight).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Tensor {
+    /// Wraps `data` as a tensor of `shape`; `None` when the element count differs from the shape's product.
+    pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Option<Self> {
+        let shape = shape.into();
+        (count(&shape) == Some(data.len())).then_some(Self { shape, data })
+    }
+
+    /// A tensor of `shape` whose every element is `value`.
+    pub fn full(shape: impl Into<Vec<usize>>, value: f32) -> Self {
+        let shape = shape.into();
+        let data = vec![value; shape.iter().product()];
+        Self { shape, data }
+    }
+
+    /// Axis lengths, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, row-major.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The elements, row-major, for writing.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// Gives up the elements, row-major.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// Rows and columns of the unfolding that keeps the first axis: [out, in·k²] for a weight. (1, 1) for a scalar.
+    pub fn unfolded(&self) -> (usize, usize) {
+        let rows = self.shape.first().copied().unwrap_or(1);
+        (rows, self.shape.iter().skip(1).product())
+    }
+}
+
+/// The product of `shape`, or `None` when it overflows.
+pub fn count(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+}
+
+/// A network's parameters and buffers under PyTorch's names, in name order.
+pub type Params = BTreeMap<String, Tensor>;

@@ -1,0 +1,183 @@
+//! Version 1 of the format: what the postcard header says. postcard does not describe itself, so these types, their
+//! fields' order and their variants' order are the format: once a version 1 file has left the house they never change.
+//! A later version gets its own module and a `From` into its successor; while there is one version, it is the model.
+
+use serde::{Deserialize, Serialize};
+
+/// Index into [`Model::tensors`].
+pub type TensorId = u32;
+
+/// Names a value: 0 is the network's input, i + 1 the output of layer i.
+pub type ValueId = u32;
+
+/// A whole network: layers in execution order, each reading earlier values; the last layer's output is the network's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// The architecture's name (`fcn8`).
+    pub name: String,
+    /// Shape of one sample, batch axis left out: [features] or [channels, height, width].
+    pub input: Vec<u32>,
+    /// How 8-bit images become the network's input.
+    pub preprocess: Preprocess,
+    /// Class names by output index; may be empty.
+    pub classes: Vec<String>,
+    /// Layers in execution order.
+    pub layers: Vec<Layer>,
+    /// The tensors, in the order in which they stand in the file.
+    pub tensors: Vec<TensorInfo>,
+    /// Where the network came from and what is known of it.
+    pub provenance: Provenance,
+}
+
+/// How 8-bit images become inputs: x = (pixel · scale − mean[c]) / std[c] for each channel c.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Multiplies the pixel first; 1/255 for the usual range 0…1.
+    pub scale: f32,
+    /// Subtracted from each channel; empty for none, one value for all channels, or one a channel.
+    pub mean: Vec<f32>,
+    /// Divides each channel; empty for none, one value for all channels, or one a channel.
+    pub std: Vec<f32>,
+}
+
+impl Default for Preprocess {
+    /// Pixels to 0…1, nothing else.
+    fn default() -> Self {
+        Self { scale: 1.0 / 255.0, mean: Vec::new(), std: Vec::new() }
+    }
+}
+
+/// One fused operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The name of the layer in the checkpoint.
+    pub name: String,
+    /// The values it reads.
+    pub inputs: Vec<ValueId>,
+    /// What it does.
+    pub op: Op,
+}
+
+/// What a layer does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Op {
+    /// y = act(x·Wᵀ + b) over all elements of the sample, which are read as one vector.
+    Linear {
+        /// W, [outputs, inputs], or its factors.
+        weight: Weight,
+        /// b, [outputs].
+        bias: Option<TensorId>,
+        /// Applied last.
+        activation: Activation,
+    },
+}
+
+/// The form in which a layer's weight is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Weight {
+    /// The matrix itself, [outputs, inputs].
+    Dense(TensorId),
+    /// W = U·V; both rank-major, most important component first, so that the first r' rows of each are the best
+    /// factors of rank r' and one contiguous range.
+    LowRank {
+        /// V, [rank, inputs].
+        v: TensorId,
+        /// Uᵀ, [rank, outputs].
+        u: TensorId,
+        /// The singular values of the components, [rank].
+        sigma: TensorId,
+        /// Σσ² of what was cut off.
+        tail_energy: f32,
+    },
+}
+
+/// Applied to each element of a layer's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// max(x, 0); NaN becomes 0 or NaN, whichever the device's max gives.
+    Relu,
+}
+
+/// Name, type, shape and place of one tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// For people and messages (`layers.0.weight.v`).
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Axis lengths, outermost first; elements are row-major, little-endian.
+    pub shape: Vec<u32>,
+    /// First byte, counted from the start of the data part; a multiple of 64.
+    pub offset: u64,
+}
+
+/// Element type of a stored tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+}
+
+/// Where a network came from. Nothing here changes what is computed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The program that wrote the file, with its version.
+    pub tool: String,
+    /// The checkpoint's file name, without its folder.
+    pub source: String,
+    /// How it was trained, if that is known (`lorita factors=2`).
+    pub method: String,
+    /// How the ranks were chosen (`global:0.25`).
+    pub policy: String,
+    /// Multiply–accumulates for one sample as stored (conv and linear).
+    pub macs: u64,
+    /// The same if every layer were dense.
+    pub dense_macs: u64,
+    /// Stored parameters of conv and linear layers, biases included.
+    pub params: u64,
+    /// The same if every layer were dense.
+    pub dense_params: u64,
+    /// What is known of each layer's weight.
+    pub layers: Vec<LayerNote>,
+    /// Accuracies that were measured on the way.
+    pub accuracies: Vec<AccuracyNote>,
+    /// Times that were measured on the way.
+    pub times: Vec<TimeNote>,
+}
+
+/// How one layer's weight was cut.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerNote {
+    /// The layer's name.
+    pub layer: String,
+    /// Its rank before the cut.
+    pub full_rank: u32,
+    /// Share of Σσ² kept, 0…1.
+    pub energy: f32,
+}
+
+/// One measured accuracy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccuracyNote {
+    /// The data set and which part of it (`mnist split of train`).
+    pub data: String,
+    /// Images classified rightly.
+    pub correct: u64,
+    /// Images judged.
+    pub count: u64,
+}
+
+/// One measured time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeNote {
+    /// The adapter's name.
+    pub adapter: String,
+    /// Samples a run.
+    pub batch: u32,
+    /// Median milliseconds a run.
+    pub ms: f32,
+}

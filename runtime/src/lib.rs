@@ -1,0 +1,7 @@
+//! A small runtime for compressed networks: it opens a `.thin` file and runs its two-stage low-rank layers with WGSL
+//! kernels through wgpu, or on the CPU where there is no adapter.
+
+pub mod artifact;
+mod error;
+
+pub use error::{Error, Result};
