@@ -1,12 +1,133 @@
 //! The `.thin` file: what it says, what must hold before anyone trusts it, reading and writing. docs/format.md is the
 //! specification.
 
+mod check;
 mod error;
+mod preamble;
+mod read;
 pub mod v1;
+mod write;
 mod write_atomic;
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+pub use check::Limits;
 pub use error::FormatError;
 pub use v1::{
     AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, Preprocess, Provenance, TensorId, TensorInfo, TimeNote, ValueId, Weight,
 };
+pub use write::TensorData;
 pub use write_atomic::write_atomic;
+
+/// A checked network with its tensors: whoever holds one need not doubt it.
+#[derive(Debug)]
+pub struct Artifact {
+    model: Model,
+    /// Shape of every value for one sample, 0 being the input.
+    shapes: Vec<Vec<usize>>,
+    bytes: Bytes,
+    /// Where the data part lies in `bytes`.
+    data: Range<usize>,
+}
+
+/// The file's bytes, wherever they live.
+enum Bytes {
+    Owned(Vec<u8>),
+    #[cfg(feature = "mmap")]
+    Mapped(memmap2::Mmap),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            #[cfg(feature = "mmap")]
+            Self::Mapped(map) => map,
+        }
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+impl Artifact {
+    /// What the header says.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The whole file, as it stands on a disk.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Shape of every value for one sample: index 0 is the input, i + 1 the output of layer i.
+    pub fn shapes(&self) -> &[Vec<usize>] {
+        &self.shapes
+    }
+
+    /// Elements of one sample's input.
+    pub fn input_len(&self) -> usize {
+        self.shapes.first().map_or(0, |s| s.iter().product())
+    }
+
+    /// Elements of one sample's output.
+    pub fn output_len(&self) -> usize {
+        self.shapes.last().map_or(0, |s| s.iter().product())
+    }
+
+    /// Axis lengths of a tensor; empty for an id that the table does not hold.
+    pub fn tensor_shape(&self, id: TensorId) -> &[u32] {
+        self.model.tensors.get(id as usize).map_or(&[], |t| &t.shape)
+    }
+
+    /// A tensor's elements, row-major, as f32: borrowed where the bytes can be read in place. Empty for an id that the
+    /// table does not hold.
+    pub fn tensor(&self, id: TensorId) -> Cow<'_, [f32]> {
+        let Some(info) = self.model.tensors.get(id as usize) else { return Cow::Borrowed(&[]) };
+        let start = self.data.start + info.offset as usize;
+        let bytes = &self.bytes[start..start + info.byte_len() as usize];
+        match info.dtype {
+            Dtype::F32 => read::floats(bytes),
+            Dtype::F16 => Cow::Owned(bytes.as_chunks::<2>().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect()),
+        }
+    }
+}
+
+impl TensorInfo {
+    /// Elements; saturates, so that an impossible shape never looks small.
+    pub fn element_count(&self) -> u64 {
+        self.shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)))
+    }
+
+    /// Bytes in the file, padding left out; saturates as [`TensorInfo::element_count`].
+    pub fn byte_len(&self) -> u64 {
+        self.element_count().saturating_mul(self.dtype.size())
+    }
+}
+
+impl Dtype {
+    /// Bytes an element.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+impl Weight {
+    /// Components of the factor pair; `None` for a dense weight.
+    pub fn rank(&self, artifact: &Artifact) -> Option<usize> {
+        match self {
+            Self::Dense(_) => None,
+            Self::LowRank { v, .. } => artifact.tensor_shape(*v).first().map(|&r| r as usize),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What must hold in a header before anyone trusts it.
+
+use super::preamble::ALIGN;
+use super::{FormatError, Model, Op, TensorId, TensorInfo, Weight};
+
+/// Bounds that no file may pass.
+pub struct Limits;
+
+impl Limits {
+    /// Bytes of the postcard header.
+    pub const HEADER_BYTES: u32 = 16 << 20;
+    /// Layers, and entries of any other list in the header.
+    pub const ENTRIES: usize = 1 << 16;
+    /// Bytes of a name or note.
+    pub const NAME_BYTES: usize = 1 << 10;
+    /// Axes of a shape.
+    pub const AXES: usize = 8;
+    /// Elements of one sample at any layer.
+    pub const SAMPLE_LEN: u64 = 1 << 28;
+}
+
+/// Checks all that `model` claims against the data part; returns the shape of every value.
+pub(super) fn check(model: &Model, data: &[u8]) -> Result<Vec<Vec<usize>>, FormatError> {
+    check_texts(model)?;
+    check_preprocess(model)?;
+    check_tensors(&model.tensors, data)?;
+    check_layers(model)
+}
+
+fn check_texts(model: &Model) -> Result<(), FormatError> {
+    let p = &model.provenance;
+    let lists = [
+        ("layers", model.layers.len()),
+        ("tensors", model.tensors.len()),
+        ("classes", model.classes.len()),
+        ("layer notes", p.layers.len()),
+        ("accuracies", p.accuracies.len()),
+        ("times", p.times.len()),
+    ];
+    for (what, len) in lists {
+        at_most(&format!("the number of {what}"), len, Limits::ENTRIES)?;
+    }
+    let texts = [&model.name, &p.tool, &p.source, &p.method, &p.policy];
+    let names = model.layers.iter().map(|l| &l.name).chain(model.tensors.iter().map(|t| &t.name));
+    let notes = p.layers.iter().map(|l| &l.layer).chain(p.accuracies.iter().map(|a| &a.data)).chain(p.times.iter().map(|t| &t.adapter));
+    for text in texts.into_iter().chain(&model.classes).chain(names).chain(notes) {
+        at_most("the length of a name", text.len(), Limits::NAME_BYTES)?;
+    }
+    Ok(())
+}
+
+fn at_most(what: &str, value: usize, max: usize) -> Result<(), FormatError> {
+    if value > max { Err(FormatError::TooLarge { what: what.into(), value: value as u64, max: max as u64 }) } else { Ok(()) }
+}
+
+fn check_preprocess(model: &Model) -> Result<(), FormatError> {
+    let fail = |why: &str| Err(FormatError::Field { what: "preprocessing".into(), why: why.into() });
+    let (p, channels) = (&model.preprocess, if model.input.len() == 3 { model.input[0] as usize } else { 1 });
+    for values in [&p.mean, &p.std] {
+        if ![0, 1, channels].contains(&values.len()) {
+            return fail("mean and std have none, one or as many values as the input has channels");
+        }
+    }
+    if !p.mean.iter().chain(&p.std).chain([&p.scale]).all(|x| x.is_finite()) || p.std.contains(&0.0) {
+        return fail("scale, mean and std must be finite and std not zero");
+    }
+    Ok(())
+}
+
+/// Every tensor stands right after the one before it, padded with zeros to 64 bytes; none overlaps, none is left out.
+fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError> {
+    let mut end = 0u64;
+    for (index, t) in tensors.iter().enumerate() {
+        let fail = |why: String| Err(FormatError::Tensor { index, tensor: t.name.clone(), why });
+        if t.shape.is_empty() || t.shape.len() > Limits::AXES || t.shape.contains(&0) {
+            return fail(format!("shape {:?} has no elements or more than {} axes", t.shape, Limits::AXES));
+        }
+        let expected = end.next_multiple_of(ALIGN);
+        if t.offset != expected {
+            return fail(format!("starts at byte {}, the one before it ends so that it must start at {expected}", t.offset));
+        }
+        let stop = t.offset.saturating_add(t.byte_len());
+        if stop > data.len() as u64 {
+            return fail(format!("ends at byte {stop}, the data part has {}", data.len()));
+        }
+        if data[end as usize..t.offset as usize].iter().any(|&b| b != 0) {
+            return fail("the padding before it is not zero".into());
+        }
+        let bytes = &data[t.offset as usize..stop as usize];
+        let finite = match t.dtype {
+            super::Dtype::F32 => bytes.as_chunks::<4>().0.iter().all(|&b| f32::from_le_bytes(b).is_finite()),
+            super::Dtype::F16 => bytes.as_chunks::<2>().0.iter().all(|&b| half::f16::from_le_bytes(b).is_finite()),
+        };
+        if !finite {
+            return fail("holds a NaN or an infinity".into());
+        }
+        end = stop;
+    }
+    if end == data.len() as u64 {
+        Ok(())
+    } else {
+        Err(FormatError::Field { what: "data part".into(), why: format!("has {} bytes, its tensors end at {end}", data.len()) })
+    }
+}
+
+/// Layers read earlier values only, their tensors exist and fit; returns every value's shape.
+fn check_layers(model: &Model) -> Result<Vec<Vec<usize>>, FormatError> {
+    if model.input.is_empty() || model.input.len() > Limits::AXES {
+        return Err(FormatError::Field { what: "input shape".into(), why: format!("has {} axes", model.input.len()) });
+    }
+    let mut shapes = vec![sample_shape("the input", &model.input)?];
+    if model.layers.is_empty() {
+        return Err(FormatError::Field { what: "layers".into(), why: "there is none".into() });
+    }
+    for (index, layer) in model.layers.iter().enumerate() {
+        let fail = |why: String| FormatError::Layer { index, layer: layer.name.clone(), why };
+        let inputs: Vec<&Vec<usize>> = layer
+            .inputs
+            .iter()
+            .map(|&v| shapes.get(v as usize).ok_or_else(|| fail(format!("reads value {v}, which no earlier layer defines"))))
+            .collect::<Result<_, _>>()?;
+        let shape = output_shape(model, &layer.op, &inputs).map_err(fail)?;
+        shapes.push(sample_shape(&layer.name, &shape)?);
+    }
+    Ok(shapes)
+}
+
+fn sample_shape(what: &str, shape: &[u32]) -> Result<Vec<usize>, FormatError> {
+    let len = shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
+    if len == 0 || len > Limits::SAMPLE_LEN {
+        return Err(FormatError::TooLarge { what: format!("the size of {what} {shape:?}"), value: len, max: Limits::SAMPLE_LEN });
+    }
+    Ok(shape.iter().map(|&d| d as usize).collect())
+}
+
+fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
+    match op {
+        Op::Linear { weight, bias, .. } => {
+            let [input] = inputs else { return Err(format!("a linear layer reads 1 value, not {}", inputs.len())) };
+            let (outputs, features) = matrix(model, weight)?;
+            if input.iter().product::<usize>() != features as usize {
+                return Err(format!("takes {features} features, its input has shape {input:?}"));
+            }
+            if let Some(id) = bias {
+                expect(model, *id, &[outputs], "bias")?;
+            }
+            Ok(vec![outputs])
+        }
+    }
+}
+
+/// Rows and columns of a weight, its tensors checked against each other.
+fn matrix(model: &Model, weight: &Weight) -> Result<(u32, u32), String> {
+    match *weight {
+        Weight::Dense(id) => two_axes(model, id, "weight"),
+        Weight::LowRank { v, u, sigma, tail_energy } => {
+            let ((rank, inputs), (u_rank, outputs)) = (two_axes(model, v, "factor V")?, two_axes(model, u, "factor U")?);
+            if u_rank != rank || rank > inputs.min(outputs) {
+                return Err(format!(
+                    "factors V [{rank}, {inputs}] and Uᵀ [{u_rank}, {outputs}] make no weight of a rank up to {}",
+                    inputs.min(outputs)
+                ));
+            }
+            expect(model, sigma, &[rank], "singular values")?;
+            if !tail_energy.is_finite() || tail_energy < 0.0 {
+                return Err(format!("tail energy {tail_energy} is no energy"));
+            }
+            Ok((outputs, inputs))
+        }
+    }
+}
+
+fn tensor<'a>(model: &'a Model, id: TensorId, what: &str) -> Result<&'a TensorInfo, String> {
+    model.tensors.get(id as usize).ok_or_else(|| format!("{what} is tensor {id}, the table has {}", model.tensors.len()))
+}
+
+fn two_axes(model: &Model, id: TensorId, what: &str) -> Result<(u32, u32), String> {
+    match tensor(model, id, what)?.shape[..] {
+        [rows, columns] => Ok((rows, columns)),
+        ref shape => Err(format!("{what} has shape {shape:?}, not two axes")),
+    }
+}
+
+fn expect(model: &Model, id: TensorId, shape: &[u32], what: &str) -> Result<(), String> {
+    let found = &tensor(model, id, what)?.shape;
+    if found == shape { Ok(()) } else { Err(format!("{what} has shape {found:?} instead of {shape:?}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write::tests::{sample, sample_tensors};
+    use super::super::{Artifact, FormatError, Model, Op, TensorData, Weight};
+
+    fn refusal(change: impl Fn(&mut Model)) -> FormatError {
+        Artifact::build_with(sample(), sample_tensors(), |model| change(model)).unwrap_err()
+    }
+
+    fn linear(model: &mut Model, at: usize) -> (&mut Weight, &mut Option<u32>) {
+        let Op::Linear { weight, bias, .. } = &mut model.layers[at].op;
+        (weight, bias)
+    }
+
+    #[test]
+    fn each_lie_of_a_header_is_refused_by_name() {
+        type Lie = (&'static str, fn(&mut Model));
+        let lies: [Lie; 16] = [
+            ("reads value 1", |m| m.layers[0].inputs = vec![1]),
+            ("reads 1 value, not 2", |m| m.layers[0].inputs = vec![0, 0]),
+            ("there is none", |m| m.layers.clear()),
+            ("takes 6 features", |m| m.input = vec![7]),
+            ("size of the input", |m| m.input = vec![u32::MAX, 2]),
+            ("size of the input", |m| m.input = vec![0]),
+            ("has 0 axes", |m| m.input = vec![]),
+            ("tensor 99", |m| *linear(m, 0).1 = Some(99)),
+            ("bias has shape [4, 6]", |m| *linear(m, 0).1 = Some(0)),
+            ("not two axes", |m| *linear(m, 0).0 = Weight::Dense(1)),
+            ("make no weight", |m| *linear(m, 1).0 = Weight::LowRank { v: 2, u: 0, sigma: 4, tail_energy: 0.0 }),
+            ("tail energy -1", |m| *linear(m, 1).0 = Weight::LowRank { v: 2, u: 3, sigma: 4, tail_energy: -1.0 }),
+            ("starts at byte 8", |m| m.tensors[0].offset = 8),
+            ("ends at byte", |m| m.tensors[4].shape = vec![1 << 30]),
+            ("no elements", |m| m.tensors[4].shape = vec![0]),
+            ("std not zero", |m| m.preprocess.std = vec![0.0]),
+        ];
+        for (expected, lie) in lies {
+            let error = refusal(lie).to_string();
+            assert!(error.contains(expected), "{expected:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn texts_and_lists_have_bounds() {
+        assert!(matches!(refusal(|m| m.name = "x".repeat(5000)), FormatError::TooLarge { .. }));
+        assert!(matches!(refusal(|m| m.classes = vec![String::new(); 70_000]), FormatError::TooLarge { .. }));
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_refused() {
+        let mut tensors = sample_tensors();
+        tensors[0] = TensorData::f32("w", &[4, 6], vec![f32::NAN; 24]);
+        let error = Artifact::build(sample(), tensors).unwrap_err().to_string();
+        assert!(error.contains("'w'") && error.contains("NaN"), "{error}");
+    }
+}

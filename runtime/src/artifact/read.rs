@@ -1,0 +1,70 @@
+//! Reading: length and checksum first, then the header, then everything that it claims.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use super::preamble::{self, Preamble};
+use super::{Artifact, Bytes, FormatError, Model, check};
+use crate::error::{Error, Result};
+
+impl Artifact {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Format`] with the first fault found.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        Self::check_bytes(Bytes::Owned(bytes)).map_err(|source| Error::Format { path: path.into(), source })
+    }
+
+    /// Maps a file into memory and checks it, so that opening copies nothing.
+    ///
+    /// # Safety
+    /// Nobody may change or truncate the file while the artifact lives: the checks were made on what it held at first,
+    /// and reading a page that a truncated file no longer has ends the process.
+    ///
+    /// # Errors
+    /// As [`Artifact::open`].
+    #[cfg(feature = "mmap")]
+    pub unsafe fn open_mapped(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let file = std::fs::File::open(path).map_err(Error::io(path))?;
+        // SAFETY: the caller promises that the file stays as it is.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
+        Self::check_bytes(Bytes::Mapped(map)).map_err(|source| Error::Format { path: path.into(), source })
+    }
+
+    /// Checks a file that is in memory already.
+    ///
+    /// # Errors
+    /// The first fault found.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, FormatError> {
+        Self::check_bytes(Bytes::Owned(bytes))
+    }
+
+    fn check_bytes(bytes: Bytes) -> Result<Self, FormatError> {
+        let preamble = Preamble::read(&bytes)?;
+        // Both ends are within the file: its length was compared with the preamble's.
+        let header = &bytes[preamble::LEN..preamble::LEN + preamble.header_len as usize];
+        let (model, rest): (Model, _) = postcard::take_from_bytes(header).map_err(|e| FormatError::Header { why: e.to_string() })?;
+        if !rest.is_empty() {
+            return Err(FormatError::Header { why: format!("{} bytes are left over", rest.len()) });
+        }
+        let data = preamble.data_start() as usize..bytes.len();
+        let gap = preamble::LEN + preamble.header_len as usize..data.start;
+        if bytes[gap].iter().any(|&b| b != 0) {
+            return Err(FormatError::Field { what: "padding after the header".into(), why: "is not zero".into() });
+        }
+        let shapes = check::check(&model, &bytes[data.clone()])?;
+        Ok(Self { model, shapes, bytes, data })
+    }
+}
+
+/// Little-endian f32 values: borrowed where the machine can read them in place.
+pub(super) fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+        _ => Cow::Owned(bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+    }
+}
