@@ -2,6 +2,9 @@
 //! kernels through wgpu, or on the CPU where there is no adapter.
 
 pub mod artifact;
+mod device;
 mod error;
+pub mod plan;
 
+pub use device::{DeviceClass, DeviceInfo, DeviceKind};
 pub use error::{Error, Result};

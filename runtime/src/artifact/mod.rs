@@ -131,3 +131,13 @@ impl Weight {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// 6 → 4 dense with bias, 4 → 3 at rank 2 without, both with ReLU; small whole numbers as weights.
+    pub(crate) fn two_layers() -> Artifact {
+        Artifact::build(write::tests::sample(), write::tests::sample_tensors()).unwrap()
+    }
+}
