@@ -2,9 +2,17 @@
 //! kernels through wgpu, or on the CPU where there is no adapter.
 
 pub mod artifact;
+mod cpu;
 mod device;
 mod error;
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
 pub mod plan;
+mod session;
+mod tune;
 
+pub use artifact::Artifact;
 pub use device::{DeviceClass, DeviceInfo, DeviceKind};
 pub use error::{Error, Result};
+pub use plan::Form;
+pub use session::{Device, LayerChoice, Options, Session};

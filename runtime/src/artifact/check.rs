@@ -1,6 +1,7 @@
 //! What must hold in a header before anyone trusts it.
 
 use super::preamble::ALIGN;
+use super::read::chunks;
 use super::{FormatError, Model, Op, TensorId, TensorInfo, Weight};
 
 /// Bounds that no file may pass.
@@ -54,17 +55,8 @@ fn at_most(what: &str, value: usize, max: usize) -> Result<(), FormatError> {
 }
 
 fn check_preprocess(model: &Model) -> Result<(), FormatError> {
-    let fail = |why: &str| Err(FormatError::Field { what: "preprocessing".into(), why: why.into() });
-    let (p, channels) = (&model.preprocess, if model.input.len() == 3 { model.input[0] as usize } else { 1 });
-    for values in [&p.mean, &p.std] {
-        if ![0, 1, channels].contains(&values.len()) {
-            return fail("mean and std have none, one or as many values as the input has channels");
-        }
-    }
-    if !p.mean.iter().chain(&p.std).chain([&p.scale]).all(|x| x.is_finite()) || p.std.contains(&0.0) {
-        return fail("scale, mean and std must be finite and std not zero");
-    }
-    Ok(())
+    let channels = if model.input.len() == 3 { model.input[0] as usize } else { 1 };
+    model.preprocess.check(channels).map_err(|why| FormatError::Field { what: "preprocessing".into(), why })
 }
 
 /// Every tensor stands right after the one before it, padded with zeros to 64 bytes; none overlaps, none is left out.
@@ -88,8 +80,8 @@ fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError>
         }
         let bytes = &data[t.offset as usize..stop as usize];
         let finite = match t.dtype {
-            super::Dtype::F32 => bytes.as_chunks::<4>().0.iter().all(|&b| f32::from_le_bytes(b).is_finite()),
-            super::Dtype::F16 => bytes.as_chunks::<2>().0.iter().all(|&b| half::f16::from_le_bytes(b).is_finite()),
+            super::Dtype::F32 => chunks(bytes).all(|b| f32::from_le_bytes(b).is_finite()),
+            super::Dtype::F16 => chunks(bytes).all(|b| half::f16::from_le_bytes(b).is_finite()),
         };
         if !finite {
             return fail("holds a NaN or an infinity".into());
@@ -219,7 +211,7 @@ mod tests {
             ("starts at byte 8", |m| m.tensors[0].offset = 8),
             ("ends at byte", |m| m.tensors[4].shape = vec![1 << 30]),
             ("no elements", |m| m.tensors[4].shape = vec![0]),
-            ("std not zero", |m| m.preprocess.std = vec![0.0]),
+            ("std is 0", |m| m.preprocess.std = vec![0.0]),
         ];
         for (expected, lie) in lies {
             let error = refusal(lie).to_string();

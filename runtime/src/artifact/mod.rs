@@ -4,6 +4,7 @@
 mod check;
 mod error;
 mod preamble;
+mod preprocess;
 mod read;
 pub mod v1;
 mod write;
@@ -95,7 +96,7 @@ impl Artifact {
         let bytes = &self.bytes[start..start + info.byte_len() as usize];
         match info.dtype {
             Dtype::F32 => read::floats(bytes),
-            Dtype::F16 => Cow::Owned(bytes.as_chunks::<2>().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect()),
+            Dtype::F16 => Cow::Owned(read::chunks(bytes).map(|b| half::f16::from_le_bytes(b).to_f32()).collect()),
         }
     }
 }

@@ -65,6 +65,11 @@ impl Artifact {
 pub(super) fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
     match bytemuck::try_cast_slice(bytes) {
         Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
-        _ => Cow::Owned(bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+        _ => Cow::Owned(chunks(bytes).map(f32::from_le_bytes).collect()),
     }
+}
+
+/// The bytes in groups of N; a ragged end is left out.
+pub(super) fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
+    bytes.chunks_exact(N).map(|chunk| std::array::from_fn(|i| chunk[i]))
 }

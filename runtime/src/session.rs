@@ -1,0 +1,337 @@
+//! The public API: a device, an artifact, and a session that runs the one on the other.
+
+use std::time::Duration;
+
+use crate::artifact::{Artifact, Preprocess};
+use crate::cpu;
+use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::plan::{Form, Memory, Plan, StepKind};
+use crate::tune;
+
+/// Something to run on; cheap to clone, and sessions on clones share it.
+#[derive(Clone, Debug)]
+pub struct Device {
+    inner: Inner,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Cpu,
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Gpu),
+}
+
+impl Device {
+    /// Opens the best device of a kind; `Auto` prefers a real GPU to the CPU, and the CPU to a software adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when a GPU was asked for and there is no adapter.
+    pub fn open(kind: DeviceKind) -> Result<Self> {
+        block_on(Self::open_async(kind))
+    }
+
+    /// [`Device::open`] for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub async fn open_async(kind: DeviceKind) -> Result<Self> {
+        match kind {
+            DeviceKind::Cpu => Ok(Self::cpu()),
+            DeviceKind::Gpu => Self::open_gpu().await,
+            DeviceKind::Auto => match Self::open_gpu().await {
+                Ok(device) if device.info().class != DeviceClass::Software => Ok(device),
+                _ => Ok(Self::cpu()),
+            },
+        }
+    }
+
+    /// The CPU, which is always there.
+    pub fn cpu() -> Self {
+        Self { inner: Inner::Cpu }
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn open_gpu() -> Result<Self> {
+        Ok(Self { inner: Inner::Gpu(gpu::Gpu::open_async().await?) })
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    async fn open_gpu() -> Result<Self> {
+        Err(Error::NoDevice { wanted: "GPU".into(), why: "this build has no GPU support (feature `gpu`)".into() })
+    }
+
+    /// Every device on this machine, the CPU last.
+    pub fn list() -> Vec<DeviceInfo> {
+        #[cfg(feature = "gpu")]
+        let mut devices = gpu::list();
+        #[cfg(not(feature = "gpu"))]
+        let mut devices = Vec::new();
+        devices.push(cpu::info());
+        devices
+    }
+
+    /// What it is.
+    pub fn info(&self) -> DeviceInfo {
+        match &self.inner {
+            Inner::Cpu => cpu::info(),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu.info().clone(),
+        }
+    }
+
+    /// Whether this device can run a layer of these sizes in `form`.
+    pub(crate) fn supports(&self, form: Form, step: &crate::plan::LinearStep, batch: usize) -> bool {
+        match (&self.inner, form, step, batch) {
+            #[cfg(feature = "gpu")]
+            (Inner::Gpu(gpu), Form::Fused, step, batch) => gpu.supports_fused(step, batch),
+            _ => true,
+        }
+    }
+}
+
+/// How a session is set up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The most samples that go through the device at once; larger inputs are cut, smaller ones cost what they need.
+    pub batch: usize,
+    /// Time each factored layer's forms when the session opens and take the fastest; else a written-down rule decides.
+    pub tune: bool,
+    /// Never multiply a factored layer back to its dense form, even where dense is faster.
+    pub keep_factors: bool,
+    /// Run every factored layer in this form, whatever is faster.
+    pub force: Option<Form>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { batch: 1, tune: true, keep_factors: false, force: None }
+    }
+}
+
+/// What a session made of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerChoice {
+    /// The layer's name.
+    pub name: String,
+    /// Features or channels in.
+    pub inputs: usize,
+    /// Features or channels out.
+    pub outputs: usize,
+    /// Components of its factors; `None` for a layer stored dense.
+    pub rank: Option<usize>,
+    /// The form in which it runs.
+    pub form: Form,
+    /// Multiply–accumulates for one sample in that form.
+    pub macs: u64,
+    /// What tuning measured for each form, microseconds a run of the whole batch; empty without tuning.
+    pub measured_us: Vec<(Form, f64)>,
+}
+
+/// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
+#[derive(Debug)]
+pub struct Session {
+    device: Device,
+    executor: Executor,
+    batch: usize,
+    input_len: usize,
+    output_len: usize,
+    /// Channels, height and width of an image; a flat input is one row.
+    image: [usize; 3],
+    preprocess: Preprocess,
+    layers: Vec<LayerChoice>,
+    memory: Memory,
+    /// Normalised images of one batch.
+    staging: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Executor {
+    Cpu(Box<cpu::Executor>),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<gpu::Executor>),
+}
+
+impl Session {
+    /// Prepares `artifact` on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for options that make no sense, [`Error::Limit`] for a network that the device cannot hold,
+    /// [`Error::Gpu`] when the device fails.
+    pub fn new(device: &Device, artifact: &Artifact, options: &Options) -> Result<Self> {
+        let choices = tune::choose(device, artifact, options)?;
+        let plan = Plan::new(artifact, options.batch, |layer, _| choices[layer].form)?;
+        let executor = match &device.inner {
+            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => Executor::Gpu(Box::new(gpu::Executor::new(gpu, artifact, &plan)?)),
+        };
+        let layers = plan.steps.iter().zip(choices).map(|(step, choice)| {
+            let StepKind::Linear(l) = &step.kind;
+            LayerChoice {
+                name: step.name.clone(),
+                inputs: l.inputs,
+                outputs: l.outputs,
+                rank: l.rank,
+                form: l.form,
+                macs: l.macs(),
+                measured_us: choice.measured_us,
+            }
+        });
+        let image = match artifact.shapes()[0][..] {
+            [channels, height, width] => [channels, height, width],
+            ref shape => [1, 1, shape.iter().product()],
+        };
+        Ok(Self {
+            device: device.clone(),
+            executor,
+            batch: options.batch,
+            input_len: artifact.input_len(),
+            output_len: artifact.output_len(),
+            image,
+            preprocess: artifact.model().preprocess.clone(),
+            layers: layers.collect(),
+            memory: plan.memory,
+            staging: Vec::new(),
+        })
+    }
+
+    /// Runs any number of samples, one after the other in `input`, and returns their outputs, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `input` is no whole number of samples; [`Error::Gpu`] when the device fails.
+    pub fn run(&mut self, input: &[f32]) -> Result<Vec<f32>> {
+        block_on(self.run_async(input))
+    }
+
+    /// [`Session::run`] for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn run_async(&mut self, input: &[f32]) -> Result<Vec<f32>> {
+        let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
+        for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
+            self.executor.run(input, input.len() / self.input_len, output).await?;
+        }
+        Ok(output)
+    }
+
+    /// Runs any number of 8-bit images, channel after channel each, normalised as the artifact says.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_images(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
+        let mut output = vec![0.0; self.samples(pixels.len(), "images")? * self.output_len];
+        let mut staging = std::mem::take(&mut self.staging);
+        for (pixels, output) in pixels.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
+            staging.resize(pixels.len(), 0.0);
+            self.preprocess.apply(self.image, pixels, &mut staging);
+            block_on(self.executor.run(&staging, pixels.len() / self.input_len, output))?;
+        }
+        self.staging = staging;
+        Ok(output)
+    }
+
+    fn samples(&self, len: usize, what: &str) -> Result<usize> {
+        if len % self.input_len == 0 {
+            return Ok(len / self.input_len);
+        }
+        Err(Error::invalid(what, format!("{len} values are no whole number of samples of {} values", self.input_len)))
+    }
+
+    /// What it runs on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The most samples that go through the device at once.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Values of one sample's input.
+    pub fn input_len(&self) -> usize {
+        self.input_len
+    }
+
+    /// Values of one sample's output.
+    pub fn output_len(&self) -> usize {
+        self.output_len
+    }
+
+    /// What was made of each layer.
+    pub fn layers(&self) -> &[LayerChoice] {
+        &self.layers
+    }
+
+    /// The activation buffers.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Wall time of `repeats` runs of a full batch back to back, without upload and readback: for tuning.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn time(&mut self, repeats: usize) -> Result<Duration> {
+        match &mut self.executor {
+            Executor::Cpu(cpu) => Ok(cpu.time(self.batch, repeats)),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.time(repeats),
+        }
+    }
+
+    /// Time of each layer in one run of a full batch; `None` where the device has no timestamps.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn layer_times(&mut self) -> Result<Option<Vec<Duration>>> {
+        match &mut self.executor {
+            Executor::Cpu(cpu) => Ok(Some(cpu.layer_times(self.batch))),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.layer_times(),
+        }
+    }
+
+    /// Fills every activation buffer with NaN, so that whatever a run fails to write shows in its result: for tests.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn poison(&mut self) -> Result<()> {
+        match &mut self.executor {
+            Executor::Cpu(cpu) => cpu.poison(),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.poison()?,
+        }
+        Ok(())
+    }
+}
+
+impl Executor {
+    async fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.run(input, rows, output),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.run(input, rows, output).await?,
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a future of ours; without a GPU none of them ever waits, so polling once is enough.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    #[cfg(feature = "gpu")]
+    return pollster::block_on(future);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let mut future = std::pin::pin!(future);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        loop {
+            if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                return value;
+            }
+        }
+    }
+}

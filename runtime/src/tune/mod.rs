@@ -1,0 +1,164 @@
+//! Which form each factored layer takes on a device: measured, or by a written-down rule.
+
+use std::collections::HashMap;
+
+use crate::artifact::{Artifact, Model, Op, TensorData, Weight};
+use crate::device::DeviceClass;
+use crate::error::Result;
+use crate::plan::{Form, LinearStep, Plan, StepKind};
+use crate::session::{Device, Options, Session};
+
+/// A layer's form, and what led to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) form: Form,
+    /// Microseconds a run of the whole batch for each form that was timed.
+    pub(crate) measured_us: Vec<(Form, f64)>,
+}
+
+/// Rounds of interleaved timings; the median of a form's rounds counts.
+const ROUNDS: usize = 7;
+/// What one timing should last at least, so that the clock and the submission do not count.
+const ROUND_SECONDS: f64 = 1.5e-3;
+/// No timing repeats a layer more often than this.
+const MAX_REPEATS: usize = 2000;
+
+/// Chooses a form for every layer of `artifact`.
+pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) -> Result<Vec<Choice>> {
+    let draft = Plan::new(artifact, options.batch, |_, _| Form::TwoStage)?;
+    let mut known: HashMap<(usize, usize, usize), Choice> = HashMap::new();
+    let mut choices = Vec::with_capacity(draft.steps.len());
+    for step in &draft.steps {
+        let StepKind::Linear(linear) = &step.kind;
+        let choice = match linear.rank {
+            None => Choice { form: Form::Dense, measured_us: Vec::new() },
+            Some(rank) => match known.get(&(linear.inputs, linear.outputs, rank)) {
+                Some(choice) => choice.clone(),
+                None => {
+                    let choice = choose_one(device, artifact, step.layer, linear, options)?;
+                    known.insert((linear.inputs, linear.outputs, rank), choice.clone());
+                    choice
+                }
+            },
+        };
+        choices.push(choice);
+    }
+    Ok(choices)
+}
+
+fn choose_one(device: &Device, artifact: &Artifact, layer: usize, linear: &LinearStep, options: &Options) -> Result<Choice> {
+    let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, linear, options.batch);
+    let fixed = |form| Choice { form, measured_us: Vec::new() };
+    if let Some(form) = options.force {
+        return Ok(fixed(if device.supports(form, linear, options.batch) { form } else { Form::TwoStage }));
+    }
+    let candidates: Vec<Form> = [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter(|&f| allowed(f)).collect();
+    if !options.tune {
+        return Ok(fixed(rule(device.info().class, linear, options.batch, &candidates)));
+    }
+    let alone = single_layer(artifact, layer)?;
+    let measured_us = race(device, &alone, options.batch, &candidates)?;
+    let best = measured_us.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(Form::TwoStage, |m| m.0);
+    Ok(Choice { form: best, measured_us })
+}
+
+/// Times `forms` of a one-layer artifact against each other, in turn, so that a drift of the machine meets all alike.
+fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> Result<Vec<(Form, f64)>> {
+    let mut runs = Vec::with_capacity(forms.len());
+    for &form in forms {
+        let mut session = Session::new(device, artifact, &Options { batch, tune: false, keep_factors: true, force: Some(form) })?;
+        // The first run compiles shaders and warms caches.
+        session.time(1)?;
+        let once = session.time(2)?.as_secs_f64() / 2.0;
+        let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
+        runs.push((form, session, repeats, Vec::with_capacity(ROUNDS)));
+    }
+    for _ in 0..ROUNDS {
+        for (_, session, repeats, times) in &mut runs {
+            times.push(session.time(*repeats)?.as_secs_f64() * 1e6 / *repeats as f64);
+        }
+    }
+    Ok(runs
+        .into_iter()
+        .map(|(form, _, _, mut times)| {
+            times.sort_by(f64::total_cmp);
+            (form, times[ROUNDS / 2])
+        })
+        .collect())
+}
+
+/// Without a clock: dense where factors save nothing; else fused where a batch gives it enough rows to share out.
+///
+/// On the CPU a fused step shares out blocks of rows, so it needs some for every thread. On a GPU the fused kernel has
+/// one workgroup a few rows, which leaves a wide GPU idle at small batches; a software adapter has only a few cores.
+fn rule(class: DeviceClass, linear: &LinearStep, batch: usize, candidates: &[Form]) -> Form {
+    let rank = linear.rank.unwrap_or(usize::MAX);
+    let (thin, dense) = (rank.saturating_mul(linear.inputs + linear.outputs), linear.inputs * linear.outputs);
+    let enough_rows = match class {
+        DeviceClass::Cpu => 24,
+        DeviceClass::Software => 16,
+        DeviceClass::Integrated => 256,
+        DeviceClass::Discrete | DeviceClass::Other => 1024,
+    };
+    let wanted = if thin as f64 > 0.9 * dense as f64 {
+        Form::Dense
+    } else if batch >= enough_rows {
+        Form::Fused
+    } else {
+        Form::TwoStage
+    };
+    if candidates.contains(&wanted) { wanted } else { Form::TwoStage }
+}
+
+/// Layer `layer` of `artifact` as a network of its own.
+pub(crate) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact> {
+    let source = &artifact.model().layers[layer];
+    let mut tensors = Vec::new();
+    let mut copy = |id: u32| {
+        let info = &artifact.model().tensors[id as usize];
+        let shape = info.shape.iter().map(|&d| d as usize).collect();
+        tensors.push(TensorData { name: info.name.clone(), dtype: info.dtype, shape, values: artifact.tensor(id).into_owned() });
+        (tensors.len() - 1) as u32
+    };
+    let Op::Linear { weight, bias, activation } = &source.op;
+    let weight = match *weight {
+        Weight::Dense(id) => Weight::Dense(copy(id)),
+        Weight::LowRank { v, u, sigma, tail_energy } => Weight::LowRank { v: copy(v), u: copy(u), sigma: copy(sigma), tail_energy },
+    };
+    let op = Op::Linear { weight, bias: bias.map(copy), activation: *activation };
+    let input = artifact.shapes()[source.inputs[0] as usize].iter().map(|&d| d as u32).collect();
+    let layers = vec![crate::artifact::Layer { name: source.name.clone(), inputs: vec![0], op }];
+    let model = Model { input, layers, tensors: Vec::new(), preprocess: Default::default(), ..artifact.model().clone() };
+    Artifact::build(model, tensors).map_err(|source| crate::error::Error::Format { path: "<memory>".into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::tests::two_layers;
+
+    #[test]
+    fn forms_are_forced_ruled_and_measured() {
+        let (device, artifact) = (Device::cpu(), two_layers());
+        let options = |tune, keep_factors, force| Options { batch: 4, tune, keep_factors, force };
+        let forms = |o: Options| choose(&device, &artifact, &o).unwrap().into_iter().map(|c| c.form).collect::<Vec<_>>();
+        assert_eq!(forms(options(false, false, Some(Form::Fused))), [Form::Dense, Form::Fused]);
+        // 4 → 3 at rank 2 costs 14 instead of 12: dense.
+        assert_eq!(forms(options(false, false, None)), [Form::Dense, Form::Dense]);
+        assert_eq!(forms(options(false, true, None)), [Form::Dense, Form::TwoStage]);
+        let measured = choose(&device, &artifact, &options(true, true, None)).unwrap();
+        assert_eq!(measured[1].measured_us.iter().map(|m| m.0).collect::<Vec<_>>(), [Form::TwoStage, Form::Fused]);
+    }
+
+    #[test]
+    fn a_single_layer_computes_what_it_did_in_its_network() {
+        let artifact = two_layers();
+        let alone = single_layer(&artifact, 1).unwrap();
+        let x = [1.0, 2.0, 3.0, 4.0];
+        let options = Options { tune: false, ..Options::default() };
+        let y = Session::new(&Device::cpu(), &alone, &options).unwrap().run(&x).unwrap();
+        // V = 0…7 as [2, 4], Uᵀ = 0…5 as [2, 3].
+        let h = [x.iter().enumerate().map(|(i, v)| i as f32 * v).sum::<f32>(), x.iter().enumerate().map(|(i, v)| (i + 4) as f32 * v).sum()];
+        assert_eq!(y, [3.0 * h[1], h[0] + 4.0 * h[1], 2.0 * h[0] + 5.0 * h[1]]);
+    }
+}
