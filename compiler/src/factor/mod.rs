@@ -1,1 +1,5 @@
-//! To be written.
+//! Cutting weights into truncated factor pairs. nalgebra lives here alone.
+
+mod svd;
+
+pub use svd::{FactorPair, Svd};
