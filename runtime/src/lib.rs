@@ -2,13 +2,18 @@
 //! kernels through wgpu, or on the CPU where there is no adapter.
 
 pub mod artifact;
+pub mod bench;
 mod cpu;
 mod device;
 mod error;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
+pub mod inspect;
+#[cfg(feature = "cli")]
+pub mod npy;
 pub mod plan;
 mod session;
+pub mod table;
 mod tune;
 
 pub use artifact::Artifact;
@@ -16,3 +21,11 @@ pub use device::{DeviceClass, DeviceInfo, DeviceKind};
 pub use error::{Error, Result};
 pub use plan::Form;
 pub use session::{Device, LayerChoice, Options, Session};
+
+/// The index of the largest value, the first of equals; `None` if there is none or one is NaN.
+pub fn top1(logits: &[f32]) -> Option<usize> {
+    if logits.iter().any(|x| x.is_nan()) {
+        return None;
+    }
+    (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })
+}

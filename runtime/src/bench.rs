@@ -1,0 +1,233 @@
+//! Measuring: runs interleaved, so that a drift of the machine meets all alike; cold and warm apart.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Instant;
+
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight};
+use crate::error::{Error, Result};
+use crate::plan::Form;
+use crate::session::{Device, Options, Session};
+
+/// Times of repeated runs, milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Times {
+    sorted: Vec<f64>,
+}
+
+impl Times {
+    /// From samples in any order.
+    pub fn new(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        Self { sorted: samples }
+    }
+
+    /// The value below which `share` (0…1) of the samples lie; 0 without samples.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let last = self.sorted.len().saturating_sub(1);
+        self.sorted.get((share * last as f64).round() as usize).copied().unwrap_or(0.0)
+    }
+
+    /// The median.
+    pub fn p50(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The 90th percentile.
+    pub fn p90(&self) -> f64 {
+        self.quantile(0.9)
+    }
+
+    /// Number of samples.
+    pub fn count(&self) -> usize {
+        self.sorted.len()
+    }
+}
+
+/// Milliseconds from a file on the disk to its first result on an open device, with the forms that the rule gives, so
+/// that tuning is not counted. Shader caches of the driver are as they are.
+///
+/// # Errors
+/// As [`Artifact::open`], [`Session::new`] and [`Session::run`].
+pub fn cold(device: &Device, path: &Path, options: &Options) -> Result<f64> {
+    let start = Instant::now();
+    let artifact = Artifact::open(path)?;
+    let mut session = Session::new(device, &artifact, &Options { tune: false, ..options.clone() })?;
+    session.run(&noise(session.input_len() * session.batch()))?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Runs the sessions in turn, `runs` times each after `warmup` uncounted ones, each run a full batch from upload to
+/// result; the times of each session.
+///
+/// # Errors
+/// As [`Session::run`].
+pub fn interleaved(sessions: &mut [&mut Session], warmup: usize, runs: usize) -> Result<Vec<Times>> {
+    let inputs: Vec<Vec<f32>> = sessions.iter().map(|s| noise(s.input_len() * s.batch())).collect();
+    let mut samples = vec![Vec::with_capacity(runs); sessions.len()];
+    for round in 0..warmup + runs {
+        for ((session, input), samples) in sessions.iter_mut().zip(&inputs).zip(&mut samples) {
+            let start = Instant::now();
+            session.run(input)?;
+            if round >= warmup {
+                samples.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    Ok(samples.into_iter().map(Times::new).collect())
+}
+
+/// Times of each layer over `runs` runs; `None` where the device has no timestamps.
+///
+/// # Errors
+/// [`Error::Gpu`] when the device fails.
+pub fn layers(session: &mut Session, runs: usize) -> Result<Option<Vec<Times>>> {
+    let mut samples = vec![Vec::with_capacity(runs); session.layers().len()];
+    for _ in 0..runs {
+        let Some(times) = session.layer_times()? else { return Ok(None) };
+        for (samples, time) in samples.iter_mut().zip(times) {
+            samples.push(time.as_secs_f64() * 1e3);
+        }
+    }
+    Ok(Some(samples.into_iter().map(Times::new).collect()))
+}
+
+/// A layer to measure without a model: `linear:INPUTS,OUTPUTS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerSpec {
+    /// Features in.
+    pub inputs: usize,
+    /// Features out.
+    pub outputs: usize,
+}
+
+impl FromStr for LayerSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let usage = || format!("'{text}' is no layer such as linear:512,512");
+        let sizes = text.strip_prefix("linear:").ok_or_else(usage)?;
+        let (inputs, outputs) = sizes.split_once(',').ok_or_else(usage)?;
+        let size = |s: &str| s.parse().ok().filter(|n| (1..=1 << 20).contains(n)).ok_or_else(usage);
+        Ok(Self { inputs: size(inputs)?, outputs: size(outputs)? })
+    }
+}
+
+impl std::fmt::Display for LayerSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "linear:{},{}", self.inputs, self.outputs)
+    }
+}
+
+/// Times of one form of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FormTimes {
+    /// Components; `None` for the dense weight.
+    pub rank: Option<usize>,
+    /// The form.
+    pub form: Form,
+    /// Multiply–accumulates for one sample.
+    pub macs: u64,
+    /// Milliseconds of one run of the batch, without upload and readback.
+    pub times: Times,
+}
+
+/// Races the dense form of a layer against both factored forms at each of `ranks`, interleaved, `runs` timings each.
+/// Forms that the device cannot run are left out.
+///
+/// # Errors
+/// [`Error::Invalid`] for a rank above what the layer has; else as [`Session::new`].
+pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usize, runs: usize) -> Result<Vec<FormTimes>> {
+    let mut racers = Vec::new();
+    let mut enter = |rank: Option<usize>, form: Form| -> Result<()> {
+        let artifact = layer_artifact(spec, rank)?;
+        let options = Options { batch, tune: false, keep_factors: true, force: rank.map(|_| form) };
+        let mut session = Session::new(device, &artifact, &options)?;
+        // A form that the device cannot run would be timed under another's name.
+        if session.layers()[0].form == form {
+            session.run(&noise(session.input_len() * batch))?;
+            let once = session.time(2)?.as_secs_f64() / 2.0;
+            let repeats = ((2e-3 / once.max(1e-9)) as usize).clamp(1, 2000);
+            racers.push((rank, form, session, repeats, Vec::with_capacity(runs)));
+        }
+        Ok(())
+    };
+    enter(None, Form::Dense)?;
+    for &rank in ranks {
+        enter(Some(rank), Form::TwoStage)?;
+        enter(Some(rank), Form::Fused)?;
+    }
+    for _ in 0..runs {
+        for (_, _, session, repeats, samples) in &mut racers {
+            samples.push(session.time(*repeats)?.as_secs_f64() * 1e3 / *repeats as f64);
+        }
+    }
+    Ok(racers.into_iter().map(|(rank, form, session, _, samples)| FormTimes { rank, form, macs: session.layers()[0].macs, times: Times::new(samples) }).collect())
+}
+
+/// A network of one layer with bias and ReLU and random weights.
+fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> {
+    let LayerSpec { inputs, outputs } = spec;
+    if let Some(rank) = rank.filter(|&r| r == 0 || r > inputs.min(outputs)) {
+        return Err(Error::invalid(format!("--rank {rank}"), format!("{spec} has ranks 1 to {}", inputs.min(outputs))));
+    }
+    let tensor = |name: &str, shape: &[usize]| {
+        let scale = (3.0 / shape[shape.len() - 1] as f32).sqrt();
+        TensorData::f32(name, shape, noise(shape.iter().product()).into_iter().map(|x| x * scale).collect())
+    };
+    let (weight, mut tensors) = match rank {
+        None => (Weight::Dense(1), vec![tensor("bias", &[outputs]), tensor("weight", &[outputs, inputs])]),
+        Some(r) => (
+            Weight::LowRank { v: 1, u: 2, sigma: 3, tail_energy: 0.0 },
+            vec![tensor("bias", &[outputs]), tensor("v", &[r, inputs]), tensor("u", &[r, outputs]), TensorData::f32("sigma", &[r], vec![1.0; r])],
+        ),
+    };
+    tensors.iter_mut().filter(|t| t.name == "bias").for_each(|t| t.values.fill(0.1));
+    let layer = Layer { name: spec.to_string(), inputs: vec![0], op: Op::Linear { weight, bias: Some(0), activation: Activation::Relu } };
+    let model = Model {
+        name: spec.to_string(),
+        input: vec![inputs as u32],
+        preprocess: Preprocess::default(),
+        classes: Vec::new(),
+        layers: vec![layer],
+        tensors: Vec::new(),
+        provenance: Provenance::default(),
+    };
+    Artifact::build(model, tensors).map_err(|source| Error::Format { path: "<memory>".into(), source })
+}
+
+/// Repeatable values in −1…1, so that no kernel meets denormals or a special case.
+pub fn noise(len: usize) -> Vec<f32> {
+    let mut state = 0x9e37_79b9u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_samples() {
+        let t = Times::new(vec![3.0, 1.0, 2.0, 5.0, 4.0]);
+        assert_eq!((t.p50(), t.p90(), t.count()), (3.0, 5.0, 5));
+        assert_eq!(Times::new(vec![]).p50(), 0.0);
+    }
+
+    #[test]
+    fn layers_are_named_and_refused_by_name() {
+        assert_eq!("linear:512,256".parse(), Ok(LayerSpec { inputs: 512, outputs: 256 }));
+        for bad in ["", "linear", "linear:5", "linear:0,5", "conv:3,3", "linear:a,b"] {
+            assert!(bad.parse::<LayerSpec>().is_err(), "{bad}");
+        }
+        let spec = LayerSpec { inputs: 8, outputs: 4 };
+        assert!(race_layer(&Device::cpu(), spec, &[5], 1, 1).unwrap_err().to_string().contains("ranks 1 to 4"));
+        let forms: Vec<_> = race_layer(&Device::cpu(), spec, &[2], 1, 2).unwrap().into_iter().map(|f| (f.rank, f.form)).collect();
+        assert_eq!(forms, [(None, Form::Dense), (Some(2), Form::TwoStage), (Some(2), Form::Fused)]);
+    }
+}

@@ -1,0 +1,199 @@
+//! `thinfer bench`: a network, two against each other, or a single layer.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+use thinfer::bench::{self, LayerSpec, Times};
+use thinfer::inspect::Description;
+use thinfer::table::{Table, bytes, count};
+use thinfer::{Artifact, Device, DeviceClass, Options, Result, Session};
+
+use crate::DeviceArguments;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The .thin file
+    #[arg(required_unless_present = "layer", conflicts_with = "layer")]
+    model: Option<PathBuf>,
+    /// Another .thin file, run in turn with the first
+    #[arg(long, conflicts_with = "layer")]
+    against: Option<PathBuf>,
+    /// A single layer instead of a model, such as linear:512,512
+    #[arg(long, requires = "rank")]
+    layer: Option<LayerSpec>,
+    /// Ranks at which to factor the layer
+    #[arg(long, value_delimiter = ',')]
+    rank: Vec<usize>,
+    /// Samples a run
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// Counted runs
+    #[arg(long, default_value_t = 50)]
+    runs: usize,
+    /// Also show each layer
+    #[arg(long)]
+    layers: bool,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Also write the figures here
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Uncounted runs before the counted ones.
+const WARMUP: usize = 5;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    match (&arguments.layer, &arguments.model) {
+        (Some(spec), _) => bench_layer(arguments, *spec),
+        (None, Some(model)) => bench_models(arguments, model),
+        (None, None) => Ok(()),
+    }
+}
+
+struct Contestant {
+    path: PathBuf,
+    description: Description,
+    session: Session,
+    cold_ms: f64,
+}
+
+fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
+    let options =
+        Options { batch: arguments.batch, tune: !arguments.device.no_tune, keep_factors: arguments.device.keep_factors, force: None };
+    // Both files are read before anything is measured, so that a bad second one costs no time.
+    let paths: Vec<&Path> = std::iter::once(model).chain(arguments.against.as_deref()).collect();
+    let artifacts = paths.iter().map(Artifact::open).collect::<Result<Vec<_>>>()?;
+    let device = Device::open(arguments.device.device)?;
+    let mut contestants = Vec::new();
+    for (path, artifact) in paths.iter().zip(&artifacts) {
+        let cold_ms = bench::cold(&device, path, &options)?;
+        let session = Session::new(&device, artifact, &options)?;
+        contestants.push(Contestant { path: path.to_path_buf(), description: Description::of(artifact), session, cold_ms });
+    }
+    let mut sessions: Vec<&mut Session> = contestants.iter_mut().map(|c| &mut c.session).collect();
+    let times = bench::interleaved(&mut sessions, WARMUP, arguments.runs)?;
+
+    print_heading(&device, arguments.batch, arguments.runs);
+    let mut table = Table::new(["model", "MACs", "parameters", "bytes", "cold ms", "median ms", "p90 ms"]);
+    for (c, t) in contestants.iter().zip(&times) {
+        let d = &c.description;
+        table.row([
+            c.path.display().to_string(),
+            count(d.macs),
+            count(d.params),
+            bytes(d.bytes),
+            format!("{:.2}", c.cold_ms),
+            format!("{:.4}", t.p50()),
+            format!("{:.4}", t.p90()),
+        ]);
+    }
+    print!("{table}");
+    let mut figures = Vec::new();
+    for (c, t) in contestants.iter_mut().zip(&times) {
+        let layers = layer_figures(c, arguments)?;
+        figures.push(model_figures(c, t, &device, arguments.batch, layers));
+    }
+    let mut figures = figures.into_iter();
+    let mut first = figures.next().unwrap_or_default();
+    if let (Some(other), [a, b], [mine, theirs]) = (figures.next(), &contestants[..], &times[..]) {
+        let speedup = theirs.p50() / mine.p50();
+        let ratio = b.description.macs as f64 / a.description.macs as f64;
+        println!(
+            "\n{speedup:.2}× faster than {} with {ratio:.2}× fewer MACs: {:.0} % of the ratio realised",
+            b.path.display(),
+            100.0 * speedup / ratio
+        );
+        first["speedup"] = json!(speedup);
+        first["mac_ratio"] = json!(ratio);
+        first["realised"] = json!(speedup / ratio);
+        first["against"] = other;
+    }
+    crate::write_json(arguments.json.as_deref(), &first)
+}
+
+/// Each layer's form, and with `--layers` its time; printed if asked for.
+fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>> {
+    let times = if arguments.layers { bench::layers(&mut c.session, arguments.runs)? } else { None };
+    if arguments.layers {
+        println!("\n{}", c.path.display());
+        let mut table = Table::new(["layer", "in", "out", "rank", "runs as", "MACs", "median ms", "p90 ms", "tuning measured (µs)"]);
+        for (i, l) in c.session.layers().iter().enumerate() {
+            let time = |f: fn(&Times) -> f64| times.as_ref().map_or("no timestamps".into(), |t| format!("{:.4}", f(&t[i])));
+            let tuned: Vec<String> = l.measured_us.iter().map(|(f, us)| format!("{} {us:.1}", f.name())).collect();
+            table.row([
+                l.name.clone(),
+                l.inputs.to_string(),
+                l.outputs.to_string(),
+                l.rank.map_or("-".into(), |r| r.to_string()),
+                l.form.name().into(),
+                count(l.macs),
+                time(Times::p50),
+                time(Times::p90),
+                tuned.join(", "),
+            ]);
+        }
+        print!("{table}");
+    }
+    let figures = c.session.layers().iter().enumerate().map(|(i, l)| {
+        let ms = times.as_ref().map(|t| t[i].p50());
+        let tuned: serde_json::Map<String, Value> = l.measured_us.iter().map(|(f, us)| (f.name().to_string(), json!(us))).collect();
+        json!({ "name": l.name, "inputs": l.inputs, "outputs": l.outputs, "rank": l.rank, "form": l.form.name(), "macs": l.macs, "ms_p50": ms, "measured_us": tuned })
+    });
+    Ok(figures.collect())
+}
+
+fn model_figures(c: &Contestant, times: &Times, device: &Device, batch: usize, layers: Vec<Value>) -> Value {
+    let (d, info, memory) = (&c.description, device.info(), c.session.memory());
+    json!({
+        "model": c.path.display().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes,
+        "ms_p50": times.p50(), "ms_p90": times.p90(), "ms_cold": c.cold_ms, "runs": times.count(), "batch": batch,
+        "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "layers": layers,
+        "activation_bytes": memory.bytes(), "activation_bytes_naive": memory.naive_bytes, "activation_bytes_bound": memory.bound_bytes,
+    })
+}
+
+fn bench_layer(arguments: &Arguments, spec: LayerSpec) -> Result<()> {
+    let device = Device::open(arguments.device.device)?;
+    let forms = bench::race_layer(&device, spec, &arguments.rank, arguments.batch, arguments.runs)?;
+    print_heading(&device, arguments.batch, arguments.runs);
+    let dense = &forms[0];
+    let (dense_ms, dense_macs) = (dense.times.p50(), dense.macs);
+    let mut table = Table::new([
+        spec.to_string(),
+        "rank".into(),
+        "MACs".into(),
+        "median ms".into(),
+        "p90 ms".into(),
+        "GFLOP/s".into(),
+        "speed-up".into(),
+        "MAC ratio".into(),
+        "realised".into(),
+    ]);
+    let mut figures = Vec::new();
+    for f in &forms {
+        let (speedup, ratio) = (dense_ms / f.times.p50(), dense_macs as f64 / f.macs as f64);
+        let gflops = 2e-6 * f.macs as f64 * arguments.batch as f64 / f.times.p50();
+        table.row([
+            f.form.name().to_string(),
+            f.rank.map_or("-".into(), |r| r.to_string()),
+            count(f.macs),
+            format!("{:.4}", f.times.p50()),
+            format!("{:.4}", f.times.p90()),
+            format!("{gflops:.1}"),
+            format!("{speedup:.2}"),
+            format!("{ratio:.2}"),
+            format!("{:.0} %", 100.0 * speedup / ratio),
+        ]);
+        figures.push(json!({ "form": f.form.name(), "rank": f.rank, "macs": f.macs, "ms_p50": f.times.p50(), "ms_p90": f.times.p90(), "speedup": speedup, "mac_ratio": ratio }));
+    }
+    print!("{table}");
+    let info = device.info();
+    let figures = json!({ "layer": spec.to_string(), "batch": arguments.batch, "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "forms": figures });
+    crate::write_json(arguments.json.as_deref(), &figures)
+}
+
+fn print_heading(device: &Device, batch: usize, runs: usize) {
+    println!("{}, batch {batch}, median of {runs} interleaved runs\n", device.info());
+}

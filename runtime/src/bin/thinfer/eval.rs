@@ -1,0 +1,67 @@
+//! `thinfer eval`: accuracy on labelled arrays.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use thinfer::inspect::Description;
+use thinfer::npy::NpyData;
+use thinfer::{Artifact, Device, Error, Options, Result, Session};
+
+use crate::DeviceArguments;
+use crate::input::{Samples, read_array};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The .thin file
+    model: PathBuf,
+    /// An .npy array of samples along its first axis (u8: pixels; float: the network's input)
+    #[arg(long)]
+    inputs: PathBuf,
+    /// An .npy array of as many class indices
+    #[arg(long)]
+    labels: PathBuf,
+    /// Samples that go through the device at once
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Also write the figures here
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let artifact = Artifact::open(&arguments.model)?;
+    let samples = Samples::read(&arguments.inputs, &artifact)?;
+    let labels = read_labels(arguments, artifact.output_len())?;
+    let device = Device::open(arguments.device.device)?;
+    let options = Options { batch: arguments.batch, tune: false, keep_factors: arguments.device.keep_factors, force: None };
+    let mut session = Session::new(&device, &artifact, &options)?;
+    let outputs = samples.run(&mut session)?;
+    let count = outputs.len() / session.output_len();
+    if count != labels.len() {
+        return Err(Error::invalid(arguments.labels.display().to_string(), format!("holds {} labels for {count} inputs", labels.len())));
+    }
+    let correct =
+        outputs.chunks_exact(session.output_len()).zip(&labels).filter(|(logits, label)| thinfer::top1(logits) == Some(**label)).count();
+    let top1 = 100.0 * correct as f64 / count as f64;
+    let d = Description::of(&artifact);
+    println!("{top1:.2} % ({correct} of {count}) on {}", device.info());
+    let figures = json!({ "top1": top1, "correct": correct, "count": count, "adapter": device.info().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes });
+    crate::write_json(arguments.json.as_deref(), &figures)
+}
+
+fn read_labels(arguments: &Arguments, classes: usize) -> Result<Vec<usize>> {
+    let fail = |why: String| Error::invalid(arguments.labels.display().to_string(), why);
+    let array = read_array(&arguments.labels)?;
+    let values: Vec<i64> = match array.data {
+        NpyData::U8(v) => v.into_iter().map(i64::from).collect(),
+        NpyData::I64(v) => v,
+        NpyData::F32(_) => return Err(fail("holds floats; labels are integers".into())),
+    };
+    let label = |v: i64| {
+        usize::try_from(v).ok().filter(|&l| l < classes).ok_or_else(|| fail(format!("holds label {v}; the network has {classes} classes")))
+    };
+    values.into_iter().map(label).collect()
+}
