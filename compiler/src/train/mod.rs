@@ -18,6 +18,8 @@ mod reference;
 mod report;
 mod run;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use batches::split;
 pub use config::{Method, OptimizerKind, Schedule, TrainConfig};

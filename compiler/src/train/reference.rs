@@ -115,6 +115,9 @@ fn both_orders_of_lorita_have_the_gradients_that_finite_differences_give() {
         host_loss(&host_forward(&graph, &weight, &param, &x, Mode::Train), &LABELS, f64::from(0.1f32))
     };
     for (name, gradient) in &composed {
+        // The bias before a batch norm has none: the norm takes the mean away again.
+        let largest = gradient.iter().fold(0.0f32, |a, g| a.max(g.abs()));
+        assert!(largest > 1e-2 || name == "layers.0.bias", "{name}: the tolerance means nothing at {largest}");
         for (i, &g) in gradient.iter().enumerate() {
             let h = 1e-6;
             let at = |delta: f64| {
