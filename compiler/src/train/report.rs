@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::TrainConfig;
+
 /// Where a run stands after a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
@@ -46,6 +48,26 @@ pub struct EpochRecord {
     pub steps_per_second: f32,
     /// Median milliseconds a step; of the steps since the last interruption.
     pub ms_per_step: f32,
+}
+
+/// RUN_DIR/run.json: fields as in [`Summary`], beside the configuration.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct RunReport<'a> {
+    pub(super) config: &'a TrainConfig,
+    /// The method's name with its settings.
+    pub(super) method: String,
+    /// Whether every epoch is over.
+    pub(super) finished: bool,
+    /// Images trained on.
+    pub(super) train_images: usize,
+    /// Images held out.
+    pub(super) split_images: usize,
+    pub(super) steps_per_epoch: usize,
+    pub(super) trained_params: u64,
+    pub(super) dense_params: u64,
+    pub(super) macs_per_step: u64,
+    pub(super) ms_per_step: f32,
+    pub(super) epochs: Vec<EpochRecord>,
 }
 
 /// What a finished run gave.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use serde_json::json;
 use thinfer::artifact::Preprocess;
 
 use super::batches::{Normaliser, check_fit, epoch_order, split, steps_per_epoch};
@@ -16,7 +15,7 @@ use super::loss::cross_entropy;
 use super::methods::TrainingMethod;
 use super::network::{Leaves, Mode, elements, forward, sites, supported, update_running};
 use super::optimizer::Optimizer;
-use super::report::{EpochRecord, Progress, StepReport, Summary, median};
+use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
 use crate::data::{DataSpec, Dataset, default_preprocess};
 use crate::error::{Error, Result};
@@ -243,18 +242,20 @@ impl<'a> Run<'a> {
     /// Writes run.json.
     fn write_report(&self) -> Result<()> {
         let path = self.job.run_dir.join("run.json");
-        let summary = self.summary(path.clone())?;
-        let report = json!({
-            "config": self.job.config,
-            "method": self.method.name(),
-            "images": { "train": self.images.len(), "split": self.held_out.len() },
-            "steps_per_epoch": self.steps,
-            "params": { "trained": summary.trained_params, "dense": summary.dense_params },
-            "macs_per_step": summary.macs_per_step,
-            "ms_per_step": summary.ms_per_step,
-            "finished": summary.epochs.len() == self.job.config.epochs,
-            "epochs": summary.epochs,
-        });
+        let Summary { epochs, trained_params, dense_params, macs_per_step, ms_per_step, .. } = self.summary(path.clone())?;
+        let report = RunReport {
+            config: self.job.config,
+            method: self.method.name(),
+            finished: epochs.len() == self.job.config.epochs,
+            train_images: self.images.len(),
+            split_images: self.held_out.len(),
+            steps_per_epoch: self.steps,
+            trained_params,
+            dense_params,
+            macs_per_step,
+            ms_per_step,
+            epochs,
+        };
         let mut text = serde_json::to_vec_pretty(&report).map_err(|e| Error::Run { path: path.clone(), why: e.to_string() })?;
         text.push(b'\n');
         write_atomic(&path, &text)

@@ -64,8 +64,9 @@ fn model(dir: &Path) -> Vec<u8> {
 }
 
 /// The records without what depends on the clock.
-fn figures(summary: &Summary) -> Vec<(usize, f32, f32, Option<f32>, Option<f32>, f32)> {
-    summary.epochs.iter().map(|r| (r.epoch, r.train_loss, r.train_accuracy, r.split_loss, r.split_accuracy, r.lr)).collect()
+fn figures(summary: &Summary) -> Vec<EpochRecord> {
+    let timeless = |r: &EpochRecord| EpochRecord { seconds: 0.0, steps_per_second: 0.0, ms_per_step: 0.0, ..r.clone() };
+    summary.epochs.iter().map(timeless).collect()
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn separable_images_are_learned_and_the_written_network_is_the_trained_one() {
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join("run.json")).unwrap()).unwrap();
         assert_eq!(report["finished"], true);
         assert_eq!(report["epochs"].as_array().unwrap().len(), 8);
-        assert_eq!(report["images"]["train"], 360);
+        assert_eq!(report["train_images"], 360);
     }
 }
 
