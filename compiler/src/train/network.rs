@@ -131,7 +131,9 @@ pub(super) fn forward(
         let y = match &node.op {
             Op::Linear(linear) => {
                 let factors = weight_of(&sites.next().ok_or_else(undefined)?)?;
-                let y = factors.into_iter().rev().fold(x, |x, w| x.matmul(w.transpose()));
+                // (W·xᵀ)ᵀ, not x·Wᵀ: so the gradient of W comes as W lies, not transposed, and is read back without a
+                // strided copy.
+                let y = factors.into_iter().rev().fold(x.transpose(), |x, w| w.matmul(x)).transpose();
                 if linear.bias { y + leaf("bias")? } else { y }
             }
             Op::BatchNorm(norm) => {
