@@ -166,7 +166,7 @@ impl Shown {
     fn new(epochs: usize) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal { ProgressBar::no_length() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:20}] {pos}/{len} {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
         Self { bar, terminal, epochs }
