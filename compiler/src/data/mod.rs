@@ -4,7 +4,7 @@ pub mod glyphs;
 mod idx;
 mod spec;
 
-pub use spec::{DataSpec, SetKind};
+pub use spec::{DataSpec, SetKind, default_preprocess};
 
 /// Which part of a set: training images may be looked at, test images are for the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

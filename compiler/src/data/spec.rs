@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use thinfer::artifact::Preprocess;
+
 /// The kinds of data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetKind {
@@ -46,6 +48,15 @@ impl std::fmt::Display for DataSpec {
             (SetKind::Glyphs, _) => write!(f, "glyphs"),
         }
     }
+}
+
+/// How images of a set become a network's input: pixels to 0…1, then mean 0 and deviation 1 over the training images.
+pub fn default_preprocess(kind: SetKind) -> Preprocess {
+    let (mean, std) = match kind {
+        SetKind::Mnist => (0.1307, 0.3081),
+        SetKind::Glyphs => (0.17, 0.21),
+    };
+    Preprocess { scale: 1.0 / 255.0, mean: vec![mean], std: vec![std] }
 }
 
 #[cfg(test)]

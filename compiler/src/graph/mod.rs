@@ -6,7 +6,7 @@ mod init;
 mod op;
 
 pub use cost::{LayerCost, layer_costs};
-pub use init::init;
+pub use init::{init, uniform};
 pub use op::{Activation, BatchNorm, Linear, Op, ParamSpec, Role};
 
 use crate::error::{Error, Result};

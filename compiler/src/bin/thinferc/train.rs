@@ -1,0 +1,219 @@
+//! `thinferc train`: trains a network of the zoo, with progress, checkpoints and a summary.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use thinfer_compiler::data::{self, DataSpec, Part};
+use thinfer_compiler::train::{EpochRecord, Job, Method, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, train};
+use thinfer_compiler::{Error, Result};
+
+/// Train a network so that it becomes low-rank, or plainly
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Architecture: fcn6, fcn8, fcn10 or mlp:IN-HIDDEN-..-OUT
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// Training data: mnist:DIR or glyphs
+    #[arg(long, value_name = "SET[:DIR]")]
+    data: DataSpec,
+    /// How weights are trained: as they are, or as products of matrices that weight decay draws to low rank
+    #[arg(long, value_enum)]
+    method: MethodName,
+    /// Folder for the trained network, run.json and checkpoints
+    #[arg(short, long, value_name = "RUN_DIR")]
+    output: PathBuf,
+    /// Go on with the interrupted run in RUN_DIR, bit for bit; takes the same settings as the start
+    #[arg(long)]
+    resume: bool,
+    /// Matrices a weight (lorita only) [default: 2]
+    #[arg(long, value_name = "N")]
+    factors: Option<usize>,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 10)]
+    epochs: usize,
+    /// Images a step
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// Optimiser, with PyTorch's defaults; sgd has momentum 0.9
+    #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
+    optimizer: OptimizerName,
+    /// Learning rate [default: 0.001 for adam, 0.01 for sgd]
+    #[arg(long, value_name = "X")]
+    lr: Option<f64>,
+    /// What the learning rate does after warm-up
+    #[arg(long, value_enum, default_value_t = ScheduleName::Linear)]
+    schedule: ScheduleName,
+    /// Epochs of rising learning rate at the start; may be a fraction
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0.0)]
+    warmup: f64,
+    /// L2 decay on every trained tensor, as PyTorch's weight_decay
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    weight_decay: f64,
+    /// Share of the target that is spread over all classes
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    label_smoothing: f64,
+    /// Only the first N training images
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Decides initial weights, held-out images and order
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to train
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+    /// Seconds between checkpoints within an epoch
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    checkpoint_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MethodName {
+    Dense,
+    Lorita,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OptimizerName {
+    Adam,
+    Sgd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScheduleName {
+    Constant,
+    Linear,
+    Cosine,
+    Plateau,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DeviceName {
+    Cpu,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
+pub(crate) fn run(args: Args) -> Result<()> {
+    let config = config(&args)?;
+    config.validate()?;
+    let DeviceName::Cpu = args.device;
+    let data = data::load(&args.data, Part::Train)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    // The first request ends the step and saves; the second one ends the process, should that take too long.
+    let handler = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    handler.map_err(|e| Error::invalid("signals", e.to_string()))?;
+    let checkpoint_every = Duration::from_secs(args.checkpoint_seconds);
+    let job = Job { config: &config, start: None, data: &data, run_dir: &args.output, resume: args.resume, checkpoint_every };
+    let mut shown = Shown::new(config.epochs);
+    let summary = train(&job, &mut shown, &stop);
+    shown.bar.finish_and_clear();
+    print(&summary?);
+    Ok(())
+}
+
+fn config(args: &Args) -> Result<TrainConfig> {
+    let method = match (args.method, args.factors) {
+        (MethodName::Dense, None) => Method::Dense,
+        (MethodName::Dense, Some(_)) => return Err(Error::invalid("factors", "belongs to --method lorita; dense has none")),
+        (MethodName::Lorita, factors) => Method::Lorita { factors: factors.unwrap_or(2) },
+    };
+    let (optimizer, lr) = match args.optimizer {
+        OptimizerName::Adam => (OptimizerKind::Adam, 1e-3),
+        OptimizerName::Sgd => (OptimizerKind::Sgd, 1e-2),
+    };
+    let schedule = match args.schedule {
+        ScheduleName::Constant => Schedule::Constant,
+        ScheduleName::Linear => Schedule::Linear,
+        ScheduleName::Cosine => Schedule::Cosine,
+        ScheduleName::Plateau => Schedule::Plateau,
+    };
+    Ok(TrainConfig {
+        method,
+        epochs: args.epochs,
+        batch: args.batch,
+        optimizer,
+        lr: args.lr.unwrap_or(lr),
+        schedule,
+        warmup: args.warmup,
+        weight_decay: args.weight_decay,
+        label_smoothing: args.label_smoothing,
+        limit: args.limit,
+        seed: args.seed,
+        ..TrainConfig::new(&args.model, args.data.to_string())
+    })
+}
+
+/// A bar where standard error is a terminal, a line an epoch elsewhere.
+struct Shown {
+    bar: ProgressBar,
+    terminal: bool,
+    epochs: usize,
+}
+
+impl Shown {
+    fn new(epochs: usize) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:20}] {pos}/{len} {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar, terminal, epochs }
+    }
+}
+
+impl Progress for Shown {
+    fn step(&mut self, r: &StepReport) {
+        if self.terminal {
+            self.bar.set_length(r.steps as u64);
+            self.bar.set_position(r.step as u64);
+            self.bar.set_prefix(format!("epoch {}/{}", r.epoch, r.epochs));
+            self.bar.set_message(format!("loss {:.4}  accuracy {:.2} %  {} left", r.loss, r.accuracy, span(r.seconds_left)));
+        }
+    }
+
+    fn epoch(&mut self, r: &EpochRecord) {
+        let split = match (r.split_loss, r.split_accuracy) {
+            (Some(loss), Some(accuracy)) => format!("  held-out loss {loss:.4} accuracy {accuracy:.2} %"),
+            _ => String::new(),
+        };
+        let line = format!(
+            "epoch {}/{}  loss {:.4} accuracy {:.2} %{split}  lr {:.2e}  {:.1} s, {:.1} steps/s",
+            r.epoch, self.epochs, r.train_loss, r.train_accuracy, r.lr, r.seconds, r.steps_per_second
+        );
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+}
+
+/// Seconds as hours, minutes and seconds.
+fn span(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+fn print(s: &Summary) {
+    if let Some(last) = s.epochs.last() {
+        println!("training accuracy   {:.2} %", last.train_accuracy);
+        if let Some(accuracy) = last.split_accuracy {
+            println!("held-out accuracy   {accuracy:.2} %");
+        }
+    }
+    println!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6);
+    println!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params);
+    println!("wrote               {}", s.model.display());
+}

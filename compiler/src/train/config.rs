@@ -1,0 +1,191 @@
+//! What a training run is asked to do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How the network's weights are trained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Every weight as it is.
+    Dense,
+    /// Every weight as a product (LoRITa, arXiv 2405.03089).
+    Lorita {
+        /// N, the number of factors a weight; 1 is the dense network.
+        factors: usize,
+    },
+}
+
+/// The rule that turns gradients into steps; constants are PyTorch's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Adam (arXiv 1412.6980) with β 0.9 and 0.999, ε 1e-8.
+    Adam,
+    /// Stochastic gradient descent with momentum 0.9 and no dampening.
+    Sgd,
+}
+
+/// How the learning rate goes on after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Stays.
+    Constant,
+    /// Falls in a straight line to zero at the end of the run.
+    #[default]
+    Linear,
+    /// Falls along half a cosine to zero at the end of the run.
+    Cosine,
+    /// × 0.1 whenever the training accuracy has not risen for more than 15 epochs (PyTorch's ReduceLROnPlateau).
+    Plateau,
+}
+
+/// Everything that decides the numbers of a run. Two runs with equal configurations on the same images and machine give
+/// the same bits; a run may only be resumed with the configuration that it was started with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// The architecture's name (`fcn8`).
+    pub model: String,
+    /// The data set as the command line names it (`mnist:DIR`, `glyphs`).
+    pub data: String,
+    /// How weights are trained.
+    pub method: Method,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// The rule of the steps.
+    pub optimizer: OptimizerKind,
+    /// Learning rate at the end of warm-up.
+    pub lr: f64,
+    /// What the learning rate does then.
+    pub schedule: Schedule,
+    /// Epochs over which the learning rate rises in a straight line from zero; may be a fraction.
+    pub warmup: f64,
+    /// Coupled L2 decay, gradient += decay · parameter, on EVERY trained tensor: factors, biases and normalisations too, as
+    /// `optimizer(model.parameters(), weight_decay)` does in PyTorch and in the papers' code.
+    pub weight_decay: f64,
+    /// ε of label smoothing: the target is (1−ε)·one-hot + ε/classes.
+    pub label_smoothing: f64,
+    /// Only the first so many training images.
+    pub limit: Option<usize>,
+    /// Share of the training images that is held out for judging epochs; 0 for none.
+    pub holdout: f64,
+    /// Decides initial weights, the held-out split and the order of images.
+    pub seed: u64,
+}
+
+impl TrainConfig {
+    /// A run of `model` on `data` with the defaults: dense, 10 epochs, batch 128, Adam at 1e-3 falling linearly,
+    /// no decay, no smoothing, one training image in twelve held out (5000 of MNIST's 60 000), seed 0.
+    pub fn new(model: impl Into<String>, data: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            data: data.into(),
+            method: Method::Dense,
+            epochs: 10,
+            batch: 128,
+            optimizer: OptimizerKind::Adam,
+            lr: 1e-3,
+            schedule: Schedule::default(),
+            warmup: 0.0,
+            weight_decay: 0.0,
+            label_smoothing: 0.0,
+            limit: None,
+            holdout: 1.0 / 12.0,
+            seed: 0,
+        }
+    }
+
+    /// Checks every value by itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        let require = |ok: bool, what: &str, why: String| if ok { Ok(()) } else { Err(Error::invalid(what, why)) };
+        require(self.epochs >= 1, "epochs", "must be at least 1".into())?;
+        require(self.batch >= 1, "batch", "must be at least 1".into())?;
+        require(self.lr.is_finite() && self.lr > 0.0, "lr", format!("must be a positive number, not {}", self.lr))?;
+        require(
+            self.warmup >= 0.0 && self.warmup <= self.epochs as f64,
+            "warmup",
+            format!("must be between 0 and the {} epochs of the run, not {}", self.epochs, self.warmup),
+        )?;
+        require(
+            self.weight_decay.is_finite() && self.weight_decay >= 0.0,
+            "weight-decay",
+            format!("must be zero or a positive number, not {}", self.weight_decay),
+        )?;
+        let share = |x: f64| (0.0..1.0).contains(&x);
+        require(share(self.label_smoothing), "label-smoothing", format!("must be at least 0 and below 1, not {}", self.label_smoothing))?;
+        require(share(self.holdout), "holdout", format!("must be at least 0 and below 1, not {}", self.holdout))?;
+        require(self.limit != Some(0), "limit", "must leave at least 1 image".into())?;
+        match self.method {
+            Method::Lorita { factors } if !(1..=8).contains(&factors) => {
+                Err(Error::invalid("factors", format!("must be between 1 and 8, not {factors}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses to go on with a run that was started as `started`, unless both are equal; names every field that differs.
+    pub(super) fn differences(&self, started: &serde_json::Value) -> Vec<String> {
+        // Through text and back, so that both sides went through the same printing and parsing of numbers.
+        let Ok(now) = serde_json::to_string(self).and_then(|text| serde_json::from_str::<serde_json::Value>(&text)) else {
+            return vec!["the configuration cannot be written down".into()];
+        };
+        let empty = serde_json::Map::new();
+        let (now, then) = (now.as_object().unwrap_or(&empty), started.as_object().unwrap_or(&empty));
+        let show = |v: Option<&serde_json::Value>| v.map_or("nothing".into(), ToString::to_string);
+        let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter()
+            .filter(|k| now.get(*k) != then.get(*k))
+            .map(|k| format!("{k} was {}, not {}", show(then.get(k)), show(now.get(k))))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let good = TrainConfig::new("fcn6", "glyphs");
+        assert!(good.validate().is_ok());
+        type Change = fn(&mut TrainConfig);
+        let bad: [(&str, Change); 11] = [
+            ("epochs", |c| c.epochs = 0),
+            ("batch", |c| c.batch = 0),
+            ("lr", |c| c.lr = 0.0),
+            ("lr", |c| c.lr = f64::NAN),
+            ("warmup", |c| c.warmup = 11.0),
+            ("weight-decay", |c| c.weight_decay = -1.0),
+            ("label-smoothing", |c| c.label_smoothing = 1.0),
+            ("holdout", |c| c.holdout = f64::NAN),
+            ("limit", |c| c.limit = Some(0)),
+            ("factors", |c| c.method = Method::Lorita { factors: 0 }),
+            ("factors", |c| c.method = Method::Lorita { factors: 9 }),
+        ];
+        for (field, change) in bad {
+            let mut config = good.clone();
+            change(&mut config);
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.starts_with(field) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_changed_field_is_named_and_an_equal_configuration_is_not() {
+        let mut config = TrainConfig::new("fcn6", "glyphs");
+        config.lr = 0.1 + 0.2;
+        let started: serde_json::Value = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+        assert_eq!(config.differences(&started), Vec::<String>::new());
+        config.epochs = 11;
+        assert_eq!(config.differences(&started), ["epochs was 10, not 11"]);
+    }
+}

@@ -1,0 +1,83 @@
+//! The trainer's own forward pass of a dense network, with running statistics.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use thinfer::artifact::Preprocess;
+
+use super::batches::{Normaliser, check_fit};
+use super::network::{Leaves, Mode, elements, forward, supported};
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::tensor::Params;
+
+/// Images a pass; bounds memory, changes no image's result.
+const BATCH: usize = 512;
+
+/// How well some images are classified.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean cross entropy, without smoothing.
+    pub loss: f32,
+    /// Images whose largest logit is their label's; the first of equal ones counts.
+    pub correct: usize,
+    /// Images judged.
+    pub count: usize,
+}
+
+impl Score {
+    /// Images classified rightly, in percent; 0 of no images.
+    pub fn accuracy(&self) -> f32 {
+        100.0 * self.correct as f32 / self.count.max(1) as f32
+    }
+}
+
+/// The logits of every image of `data`, row-major [images, classes], by the network `graph` with dense `params` under
+/// PyTorch's names, images normalised by `preprocess`.
+///
+/// # Errors
+/// As [`Graph::check`]; [`Error::Data`](crate::Error::Data) for images that do not fit the network;
+/// [`Error::Invalid`](crate::Error::Invalid) for unusable preprocessing.
+pub fn logits(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset) -> Result<Vec<f32>> {
+    let images: Vec<usize> = (0..data.len()).collect();
+    logits_of(graph, params, preprocess, data, &images)
+}
+
+/// How well the images of `data` at `images` are classified; as [`logits`].
+///
+/// # Errors
+/// As [`logits`].
+pub fn score(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Result<Score> {
+    let logits = logits_of(graph, params, preprocess, data, images)?;
+    let classes = data.classes.len().max(1);
+    let (mut loss, mut correct) = (0.0f64, 0);
+    for (row, &image) in logits.chunks_exact(classes).zip(images) {
+        let label = usize::from(data.labels[image]);
+        let max = row.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let sum: f64 = row.iter().map(|&x| f64::from(x - max).exp()).sum();
+        loss += sum.ln() - f64::from(row[label] - max);
+        correct += usize::from(argmax(row) == label);
+    }
+    Ok(Score { loss: (loss / images.len().max(1) as f64) as f32, correct, count: images.len() })
+}
+
+/// The index of the first largest element.
+pub(super) fn argmax(row: &[f32]) -> usize {
+    row.iter().enumerate().fold(0, |best, (i, x)| if *x > row[best] { i } else { best })
+}
+
+fn logits_of(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Result<Vec<f32>> {
+    supported(graph)?;
+    graph.check(params)?;
+    check_fit(graph, data)?;
+    let normaliser = Normaliser::new(preprocess, data.shape)?;
+    let device = Device::flex();
+    let leaves = Leaves::constants(params, &device);
+    let weight = |site: &super::methods::Site<'_>| Ok(vec![leaves.get(&format!("{}.weight", site.name))?]);
+    let mut logits = Vec::with_capacity(images.len() * data.classes.len());
+    for batch in images.chunks(BATCH) {
+        let inputs = TensorData::new(normaliser.inputs(data, batch), [batch.len(), data.image_len()]);
+        let x = Tensor::<2>::from_data(inputs, &device);
+        logits.extend(elements(forward(graph, &leaves, params, &weight, x, batch.len(), Mode::Eval)?.0)?);
+    }
+    Ok(logits)
+}

@@ -1,0 +1,327 @@
+//! The training loop: epochs and steps, checkpoints, run.json, and the trained network at the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use thinfer::artifact::Preprocess;
+
+use super::batches::{Normaliser, check_fit, epoch_order, split, steps_per_epoch};
+use super::checkpoint::{self, Position, State};
+use super::config::TrainConfig;
+use super::eval::{argmax, score};
+use super::loss::cross_entropy;
+use super::methods::TrainingMethod;
+use super::network::{Leaves, Mode, elements, forward, sites, supported, update_running};
+use super::optimizer::Optimizer;
+use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
+use super::schedule::learning_rate;
+use crate::data::{DataSpec, Dataset, default_preprocess};
+use crate::error::{Error, Result};
+use crate::files::{make_dir, write_atomic};
+use crate::graph::{self, Graph, layer_costs};
+use crate::import::{self, Checkpoint, Meta};
+use crate::tensor::Params;
+use crate::zoo;
+
+/// One call of [`train`].
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// What to do.
+    pub config: &'a TrainConfig,
+    /// Dense parameters to start from instead of random ones.
+    pub start: Option<&'a Checkpoint>,
+    /// The training images; a held-out split is taken from them. Test images have no place here.
+    pub data: &'a Dataset,
+    /// The folder that everything is written to.
+    pub run_dir: &'a Path,
+    /// Go on with the run in `run_dir` instead of starting one.
+    pub resume: bool,
+    /// Time between checkpoints within an epoch; at the end of each epoch there is one anyway.
+    pub checkpoint_every: Duration,
+}
+
+/// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch under PyTorch's names, with what the
+/// compiler needs to know in the metadata. Equal configurations give equal bits on one machine, also when the run was
+/// interrupted anywhere and resumed.
+///
+/// When `stop` becomes true the run saves its state and ends after the step under way.
+///
+/// # Errors
+/// [`Error::Invalid`] for a value out of range, [`Error::Data`] for images that do not fit the network, [`Error::Run`] for
+/// a folder that holds a run already (or none, or another one, to resume) and for a loss that is no number,
+/// [`Error::Interrupted`] after `stop`, [`Error::Io`].
+pub fn train(job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
+    let mut run = Run::open(job)?;
+    while run.state.position.epoch < job.config.epochs {
+        run.epoch(progress, stop)?;
+    }
+    run.finish()
+}
+
+struct Run<'a> {
+    job: &'a Job<'a>,
+    graph: Graph,
+    method: Box<dyn TrainingMethod>,
+    optimizer: Optimizer,
+    preprocess: Preprocess,
+    normaliser: Normaliser,
+    /// Indices of the images to train on, and of those held out.
+    images: Vec<usize>,
+    held_out: Vec<usize>,
+    /// Steps an epoch.
+    steps: usize,
+    state: State,
+    device: Device,
+    saved: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// Checks everything that can be checked before work begins, then starts or resumes.
+    fn open(job: &'a Job<'a>) -> Result<Self> {
+        let config = job.config;
+        config.validate()?;
+        let graph = zoo::build(&config.model)?;
+        supported(&graph)?;
+        check_fit(&graph, job.data)?;
+        let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
+        let preprocess = default_preprocess(spec.kind);
+        let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
+        let count = config.limit.map_or(job.data.len(), |limit| limit.min(job.data.len()));
+        let (images, held_out) = split(count, config.holdout, config.seed);
+        let steps = steps_per_epoch(images.len(), config.batch);
+        if steps == 0 || config.batch == 1 {
+            return Err(Error::invalid("batch", format!("batches of {} of {} images hold no two images", config.batch, images.len())));
+        }
+        let method = config.method.build();
+        let state = if job.resume { resumed(job)? } else { started(job, &graph, method.as_ref())? };
+        let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
+        optimizer.steps = state.position.total_steps;
+        let device = Device::flex().autodiff();
+        let mut run =
+            Self { job, graph, method, optimizer, preprocess, normaliser, images, held_out, steps, state, device, saved: Instant::now() };
+        // The state holds the moments between steps' saves; the optimiser owns them while the run goes on.
+        run.optimizer.moments = std::mem::take(&mut run.state.moments);
+        run.save()?;
+        run.write_report()?;
+        Ok(run)
+    }
+
+    /// The rest of the epoch under way, its evaluation and its checkpoint.
+    fn epoch(&mut self, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<()> {
+        let config = self.job.config;
+        let epoch = self.state.position.epoch;
+        let order = epoch_order(&self.images, config.seed, epoch);
+        let accuracies: Vec<f32> = self.state.position.history.iter().map(|r| r.train_accuracy).collect();
+        let mut milliseconds = Vec::new();
+        let mut lr = learning_rate(config, self.state.position.total_steps.saturating_sub(1), self.steps, &accuracies);
+        for batch in order.chunks(config.batch).take(self.steps).skip(self.state.position.step) {
+            let began = Instant::now();
+            lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
+            self.step(batch, lr)?;
+            let took = began.elapsed().as_secs_f32();
+            milliseconds.push(took * 1e3);
+            let at = &mut self.state.position;
+            at.seconds += took;
+            progress.step(&step_report(at, config.epochs, self.steps, lr, &milliseconds));
+            if stop.load(Ordering::Relaxed) {
+                self.save()?;
+                let (epoch, step) = (self.state.position.epoch, self.state.position.step);
+                return Err(Error::Interrupted { path: self.job.run_dir.into(), epoch, step });
+            }
+            if self.saved.elapsed() >= self.job.checkpoint_every {
+                self.save()?;
+            }
+        }
+        let dense = self.dense()?;
+        let split = match &self.held_out[..] {
+            [] => None,
+            held_out => Some(score(&self.graph, &dense, &self.preprocess, self.job.data, held_out)?),
+        };
+        let at = &mut self.state.position;
+        let record = EpochRecord {
+            epoch: epoch + 1,
+            train_loss: (f64::from_bits(at.loss_bits) / at.seen.max(1) as f64) as f32,
+            train_accuracy: 100.0 * at.correct as f32 / at.seen.max(1) as f32,
+            split_loss: split.map(|s| s.loss),
+            split_accuracy: split.map(|s| s.accuracy()),
+            lr: lr as f32,
+            seconds: at.seconds,
+            steps_per_second: self.steps as f32 / at.seconds.max(f32::MIN_POSITIVE),
+            // A run interrupted after an epoch's last step has timed none of it since.
+            ms_per_step: if milliseconds.is_empty() { 1e3 * at.seconds / self.steps as f32 } else { median(milliseconds) },
+        };
+        progress.epoch(&record);
+        at.history.push(record);
+        *at = Position { epoch: epoch + 1, step: 0, loss_bits: 0, correct: 0, seen: 0, seconds: 0.0, ..std::mem::take(at) };
+        self.save()?;
+        self.write_report()
+    }
+
+    /// One step on the images `batch` at learning rate `lr`.
+    fn step(&mut self, batch: &[usize], lr: f64) -> Result<()> {
+        let (config, data) = (self.job.config, self.job.data);
+        let inputs = TensorData::new(self.normaliser.inputs(data, batch), [batch.len(), data.image_len()]);
+        let x = Tensor::<2>::from_data(inputs, &self.device);
+        let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
+
+        let leaves = Leaves::tracked(&self.state.trained, &self.device);
+        let weight = |site: &super::methods::Site<'_>| self.method.weight(site, &leaves);
+        let (logits, statistics) = forward(&self.graph, &leaves, &self.state.running, &weight, x, config.batch, Mode::Train)?;
+        let loss = cross_entropy(logits.clone(), &labels, config.label_smoothing as f32, &self.device);
+        let objective = match self.method.penalty(&leaves)? {
+            Some(penalty) => loss.clone() + penalty,
+            None => loss.clone(),
+        };
+        let value = elements(loss.inner())?.first().copied().unwrap_or(f32::NAN);
+        let at = &mut self.state.position;
+        if !value.is_finite() {
+            let why = format!("the loss became {value} in epoch {}, step {}; a lower learning rate may help", at.epoch + 1, at.step + 1);
+            return Err(Error::Run { path: self.job.run_dir.into(), why });
+        }
+        let logits = elements(logits.inner())?;
+        let right = logits.chunks_exact(data.classes.len()).zip(&labels).filter(|(row, label)| argmax(row) == usize::from(**label)).count();
+        at.loss_bits = (f64::from_bits(at.loss_bits) + f64::from(value) * batch.len() as f64).to_bits();
+        at.correct += right;
+        at.seen += batch.len();
+        at.step += 1;
+        at.total_steps += 1;
+
+        let gradients = leaves.gradients(&objective)?;
+        update_running(&mut self.state.running, statistics)?;
+        self.optimizer.step(&mut self.state.trained, &gradients, lr)?;
+        self.method.after_step(self.optimizer.steps, &mut self.state.trained)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        // Moved in and out rather than copied: they are twice the size of the network.
+        self.state.moments = std::mem::take(&mut self.optimizer.moments);
+        let saved = checkpoint::save(self.job.run_dir, &mut self.state);
+        self.optimizer.moments = std::mem::take(&mut self.state.moments);
+        self.saved = Instant::now();
+        saved
+    }
+
+    /// The network as it stands, dense, running statistics included.
+    fn dense(&self) -> Result<Params> {
+        let mut dense = self.method.dense(&self.graph, &self.state.trained)?;
+        dense.extend(self.state.running.clone());
+        Ok(dense)
+    }
+
+    /// Writes model.safetensors.
+    fn finish(self) -> Result<Summary> {
+        let path = self.job.run_dir.join("model.safetensors");
+        let set = self.job.config.data.split(':').next().unwrap_or_default().to_string();
+        let meta = Meta {
+            model: Some(self.graph.name.clone()),
+            data: Some(set),
+            preprocess: Some(self.preprocess.clone()),
+            method: Some(self.method.name()),
+            classes: self.job.data.classes.clone(),
+        };
+        import::save(&path, &Checkpoint { params: self.dense()?, meta })?;
+        self.write_report()?;
+        self.summary(path)
+    }
+
+    fn summary(&self, model: PathBuf) -> Result<Summary> {
+        let count = |p: &Params| p.values().map(|t| t.data().len() as u64).sum();
+        let epochs = self.state.position.history.clone();
+        Ok(Summary {
+            model,
+            ms_per_step: median(epochs.iter().map(|r| r.ms_per_step)),
+            epochs,
+            trained_params: count(&self.state.trained),
+            dense_params: layer_costs(&self.graph)?.iter().map(|c| c.params).sum(),
+            macs_per_step: sites(&self.graph, self.job.config.batch).iter().map(|site| self.method.step_macs(site)).sum(),
+        })
+    }
+
+    /// Writes run.json.
+    fn write_report(&self) -> Result<()> {
+        let path = self.job.run_dir.join("run.json");
+        let Summary { epochs, trained_params, dense_params, macs_per_step, ms_per_step, .. } = self.summary(path.clone())?;
+        let report = RunReport {
+            config: self.job.config,
+            method: self.method.name(),
+            finished: epochs.len() == self.job.config.epochs,
+            train_images: self.images.len(),
+            split_images: self.held_out.len(),
+            steps_per_epoch: self.steps,
+            trained_params,
+            dense_params,
+            macs_per_step,
+            ms_per_step,
+            epochs,
+        };
+        let mut text = serde_json::to_vec_pretty(&report).map_err(|e| Error::Run { path: path.clone(), why: e.to_string() })?;
+        text.push(b'\n');
+        write_atomic(&path, &text)
+    }
+}
+
+/// The state of a new run in a folder that holds none.
+fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod) -> Result<State> {
+    if checkpoint::holds_run(job.run_dir) {
+        return Err(Error::Run { path: job.run_dir.into(), why: "already holds a run: --resume goes on with it".into() });
+    }
+    let dense = job.start.map(|c| &c.params);
+    if let Some(params) = dense {
+        graph.check(params)?;
+    }
+    let trained = method.start(graph, job.config.seed, dense)?;
+    let mut running = dense.cloned().unwrap_or_else(|| graph::init(graph, job.config.seed));
+    let buffers: Vec<String> = graph.params().into_iter().filter(|s| !s.role.is_trained()).map(|s| s.name).collect();
+    running.retain(|name, _| buffers.contains(name));
+    let moments = Optimizer::new(job.config.optimizer, job.config.weight_decay, &trained).moments;
+    let config = serde_json::to_value(job.config).map_err(|e| Error::Run { path: job.run_dir.into(), why: e.to_string() })?;
+    make_dir(job.run_dir)?;
+    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments })
+}
+
+/// The latest state of the run in the folder, which must be the same run.
+fn resumed(job: &Job<'_>) -> Result<State> {
+    let fail = |why: String| Err(Error::Run { path: job.run_dir.into(), why });
+    if !checkpoint::holds_run(job.run_dir) {
+        return fail("holds no run to resume".into());
+    }
+    let state = checkpoint::load_latest(job.run_dir)?;
+    let differences = job.config.differences(&state.position.config);
+    if !differences.is_empty() {
+        return fail(format!("the run was started with another configuration: {}", differences.join("; ")));
+    }
+    if state.position.data != fingerprint(job.data) {
+        return fail(format!("the run was started with other images than those of {}", job.data.name));
+    }
+    checkpoint::sweep(job.run_dir);
+    Ok(state)
+}
+
+/// A checksum of everything that training reads of `data`.
+fn fingerprint(data: &Dataset) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for n in data.shape {
+        hasher.update(&(n as u64).to_le_bytes());
+    }
+    data.labels.iter().for_each(|l| hasher.update(&l.to_le_bytes()));
+    hasher.update(&data.images);
+    hasher.finalize()
+}
+
+fn step_report(at: &Position, epochs: usize, steps: usize, lr: f64, milliseconds: &[f32]) -> StepReport {
+    let seen = at.seen.max(1);
+    let left = (epochs * steps) as u64 - at.total_steps.min((epochs * steps) as u64);
+    let mean = milliseconds.iter().sum::<f32>() / milliseconds.len().max(1) as f32;
+    StepReport {
+        epoch: at.epoch + 1,
+        epochs,
+        step: at.step,
+        steps,
+        loss: (f64::from_bits(at.loss_bits) / seen as f64) as f32,
+        accuracy: 100.0 * at.correct as f32 / seen as f32,
+        lr,
+        seconds_left: left as f64 * f64::from(mean) / 1e3,
+    }
+}

@@ -1,0 +1,221 @@
+//! Tests of whole runs: what is learned, what is refused, and that stopping anywhere changes no bit.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::{EpochRecord, Job, Method, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, logits, train};
+use crate::data::{Dataset, SetKind, default_preprocess};
+use crate::error::{Error, Result};
+use crate::rng::{Purpose, keyed};
+use crate::{graph, import, zoo};
+
+/// Squares with one bright quadrant-like patch a class under noise: separable, but not by one pixel.
+fn patches(count: usize, side: usize, classes: usize) -> Dataset {
+    let mut rng = keyed(3, Purpose::Glyphs, &[]);
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for i in 0..count {
+        let label = i % classes;
+        for p in 0..side * side {
+            let bright = p * classes / (side * side) == label;
+            images.push(rng.random_range(0..160u8) + if bright { 80 } else { 0 });
+        }
+        labels.push(label as u16);
+    }
+    let classes = (0..classes).map(|c| c.to_string()).collect();
+    Dataset { name: "patches".into(), shape: [1, side, side], images, labels, classes }
+}
+
+fn small(method: Method) -> TrainConfig {
+    TrainConfig {
+        method,
+        epochs: 2,
+        batch: 32,
+        schedule: Schedule::Cosine,
+        warmup: 0.5,
+        weight_decay: 1e-3,
+        label_smoothing: 0.1,
+        holdout: 0.1,
+        ..TrainConfig::new("fcn6", "glyphs")
+    }
+}
+
+/// Asks to stop once so many steps of this call are over.
+struct StopAfter<'a>(usize, &'a AtomicBool);
+
+impl Progress for StopAfter<'_> {
+    fn step(&mut self, _: &StepReport) {
+        self.0 -= 1;
+        self.1.store(self.0 == 0, Ordering::Relaxed);
+    }
+    fn epoch(&mut self, _: &EpochRecord) {}
+}
+
+fn go(config: &TrainConfig, data: &Dataset, run_dir: &Path, resume: bool, stop_after: usize) -> Result<Summary> {
+    let stop = AtomicBool::new(false);
+    let job = Job { config, start: None, data, run_dir, resume, checkpoint_every: Duration::ZERO };
+    train(&job, &mut StopAfter(stop_after, &stop), &stop)
+}
+
+fn model(dir: &Path) -> Vec<u8> {
+    std::fs::read(dir.join("model.safetensors")).unwrap()
+}
+
+/// The records without what depends on the clock.
+fn figures(summary: &Summary) -> Vec<EpochRecord> {
+    let timeless = |r: &EpochRecord| EpochRecord { seconds: 0.0, steps_per_second: 0.0, ms_per_step: 0.0, ..r.clone() };
+    summary.epochs.iter().map(timeless).collect()
+}
+
+#[test]
+fn stopping_anywhere_and_tearing_the_latest_checkpoint_changes_no_bit() {
+    let data = patches(148, 28, 10);
+    // 133 images to train on: 5 steps an epoch, the last one short.
+    for (method, optimizer) in [(Method::Lorita { factors: 2 }, OptimizerKind::Adam), (Method::Dense, OptimizerKind::Sgd)] {
+        let config = TrainConfig { optimizer, ..small(method) };
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let undisturbed = go(&config, &data, whole.path(), false, usize::MAX).unwrap();
+        let again = tempfile::tempdir().unwrap();
+        assert_eq!(figures(&go(&config, &data, again.path(), false, usize::MAX).unwrap()), figures(&undisturbed));
+        assert_eq!(model(again.path()), model(whole.path()), "two undisturbed runs");
+
+        // Mid-epoch, at an epoch's very end, and in the next epoch; the first time the latest file is torn as well.
+        for (attempt, (steps, position)) in [(3, (0, 3)), (3, (0, 5)), (2, (1, 2))].into_iter().enumerate() {
+            match go(&config, &data, parts.path(), attempt > 0, steps).unwrap_err() {
+                Error::Interrupted { epoch, step, .. } => assert_eq!((epoch, step), position),
+                other => panic!("{other}"),
+            }
+            if attempt == 0 {
+                tear_latest(parts.path());
+            }
+        }
+        let resumed = go(&config, &data, parts.path(), true, usize::MAX).unwrap();
+        assert_eq!(figures(&resumed), figures(&undisturbed));
+        assert_eq!(model(parts.path()), model(whole.path()), "resumed {:?}", config.method);
+
+        // A run that is over stays as it is.
+        std::fs::remove_file(parts.path().join("model.safetensors")).unwrap();
+        assert_eq!(figures(&go(&config, &data, parts.path(), true, usize::MAX).unwrap()), figures(&undisturbed));
+        assert_eq!(model(parts.path()), model(whole.path()));
+    }
+}
+
+fn tear_latest(run_dir: &Path) {
+    let serial = super::checkpoint::load_latest(run_dir).unwrap().position.serial;
+    let latest = run_dir.join("checkpoint").join(["state-A", "state-B"][(serial % 2) as usize]);
+    let bytes = std::fs::read(&latest).unwrap();
+    std::fs::write(latest, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn what_cannot_be_gone_on_with_is_refused_by_name() {
+    let data = patches(60, 28, 10);
+    let config = small(Method::Dense);
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display().to_string();
+    let refusal = |config: &TrainConfig, data: &Dataset, resume| {
+        let error = go(config, data, dir.path(), resume, usize::MAX).unwrap_err().to_string();
+        assert!(error.contains(&folder) && !error.contains('\n'), "{error}");
+        error
+    };
+    assert!(refusal(&config, &data, true).contains("no run to resume"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    go(&config, &data, dir.path(), false, 1).unwrap_err();
+    assert!(refusal(&config, &data, false).contains("already holds a run"));
+    let longer = TrainConfig { epochs: 3, lr: 0.5, ..config.clone() };
+    assert!(refusal(&longer, &data, true).ends_with("epochs was 2, not 3; lr was 0.001, not 0.5"));
+    let lorita = TrainConfig { method: Method::Lorita { factors: 2 }, ..config.clone() };
+    assert!(refusal(&lorita, &data, true).contains("method"));
+    assert!(refusal(&config, &patches(61, 28, 10), true).contains("other images"));
+    for name in ["state-A", "state-B"] {
+        std::fs::write(dir.path().join("checkpoint").join(name), "torn").unwrap();
+    }
+    assert!(refusal(&config, &data, true).contains("no whole checkpoint"));
+}
+
+#[test]
+fn nothing_is_written_before_a_request_is_known_to_be_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    let good = small(Method::Dense);
+    let refuse = |config: &TrainConfig, data: &Dataset| {
+        let error = go(config, data, &run_dir, false, usize::MAX).unwrap_err().to_string();
+        assert!(!run_dir.exists(), "{error}");
+        error
+    };
+    let data = patches(60, 28, 10);
+    assert!(refuse(&TrainConfig { model: "fcn7".into(), ..good.clone() }, &data).contains("fcn7"));
+    assert!(refuse(&TrainConfig { lr: -1.0, ..good.clone() }, &data).starts_with("lr"));
+    assert!(refuse(&TrainConfig { limit: Some(2), ..good.clone() }, &patches(1, 28, 10)).contains("batch"));
+    assert!(refuse(&good, &patches(60, 8, 10)).contains("[1, 8, 8]"));
+    assert!(refuse(&good, &patches(60, 28, 4)).contains("4 classes"));
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig { lr: 1e30, warmup: 0.0, optimizer: OptimizerKind::Sgd, ..small(Method::Dense) };
+    let config = TrainConfig { model: "mlp:784-8-10".into(), ..config };
+    let error = go(&config, &patches(148, 28, 10), dir.path(), false, usize::MAX).unwrap_err().to_string();
+    assert!(error.contains("loss became") && error.contains("epoch 1"), "{error}");
+    assert!(!dir.path().join("model.safetensors").exists());
+}
+
+#[test]
+fn separable_images_are_learned_and_the_written_network_is_the_trained_one() {
+    let data = patches(440, 8, 4);
+    for method in [Method::Dense, Method::Lorita { factors: 1 }, Method::Lorita { factors: 3 }] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = TrainConfig { epochs: 8, lr: 1e-2, limit: Some(400), ..small(method.clone()) };
+        let config = TrainConfig { model: "mlp:64-16-4".into(), ..config };
+        let summary = go(&config, &data, dir.path(), false, usize::MAX).unwrap();
+        let last = summary.epochs.last().unwrap();
+        assert!(last.split_accuracy.unwrap() > 97.0 && last.train_accuracy > 97.0, "{method:?} {last:?}");
+        assert_eq!(summary.dense_params, 64 * 16 + 16 + 16 * 4 + 4);
+
+        let checkpoint = import::load(&summary.model).unwrap();
+        let graph = zoo::build("mlp:64-16-4").unwrap();
+        graph.check(&checkpoint.params).unwrap();
+        assert_eq!(checkpoint.meta.data.as_deref(), Some("glyphs"));
+        assert_eq!(checkpoint.meta.classes, data.classes);
+        assert_eq!(checkpoint.meta.preprocess, Some(default_preprocess(SetKind::Glyphs)));
+        // The images past `limit` were neither trained on nor held out.
+        let all = logits(&graph, &checkpoint.params, &default_preprocess(SetKind::Glyphs), &data).unwrap();
+        let right = |i: &usize| super::eval::argmax(&all[4 * i..4 * i + 4]) == usize::from(data.labels[*i]);
+        assert!((400..440).filter(right).count() >= 38);
+
+        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join("run.json")).unwrap()).unwrap();
+        assert_eq!(report["finished"], true);
+        assert_eq!(report["epochs"].as_array().unwrap().len(), 8);
+        assert_eq!(report["train_images"], 360);
+    }
+}
+
+#[test]
+fn one_factor_trains_to_the_dense_networks_bits() {
+    let data = patches(100, 28, 10);
+    let weights = [Method::Dense, Method::Lorita { factors: 1 }].map(|method| {
+        let dir = tempfile::tempdir().unwrap();
+        let summary = go(&small(method), &data, dir.path(), false, usize::MAX).unwrap();
+        import::load(&summary.model).unwrap().params
+    });
+    assert_eq!(weights[0], weights[1]);
+}
+
+#[test]
+fn a_run_can_start_from_a_dense_network() {
+    let data = patches(100, 28, 10);
+    let graph = zoo::build("fcn6").unwrap();
+    let start = import::Checkpoint { params: graph::init(&graph, 99), ..Default::default() };
+    let config = TrainConfig { lr: 1e-30, ..small(Method::Dense) };
+    let dir = tempfile::tempdir().unwrap();
+    let job =
+        Job { config: &config, start: Some(&start), data: &data, run_dir: dir.path(), resume: false, checkpoint_every: Duration::MAX };
+    let summary = train(&job, &mut (), &AtomicBool::new(false)).unwrap();
+    let end = import::load(&summary.model).unwrap().params;
+    assert_eq!(end["layers.0.weight"], start.params["layers.0.weight"]);
+    assert_ne!(end["layers.1.running_mean"], start.params["layers.1.running_mean"]);
+}
