@@ -162,7 +162,10 @@ pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usiz
             samples.push(session.time(*repeats)?.as_secs_f64() * 1e3 / *repeats as f64);
         }
     }
-    Ok(racers.into_iter().map(|(rank, form, session, _, samples)| FormTimes { rank, form, macs: session.layers()[0].macs, times: Times::new(samples) }).collect())
+    Ok(racers
+        .into_iter()
+        .map(|(rank, form, session, _, samples)| FormTimes { rank, form, macs: session.layers()[0].macs, times: Times::new(samples) })
+        .collect())
 }
 
 /// A network of one layer with bias and ReLU and random weights.
@@ -179,7 +182,12 @@ fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> {
         None => (Weight::Dense(1), vec![tensor("bias", &[outputs]), tensor("weight", &[outputs, inputs])]),
         Some(r) => (
             Weight::LowRank { v: 1, u: 2, sigma: 3, tail_energy: 0.0 },
-            vec![tensor("bias", &[outputs]), tensor("v", &[r, inputs]), tensor("u", &[r, outputs]), TensorData::f32("sigma", &[r], vec![1.0; r])],
+            vec![
+                tensor("bias", &[outputs]),
+                tensor("v", &[r, inputs]),
+                tensor("u", &[r, outputs]),
+                TensorData::f32("sigma", &[r], vec![1.0; r]),
+            ],
         ),
     };
     tensors.iter_mut().filter(|t| t.name == "bias").for_each(|t| t.values.fill(0.1));

@@ -121,7 +121,14 @@ impl std::fmt::Display for Description {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let known = |what: &str| if what.is_empty() { "unknown".into() } else { what.to_string() };
         writeln!(f, "{}: {:?} → {:?}, {}", known(&self.model), self.input, self.output, bytes(self.bytes))?;
-        writeln!(f, "from {}, trained by {}, ranks {}, written by {}", known(&self.source), known(&self.method), known(&self.policy), known(&self.tool))?;
+        writeln!(
+            f,
+            "from {}, trained by {}, ranks {}, written by {}",
+            known(&self.source),
+            known(&self.method),
+            known(&self.policy),
+            known(&self.tool)
+        )?;
         let p = &self.preprocess;
         writeln!(f, "input = (pixel · {} − {:?}) / {:?}", p.scale, p.mean, p.std)?;
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;

@@ -1,11 +1,11 @@
 //! From folded layers and their ranks to the artifact.
 
-use thinfer::artifact::{Artifact, Layer, LayerNote, Model, Op, Preprocess, Provenance, TensorData, TensorId, Weight};
+use thinfer::artifact::{Artifact, Dtype, Layer, LayerNote, Model, Op, Preprocess, Provenance, TensorData, TensorId, Weight};
 
 use super::fold::FoldedLayer;
 use crate::error::{Error, Result};
 use crate::factor::{FactorPair, Svd};
-use crate::rank::{factored_cost, pays};
+use crate::rank::{break_even, factored_cost};
 
 /// How a layer is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ impl Cut {
     /// wants the cut all the same.
     pub fn of(rank: Option<usize>, rows: usize, columns: usize, always: bool) -> Self {
         match rank {
-            Some(r) if pays(rows, columns, r) => Self::Factors(r),
+            Some(r) if r <= break_even(rows, columns) => Self::Factors(r),
             Some(r) if always => Self::Recomposed(r),
             _ => Self::Dense,
         }
@@ -49,11 +49,12 @@ pub struct Identity {
     pub policy: String,
 }
 
-/// Writes every layer in its form. `svds[i]` must be there for each layer that is cut.
+/// Writes every layer in its form, weights as `dtype`, biases and singular values as f32. `svds[i]` must be there for
+/// each layer that is cut.
 ///
 /// # Errors
 /// [`Error::Runtime`] when the network breaks a rule of the format.
-pub fn emit(identity: Identity, layers: &[FoldedLayer], svds: &[Option<Svd>], cuts: &[Cut]) -> Result<Artifact> {
+pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], svds: &[Option<Svd>], cuts: &[Cut], dtype: Dtype) -> Result<Artifact> {
     let mut tensors: Vec<TensorData> = Vec::new();
     let mut put = |tensor: TensorData| {
         tensors.push(tensor);
@@ -66,6 +67,7 @@ pub fn emit(identity: Identity, layers: &[FoldedLayer], svds: &[Option<Svd>], cu
         policy: identity.policy,
         ..Provenance::default()
     };
+    let weights = |name: String, shape: &[usize], values: Vec<f32>| TensorData { name, dtype, shape: shape.to_vec(), values };
     let mut ops = Vec::with_capacity(layers.len());
     for ((layer, svd), cut) in layers.iter().zip(svds).zip(cuts) {
         let named = |suffix: &str| format!("{}.{suffix}", layer.name);
@@ -76,16 +78,14 @@ pub fn emit(identity: Identity, layers: &[FoldedLayer], svds: &[Option<Svd>], cu
                 .ok_or_else(|| Error::invalid(format!("layer '{}'", layer.name), "was to be cut but never factored"))
         };
         let (weight, cost) = match *cut {
-            Cut::Dense => {
-                (Weight::Dense(put(TensorData::f32(named("weight"), &[layer.rows, layer.columns], layer.folded_weight()))), dense)
-            }
+            Cut::Dense => (Weight::Dense(put(weights(named("weight"), &[layer.rows, layer.columns], layer.folded_weight()))), dense),
             Cut::Recomposed(rank) => {
-                (Weight::Dense(put(TensorData::f32(named("weight"), &[layer.rows, layer.columns], pair(rank)?.product()))), dense)
+                (Weight::Dense(put(weights(named("weight"), &[layer.rows, layer.columns], pair(rank)?.product()))), dense)
             }
             Cut::Factors(rank) => {
                 let FactorPair { rank, v, u, sigma, tail_energy } = pair(rank)?;
-                let v = put(TensorData::f32(named("weight.v"), &[rank, layer.columns], v));
-                let u = put(TensorData::f32(named("weight.u"), &[rank, layer.rows], u));
+                let v = put(weights(named("weight.v"), &[rank, layer.columns], v));
+                let u = put(weights(named("weight.u"), &[rank, layer.rows], u));
                 let sigma = put(TensorData::f32(named("weight.sigma"), &[rank], sigma));
                 (Weight::LowRank { v, u, sigma, tail_energy: tail_energy as f32 }, factored_cost(layer.rows, layer.columns, rank))
             }

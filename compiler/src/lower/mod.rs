@@ -7,13 +7,13 @@ pub use emit::{Cut, Identity};
 pub use fold::FoldedLayer;
 
 use rayon::prelude::*;
-use thinfer::artifact::{Artifact, Preprocess};
+use thinfer::artifact::{Artifact, Dtype, Preprocess};
 
 use crate::error::{Error, Result};
 use crate::factor::Svd;
 use crate::graph::Graph;
 use crate::import::Checkpoint;
-use crate::rank::{self, Candidate, Policy};
+use crate::rank::{self, Policy};
 
 /// Which weight's singular values decide the cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,30 +25,36 @@ pub enum Spectra {
     Raw,
 }
 
+/// How a network is folded and factored, and what its artifacts say of where they come from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// What the artifact calls the checkpoint.
+    pub source: String,
+    /// How images become the network's input.
+    pub preprocess: Preprocess,
+    /// Whose singular values decide.
+    pub spectra: Spectra,
+    /// Layers that are never cut.
+    pub skip: Vec<String>,
+    /// Decompose nothing: only dense artifacts are wanted.
+    pub dense_only: bool,
+}
+
 /// A network folded and factored once, from which any number of artifacts can be cut.
 #[derive(Debug)]
 pub struct Factored {
     identity: Identity,
     layers: Vec<FoldedLayer>,
     svds: Vec<Option<Svd>>,
-    skip: Vec<String>,
 }
 
 impl Factored {
-    /// Folds `checkpoint`'s network and, unless only a dense artifact is wanted, decomposes every layer that is not named
-    /// in `skip`. `source` is what the artifact calls the checkpoint.
+    /// Folds `checkpoint`'s network and decomposes every layer that may be cut.
     ///
     /// # Errors
-    /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name in `skip` that no layer has.
-    pub fn new(
-        graph: &Graph,
-        checkpoint: &Checkpoint,
-        source: &str,
-        preprocess: Preprocess,
-        spectra: Spectra,
-        skip: &[String],
-        dense_only: bool,
-    ) -> Result<Self> {
+    /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has.
+    pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options) -> Result<Self> {
+        let Options { source, preprocess, spectra, skip, dense_only } = options;
         graph.check(&checkpoint.params)?;
         let layers = fold::fold(graph, &checkpoint.params)?;
         if let Some(unknown) = skip.iter().find(|s| !layers.iter().any(|l| l.name == **s)) {
@@ -73,11 +79,11 @@ impl Factored {
             input: graph.input.clone(),
             preprocess,
             classes: checkpoint.meta.classes.clone(),
-            source: source.into(),
+            source,
             method: checkpoint.meta.method.clone().unwrap_or_default(),
             policy: String::new(),
         };
-        Ok(Self { identity, layers, svds, skip: skip.to_vec() })
+        Ok(Self { identity, layers, svds })
     }
 
     /// The folded layers.
@@ -95,25 +101,20 @@ impl Factored {
     /// # Errors
     /// [`Error::Invalid`] for a policy whose value is out of range.
     pub fn ranks(&self, policy: Policy) -> Result<Vec<Option<usize>>> {
-        let candidates: Vec<Candidate<'_>> = self
-            .layers
-            .iter()
-            .zip(&self.svds)
-            .filter_map(|(l, s)| Some(Candidate { name: &l.name, svd: s.as_ref()?, fixed: self.skip.contains(&l.name) }))
-            .collect();
-        let mut chosen = rank::choose(policy, &candidates)?.into_iter();
+        let svds: Vec<&Svd> = self.svds.iter().flatten().collect();
+        let mut chosen = rank::choose(policy, &svds)?.into_iter();
         Ok(self.svds.iter().map(|s| s.as_ref().and_then(|_| chosen.next().flatten())).collect())
     }
 
-    /// The artifact at these ranks. A layer whose factors would cost more than its matrix stays dense, or is written as
+    /// The artifact at these ranks, weights stored as `dtype`. A layer whose factors would cost more than its matrix stays dense, or is written as
     /// the product of its factors if `always_cut`.
     ///
     /// # Errors
     /// [`Error::Runtime`] when the network breaks a rule of the format.
-    pub fn emit(&self, policy: Policy, ranks: &[Option<usize>], always_cut: bool) -> Result<Artifact> {
+    pub fn emit(&self, policy: Policy, ranks: &[Option<usize>], dtype: Dtype, always_cut: bool) -> Result<Artifact> {
         let cuts: Vec<Cut> = self.layers.iter().zip(ranks).map(|(l, &r)| Cut::of(r, l.rows, l.columns, always_cut)).collect();
         let identity = Identity { policy: policy.to_string(), ..self.identity.clone() };
-        emit::emit(identity, &self.layers, &self.svds, &cuts)
+        emit::emit(identity, &self.layers, &self.svds, &cuts, dtype)
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
     use crate::graph::init;
     use crate::zoo;
-    use thinfer::{Device, Options, Session};
+    use thinfer::{Device, Session};
 
     fn factored(spectra: Spectra) -> Factored {
         let graph = zoo::build("fcn6").unwrap();
@@ -134,12 +135,12 @@ mod tests {
                 tensor.data_mut().iter_mut().enumerate().for_each(|(i, x)| *x = 0.5 + ((i as f32 + shift) * 0.37).sin().abs());
             }
         }
-        Factored::new(&graph, &Checkpoint { params, ..Checkpoint::default() }, "x", Preprocess::default(), spectra, &[], false).unwrap()
+        Factored::new(&graph, &Checkpoint { params, ..Checkpoint::default() }, Options { spectra, ..Options::default() }).unwrap()
     }
 
     fn logits(artifact: &Artifact) -> Vec<f32> {
         let input: Vec<f32> = (0..784 * 3).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
-        let options = Options { batch: 3, tune: false, keep_factors: true, force: None };
+        let options = thinfer::Options { batch: 3, tune: false, keep_factors: true, force: None };
         Session::new(&Device::cpu(), artifact, &options).unwrap().run(&input).unwrap()
     }
 
@@ -149,7 +150,7 @@ mod tests {
             let f = factored(spectra);
             let dense = logits(&f.emit(Policy::Dense, &[None; 6], false).unwrap());
             let full = f.ranks(Policy::Local(1.0)).unwrap();
-            let cut = logits(&f.emit(Policy::Local(1.0), &full, true).unwrap());
+            let cut = logits(&f.emit(Policy::Local(1.0), &full, Dtype::F32, true).unwrap());
             let largest = dense.iter().fold(0f32, |m, x| m.max(x.abs()));
             for (a, b) in dense.iter().zip(&cut) {
                 assert!((a - b).abs() <= 1e-4 * largest, "{a} {b}");
@@ -162,14 +163,14 @@ mod tests {
         let f = factored(Spectra::Folded);
         let ranks = f.ranks(Policy::Local(0.25)).unwrap();
         assert_eq!(ranks, [Some(24), Some(24), Some(24), Some(24), Some(24), Some(3)]);
-        let artifact = f.emit(Policy::Local(0.25), &ranks, false).unwrap();
+        let artifact = f.emit(Policy::Local(0.25), &ranks, Dtype::F32, false).unwrap();
         let p = &artifact.model().provenance;
         let dense = 784 * 96 + 4 * 96 * 96 + 960;
         assert_eq!(p.dense_macs, dense);
         assert_eq!(p.macs, 24 * 880 + 4 * 24 * 192 + 3 * 106);
         assert_eq!(p.dense_params, dense + 5 * 96 + 10);
         assert_eq!(p.params - p.macs, 5 * 96 + 10);
-        let recomposed = f.emit(Policy::Local(0.9), &f.ranks(Policy::Local(0.9)).unwrap(), true).unwrap();
+        let recomposed = f.emit(Policy::Local(0.9), &f.ranks(Policy::Local(0.9)).unwrap(), Dtype::F32, true).unwrap();
         // 10 × 96 at rank 9 costs 954, just less than 960: factors there, matrices elsewhere.
         assert_eq!(recomposed.model().provenance.macs, dense - 960 + 954);
         assert_eq!(recomposed.model().provenance.layers.len(), 6);

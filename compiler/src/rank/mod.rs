@@ -5,32 +5,20 @@ mod policy;
 
 pub use policy::Policy;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::factor::Svd;
 
-/// A layer as a policy sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// The layer's name.
-    pub name: &'a str,
-    /// Its spectrum.
-    pub svd: &'a Svd,
-    /// Whether it may be cut at all.
-    pub fixed: bool,
-}
-
-/// Chooses a rank for every candidate; `None` for one that stays dense.
+/// Chooses a rank for every layer that may be cut, from their spectra; `None` for one that stays dense.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a policy whose value is out of range.
-pub fn choose(policy: Policy, candidates: &[Candidate<'_>]) -> Result<Vec<Option<usize>>> {
+/// [`crate::Error::Invalid`] for a policy whose value is out of range.
+pub fn choose(policy: Policy, layers: &[&Svd]) -> Result<Vec<Option<usize>>> {
     policy.check()?;
-    let local = |rank: &dyn Fn(&Svd) -> usize| candidates.iter().map(|c| (!c.fixed).then(|| rank(c.svd))).collect();
     Ok(match policy {
-        Policy::Dense => vec![None; candidates.len()],
-        Policy::Local(keep) => local(&|svd| share(svd.full_rank(), keep)),
-        Policy::Energy(wanted) => local(&|svd| energy_rank(svd, wanted)),
-        Policy::Global(keep) => global::choose(candidates, keep),
+        Policy::Dense => vec![None; layers.len()],
+        Policy::Local(keep) => layers.iter().map(|svd| Some(share(svd.full_rank(), keep))).collect(),
+        Policy::Energy(wanted) => layers.iter().map(|svd| Some(energy_rank(svd, wanted))).collect(),
+        Policy::Global(keep) => global::choose(layers, keep).into_iter().map(Some).collect(),
     })
 }
 
@@ -39,9 +27,9 @@ pub fn factored_cost(rows: usize, columns: usize, rank: usize) -> u64 {
     (rank as u64).saturating_mul((rows + columns) as u64)
 }
 
-/// Whether factors of this rank cost less than the matrix: r(m + n) < mn.
-pub fn pays(rows: usize, columns: usize, rank: usize) -> bool {
-    factored_cost(rows, columns, rank) < (rows * columns) as u64
+/// The largest rank at which factors cost less than the matrix: r(m + n) < mn. 0 where none does.
+pub fn break_even(rows: usize, columns: usize) -> usize {
+    (rows * columns).saturating_sub(1) / (rows + columns).max(1)
 }
 
 /// `keep` of `full` components, rounded, at least one.
@@ -50,7 +38,7 @@ fn share(full: usize, keep: f64) -> usize {
 }
 
 /// The smallest rank that keeps `wanted` of the energy.
-fn energy_rank(svd: &Svd, wanted: f64) -> usize {
+pub fn energy_rank(svd: &Svd, wanted: f64) -> usize {
     let total: f64 = svd.sigma().iter().map(|s| s * s).sum();
     let mut kept = 0.0;
     for (i, s) in svd.sigma().iter().enumerate() {
@@ -60,20 +48,6 @@ fn energy_rank(svd: &Svd, wanted: f64) -> usize {
         }
     }
     svd.full_rank()
-}
-
-impl Policy {
-    fn check(self) -> Result<()> {
-        let value = match self {
-            Policy::Dense => return Ok(()),
-            Policy::Local(x) | Policy::Global(x) | Policy::Energy(x) => x,
-        };
-        if value > 0.0 && value <= 1.0 {
-            Ok(())
-        } else {
-            Err(Error::invalid(format!("--ranks {self}"), "the share must be above 0 and at most 1"))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -87,14 +61,10 @@ mod tests {
         Svd::new("diagonal", &w, n, n).unwrap()
     }
 
-    fn candidate(svd: &Svd) -> Candidate<'_> {
-        Candidate { name: "layer", svd, fixed: false }
-    }
-
     #[test]
     fn local_and_energy_follow_each_layers_own_spectrum() {
         let (a, b) = (diagonal(&[4.0, 2.0, 1.0, 1.0]), diagonal(&[1.0; 8]));
-        let both = [candidate(&a), candidate(&b)];
+        let both = [&a, &b];
         assert_eq!(choose(Policy::Local(0.5), &both).unwrap(), [Some(2), Some(4)]);
         assert_eq!(choose(Policy::Local(0.01), &both).unwrap(), [Some(1), Some(1)]);
         assert_eq!(choose(Policy::Local(1.0), &both).unwrap(), [Some(4), Some(8)]);
@@ -102,7 +72,6 @@ mod tests {
         assert_eq!(choose(Policy::Energy(0.7), &both).unwrap(), [Some(1), Some(6)]);
         assert_eq!(choose(Policy::Energy(0.9), &both).unwrap(), [Some(2), Some(8)]);
         assert_eq!(choose(Policy::Dense, &both).unwrap(), [None, None]);
-        assert_eq!(choose(Policy::Local(0.5), &[Candidate { fixed: true, ..both[0] }]).unwrap(), [None]);
     }
 
     #[test]
@@ -115,6 +84,10 @@ mod tests {
 
     #[test]
     fn break_even_is_where_both_forms_cost_the_same() {
-        assert!(pays(100, 100, 49) && !pays(100, 100, 50));
+        assert_eq!(break_even(100, 100), 49);
+        for (m, n) in [(1, 1), (10, 96), (784, 96), (7, 3)] {
+            let r = break_even(m, n);
+            assert!(factored_cost(m, n, r) < (m * n) as u64 && factored_cost(m, n, r + 1) >= (m * n) as u64);
+        }
     }
 }

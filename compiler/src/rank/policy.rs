@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::{Error, Result};
+
 /// A rule for choosing ranks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Policy {
@@ -14,6 +16,24 @@ pub enum Policy {
     Global(f64),
     /// Each layer keeps the fewest values that hold this share of its energy Σσ².
     Energy(f64),
+}
+
+impl Policy {
+    /// Checks that its share is one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a share outside (0, 1].
+    pub fn check(self) -> Result<()> {
+        let share = match self {
+            Self::Dense => return Ok(()),
+            Self::Local(x) | Self::Global(x) | Self::Energy(x) => x,
+        };
+        if share > 0.0 && share <= 1.0 {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!("--ranks {self}"), "the share must be above 0 and at most 1"))
+        }
+    }
 }
 
 impl FromStr for Policy {

@@ -11,6 +11,9 @@ const INPUT: usize = 28 * 28;
 /// The ten digits.
 const CLASSES: usize = 10;
 
+/// The networks of this family.
+pub(super) const NAMES: [&str; 3] = ["fcn6", "fcn8", "fcn10"];
+
 /// Builds `fcn6`, `fcn8` or `fcn10`: the number counts the linear layers. `None` for any other name.
 pub(super) fn build(name: &str) -> Option<Result<Graph>> {
     let depth = match name {

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::{Activation, Builder, Graph, Linear, Op};
+use crate::tensor::Params;
 
 /// The widest layer that a name may ask for; beyond it a slip is likelier than a network.
 const MAX_WIDTH: usize = 1 << 20;
@@ -21,6 +22,14 @@ pub(super) fn build(name: &str, widths: &str) -> Option<Result<Graph>> {
         builder.push(format!("layers.{}", 2 * i), Op::Linear(Linear { inputs: pair[0], outputs: pair[1], bias: true }));
     }
     Some(builder.finish())
+}
+
+/// The name that the widths of `layers.0`, `layers.2`, … would have.
+pub(super) fn guess(params: &Params) -> Option<String> {
+    let weights: Vec<&[usize]> = (0..).map_while(|i| params.get(&format!("layers.{}.weight", 2 * i))).map(|t| t.shape()).collect();
+    let first = *weights.first()?.get(1)?;
+    let widths = std::iter::once(first).chain(weights.iter().filter_map(|s| s.first().copied()));
+    Some(format!("mlp:{}", widths.map(|w| w.to_string()).collect::<Vec<_>>().join("-")))
 }
 
 #[cfg(test)]

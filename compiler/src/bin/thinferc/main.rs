@@ -1,2 +1,72 @@
-//! CLI.
-fn main() {}
+//! `thinferc`: trains networks so that they become low-rank, cuts them into factors and writes `.thin` files.
+
+mod compile;
+mod eval;
+mod init;
+mod inspect;
+mod source;
+mod sweep;
+mod train;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use thinfer_compiler::{Error, Result};
+
+/// Makes trained networks thin: trains, factors, chooses ranks and writes .thin files.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a checkpoint of random weights
+    Init(init::Arguments),
+    /// Train a network so that it becomes low-rank, or plainly
+    Train(train::Args),
+    /// Turn a checkpoint into a .thin file
+    Compile(compile::Arguments),
+    /// Count how many test images a .thin file classifies rightly
+    Eval(eval::Arguments),
+    /// Accuracy against singular values kept, as CSV and SVG
+    Sweep(sweep::Arguments),
+    /// Show what a checkpoint or a .thin file holds, layer by layer
+    Inspect(inspect::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Init(a) => init::run(&a),
+        Command::Train(a) => train::run(a),
+        Command::Compile(a) => compile::run(&a),
+        Command::Eval(a) => eval::run(&a),
+        Command::Sweep(a) => sweep::run(&a),
+        Command::Inspect(a) => inspect::run(&a),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Writes `figures` to `path`, if one was asked for.
+fn write_json(path: Option<&Path>, figures: &serde_json::Value) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    thinfer_compiler::files::write_atomic(path, format!("{figures:#}\n").as_bytes())
+}
+
+/// Refuses an output whose folder does not exist, before any work is done for it.
+fn check_output(path: &Path) -> Result<()> {
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(parent) if !parent.is_dir() => Err(Error::invalid(path.display().to_string(), format!("there is no folder {}", parent.display()))),
+        _ if path.is_dir() => Err(Error::invalid(path.display().to_string(), "is a folder")),
+        _ => Ok(()),
+    }
+}

@@ -164,13 +164,17 @@ struct Shown {
 
 impl Shown {
     fn new(epochs: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal { ProgressBar::no_length() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:20}] {pos}/{len} {msg}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self { bar, terminal, epochs }
+        Self { bar: bar(0, ""), terminal: std::io::stderr().is_terminal(), epochs }
     }
+}
+
+/// A progress bar on standard error, hidden where that is no terminal.
+pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:20}] {pos}/{len} {msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.with_prefix(what)
 }
 
 impl Progress for Shown {

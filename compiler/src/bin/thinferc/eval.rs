@@ -1,0 +1,62 @@
+//! `thinferc eval`: the accuracy of a .thin file on a test set.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+use thinfer::inspect::Description;
+use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Options, Session};
+use thinfer_compiler::data::{self, DataSpec, Part};
+use thinfer_compiler::eval::evaluate;
+use thinfer_compiler::{Error, Result};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The .thin file
+    #[arg(value_name = "model.thin")]
+    model: PathBuf,
+    /// Its test images are judged: mnist:DIR or glyphs
+    #[arg(long, value_name = "SET[:DIR]")]
+    data: DataSpec,
+    /// auto (a real GPU if there is one, else the CPU), gpu (software adapters too) or cpu
+    #[arg(long, default_value = "auto")]
+    device: DeviceKind,
+    /// Images that go through the device at once
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Only the first N test images
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Never multiply a factored layer back to its dense form
+    #[arg(long)]
+    keep_factors: bool,
+    /// Also write the figures here
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.limit == Some(0) {
+        return Err(Error::invalid("--limit", "must be at least 1"));
+    }
+    let artifact = Artifact::open(&arguments.model)?;
+    let mut data = data::load(&arguments.data, Part::Test)?;
+    data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
+    let device = Device::open(arguments.device)?;
+    let options = Options { batch: arguments.batch, tune: false, keep_factors: arguments.keep_factors, force: None };
+    let mut session = Session::new(&device, &artifact, &options)?;
+    let bar = crate::train::bar(data.len() as u64, "evaluating");
+    let start = Instant::now();
+    let accuracy = evaluate(&mut session, &data, |done| bar.set_position(done as u64))?;
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    println!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), arguments.batch);
+    let (d, info) = (Description::of(&artifact), device.info());
+    let figures = json!({
+        "top1": accuracy.percent(), "correct": accuracy.correct, "count": accuracy.count, "macs": d.macs, "dense_macs": d.dense_macs,
+        "params": d.params, "dense_params": d.dense_params, "bytes": d.bytes, "batch": arguments.batch, "seconds": seconds,
+        "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software,
+    });
+    crate::write_json(arguments.json.as_deref(), &figures)
+}

@@ -1,0 +1,31 @@
+//! `thinferc init`: a checkpoint of random weights.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use thinfer_compiler::import::{self, Checkpoint, Meta};
+use thinfer_compiler::{Result, graph, zoo};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Architecture: fcn6, fcn8, fcn10 or mlp:IN-HIDDEN-..-OUT
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// Decides the weights
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The checkpoint to write
+    #[arg(short, long, value_name = "FILE.safetensors")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let network = zoo::build(&arguments.model)?;
+    crate::check_output(&arguments.output)?;
+    let meta = Meta { model: Some(arguments.model.clone()), method: Some(format!("none (random weights, seed {})", arguments.seed)), ..Meta::default() };
+    let params = graph::init(&network, arguments.seed);
+    let count: usize = params.values().map(|t| t.data().len()).sum();
+    import::save(&arguments.output, &Checkpoint { params, meta })?;
+    println!("wrote {}: {} values of {}", arguments.output.display(), count, arguments.model);
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! `thinferc inspect`: what a checkpoint or a .thin file holds.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use thinfer::Artifact;
+use thinfer::inspect::Description;
+use thinfer::table::{Table, count};
+use thinfer_compiler::Result;
+use thinfer_compiler::lower::Spectra;
+use thinfer_compiler::rank::energy_rank;
+
+use crate::compile::SpectraName;
+use crate::source::SourceArguments;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The file: a .thin file, or a checkpoint
+    #[command(flatten)]
+    source: SourceArguments,
+    /// For a checkpoint: its spectra with batch norm folded in, or as they were trained
+    #[arg(long, value_enum, default_value_t = SpectraName::Folded)]
+    spectra: SpectraName,
+    /// Also write the figures here
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.source.file.extension().is_some_and(|e| e == "thin") {
+        let description = Description::of(&Artifact::open(&arguments.source.file)?);
+        print!("{description}");
+        return crate::write_json(arguments.json.as_deref(), &json!(description));
+    }
+    inspect_checkpoint(arguments, arguments.spectra.into())
+}
+
+/// Shares of the energy whose ranks are shown.
+const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
+
+fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
+    let source = arguments.source.load()?;
+    let factored = source.factor(spectra, &[], false)?;
+    let mut table = Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
+    let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
+    for (layer, svd) in factored.layers().iter().zip(factored.svds()) {
+        let Some(svd) = svd else { continue };
+        let ranks = ENERGIES.map(|e| energy_rank(svd, e));
+        let (layer_macs, layer_params) = (layer.dense_macs(), layer.dense_macs() + layer.bias.as_ref().map_or(0, |b| b.len() as u64));
+        let (first, last) = (svd.sigma().first().copied().unwrap_or(0.0), svd.sigma().last().copied().unwrap_or(0.0));
+        table.row([
+            layer.name.clone(),
+            layer.columns.to_string(),
+            layer.rows.to_string(),
+            count(layer_macs),
+            count(layer_params),
+            svd.full_rank().to_string(),
+            ranks[0].to_string(),
+            ranks[1].to_string(),
+            ranks[2].to_string(),
+            format!("{first:.4}"),
+            format!("{last:.2e}"),
+        ]);
+        figures.push(json!({ "name": layer.name, "shape": [layer.columns, layer.rows], "macs": layer_macs, "params": layer_params, "full_rank": svd.full_rank(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": svd.sigma() }));
+        macs += layer_macs;
+        params += layer_params;
+    }
+    let meta = &source.checkpoint.meta;
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
+    println!("{}: {:?} → {:?}, {} MACs, {} parameters", source.graph.name, source.graph.input, source.graph.output_shape()?, count(macs), count(params));
+    println!("trained by {} on {}; input = (pixel · {} − {:?}) / {:?}\n", known(&meta.method), known(&meta.data), source.preprocess.scale, source.preprocess.mean, source.preprocess.std);
+    print!("{table}");
+    let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
+    crate::write_json(arguments.json.as_deref(), &figures)
+}

@@ -1,0 +1,70 @@
+//! What compile, sweep and inspect start from: a checkpoint, its architecture and its preprocessing.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use thinfer::artifact::Preprocess;
+use thinfer_compiler::graph::Graph;
+use thinfer_compiler::import::{self, Checkpoint};
+use thinfer_compiler::lower::{Factored, Options, Spectra};
+use thinfer_compiler::{Error, Result, zoo};
+
+/// A checkpoint and how to read it.
+#[derive(Args)]
+pub(crate) struct SourceArguments {
+    /// The checkpoint (safetensors, PyTorch's names)
+    #[arg(value_name = "FILE.safetensors")]
+    pub(crate) file: PathBuf,
+    /// Architecture, where the file does not say it: fcn6, fcn8, fcn10 or mlp:IN-HIDDEN-..-OUT
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Mean of each channel after pixel/255, where the file does not say it
+    #[arg(long, value_delimiter = ',', value_name = "R,G,B")]
+    mean: Vec<f32>,
+    /// Deviation of each channel after pixel/255, where the file does not say it
+    #[arg(long, value_delimiter = ',', value_name = "R,G,B")]
+    std: Vec<f32>,
+}
+
+/// A checkpoint that fits its architecture.
+pub(crate) struct Source {
+    pub(crate) graph: Graph,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) preprocess: Preprocess,
+    name: String,
+}
+
+impl SourceArguments {
+    /// Loads and checks everything that the arguments name.
+    pub(crate) fn load(&self) -> Result<Source> {
+        let checkpoint = import::load(&self.file)?;
+        let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
+        let why = "does not say which architecture it holds; give --model NAME".to_string();
+        let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why })?;
+        let graph = zoo::build(&model)?;
+        graph.check(&checkpoint.params).map_err(|error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() })?;
+        let mut preprocess = checkpoint.meta.preprocess.clone().unwrap_or_default();
+        if !self.mean.is_empty() {
+            preprocess.mean.clone_from(&self.mean);
+        }
+        if !self.std.is_empty() {
+            preprocess.std.clone_from(&self.std);
+        }
+        let channels = if graph.input.len() == 3 { graph.input[0] } else { 1 };
+        preprocess.check(channels).map_err(|why| Error::invalid("--mean, --std", why))?;
+        Ok(Source { graph, checkpoint, preprocess, name: file_name(&self.file) })
+    }
+}
+
+impl Source {
+    /// Folds and decomposes the network.
+    pub(crate) fn factor(&self, spectra: Spectra, skip: &[String], dense_only: bool) -> Result<Factored> {
+        let options = Options { source: self.name.clone(), preprocess: self.preprocess.clone(), spectra, skip: skip.to_vec(), dense_only };
+        Factored::new(&self.graph, &self.checkpoint, options)
+    }
+}
+
+/// The last part of a path: what an artifact says of its source must not tell where its maker keeps files.
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
