@@ -4,6 +4,8 @@
 pub mod artifact;
 mod device;
 mod error;
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
 pub mod plan;
 
 pub use device::{DeviceClass, DeviceInfo, DeviceKind};
