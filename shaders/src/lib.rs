@@ -1,1 +1,109 @@
-//! WGSL.
+//! The WGSL kernels of thinfer. Every variant that `permutations` lists is expanded, validated and reflected when this
+//! crate is built, so that a host binds and launches kernels by what they declare, and a kernel that does not validate
+//! does not build.
+
+#[cfg(test)]
+#[path = "../build/permutations.rs"]
+mod permutations;
+#[cfg(test)]
+#[path = "../build/preprocess.rs"]
+mod preprocess;
+
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+
+/// One variant of a kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The variant's name (`linear_8x2`).
+    pub name: &'static str,
+    /// The kernel that it is a variant of (`linear`).
+    pub kernel: &'static str,
+    /// WGSL, expanded.
+    pub source: &'static str,
+    /// The entry point.
+    pub entry: &'static str,
+    /// Invocations of a workgroup.
+    pub workgroup_size: [u32; 3],
+    /// Bytes of workgroup memory. wgpu does not report a kernel that uses more than the device has: hosts must.
+    pub workgroup_bytes: u32,
+    /// Resources, by group and index.
+    pub bindings: &'static [Binding],
+    /// The constants it was expanded with.
+    pub defines: &'static [(&'static str, u32)],
+    /// Hash of the source: another hash, another kernel, so that stored timings can be dropped.
+    pub hash: u64,
+}
+
+/// A resource that a kernel declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The bind group.
+    pub group: u32,
+    /// The index in the group.
+    pub index: u32,
+    /// What is bound.
+    pub kind: BindingKind,
+    /// The fewest bytes that may be bound.
+    pub min_size: u32,
+}
+
+/// What kind of buffer a binding takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingKind {
+    /// A uniform buffer.
+    Uniform,
+    /// A storage buffer that is only read.
+    ReadOnly,
+    /// A storage buffer that is written.
+    ReadWrite,
+}
+
+impl Kernel {
+    /// The constant `name` of this variant.
+    pub fn define(&self, name: &str) -> Option<u32> {
+        self.defines.iter().find(|(n, _)| *n == name).map(|&(_, value)| value)
+    }
+
+    /// Invocations of a workgroup, all three axes together.
+    pub fn invocations(&self) -> u32 {
+        self.workgroup_size.iter().product()
+    }
+}
+
+/// The variant called `name`.
+pub fn kernel(name: &str) -> Option<&'static Kernel> {
+    KERNELS.iter().find(|k| k.name == name)
+}
+
+/// All variants of a kernel.
+pub fn variants(kernel: &str) -> impl Iterator<Item = &'static Kernel> {
+    KERNELS.iter().filter(move |k| k.kernel == kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sane() {
+        assert!(!KERNELS.is_empty());
+        for k in KERNELS {
+            assert_eq!(kernel(k.name).map(|k| k.hash), Some(k.hash));
+            assert!(KERNELS.iter().filter(|o| o.hash == k.hash).count() == 1, "{} is listed twice", k.name);
+            assert!(k.bindings.iter().enumerate().all(|(i, b)| (b.group, b.index as usize) == (0, i)), "{}", k.name);
+            assert_eq!(k.bindings.iter().filter(|b| b.kind == BindingKind::ReadWrite).count(), 1, "{}", k.name);
+            assert_eq!((k.define("WG"), k.define("NONE")), (Some(k.invocations()), None), "{}", k.name);
+            // What every adapter grants; more is a choice that hosts check.
+            assert!(k.invocations() <= 256 && k.workgroup_bytes <= 16 << 10, "{}", k.name);
+        }
+    }
+
+    #[test]
+    fn workgroup_memory_is_counted() {
+        assert!(variants("linear").all(|k| k.workgroup_bytes == 0));
+        for k in variants("low_rank") {
+            let d = |name| k.define(name).unwrap();
+            assert_eq!(k.workgroup_bytes, d("KS") * d("TM") * d("R4") * 16, "{}", k.name);
+        }
+    }
+}

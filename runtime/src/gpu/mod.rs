@@ -1,1 +1,14 @@
-//! Being written.
+//! The wgpu executor: adapters and devices, pipelines, packed weights, recording and reading back.
+
+mod buffers;
+#[cfg(test)]
+mod conformance;
+mod device;
+mod executor;
+mod ops;
+mod pipelines;
+mod transfer;
+
+pub(crate) use device::{Gpu, list};
+pub(crate) use executor::Executor;
+pub(crate) use ops::low_rank::supports_fused;

@@ -83,7 +83,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn explain(factored: &Factored, ranks: &[Option<usize>]) -> Table {
-    let mut table = Table::new(["layer", "out × in", "full rank", "chosen", "relative error", "factors pay up to", "MACs of factors", "of dense", "written as"]);
+    let mut table = Table::new([
+        "layer",
+        "out × in",
+        "full rank",
+        "chosen",
+        "relative error",
+        "factors pay up to",
+        "MACs of factors",
+        "of dense",
+        "written as",
+    ]);
     for ((layer, svd), rank) in factored.layers().iter().zip(factored.svds()).zip(ranks) {
         let limit = break_even(layer.rows, layer.columns);
         let dense = (layer.rows * layer.columns) as u64;

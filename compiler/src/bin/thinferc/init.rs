@@ -22,7 +22,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let network = zoo::build(&arguments.model)?;
     crate::check_output(&arguments.output)?;
-    let meta = Meta { model: Some(arguments.model.clone()), method: Some(format!("none (random weights, seed {})", arguments.seed)), ..Meta::default() };
+    let meta = Meta {
+        model: Some(arguments.model.clone()),
+        method: Some(format!("none (random weights, seed {})", arguments.seed)),
+        ..Meta::default()
+    };
     let params = graph::init(&network, arguments.seed);
     let count: usize = params.values().map(|t| t.data().len()).sum();
     import::save(&arguments.output, &Checkpoint { params, meta })?;

@@ -42,7 +42,8 @@ const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
 fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     let source = arguments.source.load()?;
     let factored = source.factor(spectra, &[], false)?;
-    let mut table = Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
+    let mut table =
+        Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
     let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
     for (layer, svd) in factored.layers().iter().zip(factored.svds()) {
         let Some(svd) = svd else { continue };
@@ -68,8 +69,22 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     }
     let meta = &source.checkpoint.meta;
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
-    println!("{}: {:?} → {:?}, {} MACs, {} parameters", source.graph.name, source.graph.input, source.graph.output_shape()?, count(macs), count(params));
-    println!("trained by {} on {}; input = (pixel · {} − {:?}) / {:?}\n", known(&meta.method), known(&meta.data), source.preprocess.scale, source.preprocess.mean, source.preprocess.std);
+    println!(
+        "{}: {:?} → {:?}, {} MACs, {} parameters",
+        source.graph.name,
+        source.graph.input,
+        source.graph.output_shape()?,
+        count(macs),
+        count(params)
+    );
+    println!(
+        "trained by {} on {}; input = (pixel · {} − {:?}) / {:?}\n",
+        known(&meta.method),
+        known(&meta.data),
+        source.preprocess.scale,
+        source.preprocess.mean,
+        source.preprocess.std
+    );
     print!("{table}");
     let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
     crate::write_json(arguments.json.as_deref(), &figures)

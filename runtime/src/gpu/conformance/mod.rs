@@ -1,0 +1,142 @@
+//! The GPU executor against f64: drawn networks, every variant of every kernel, and what must be refused.
+
+mod cases;
+mod measure;
+mod reference;
+
+use std::time::Duration;
+
+use cases::{Case, LayerCase};
+
+use crate::artifact::Activation;
+use crate::error::{Error, Result};
+use crate::gpu::{Executor, Gpu, supports_fused};
+use crate::plan::{Form, Plan};
+
+/// The adapter; without one the test passes and says so, unless THINFER_REQUIRE_GPU=1.
+fn gpu() -> Option<Gpu> {
+    match Gpu::open() {
+        Ok(gpu) => Some(gpu),
+        Err(e) if std::env::var_os("THINFER_REQUIRE_GPU").is_some_and(|v| v == "1") => panic!("{e}"),
+        Err(_) => {
+            println!("skipped: no GPU adapter");
+            None
+        }
+    }
+}
+
+fn plan(case: &Case, artifact: &crate::artifact::Artifact) -> Plan {
+    Plan::new(artifact, case.batch, |layer, _| case.layers[layer].form).unwrap()
+}
+
+/// Runs `case` on poisoned buffers, twice, and compares.
+fn check(gpu: &Gpu, case: &Case, kernel: Option<&'static thinfer_shaders::Kernel>) -> Result<(), String> {
+    let artifact = case.artifact();
+    let expected = reference::run(&artifact, &case.input());
+    let mut executor = Executor::with(gpu, &artifact, &plan(case, &artifact), &|_, _| kernel).map_err(|e| e.to_string())?;
+    let outputs = artifact.output_len();
+    for _ in 0..2 {
+        executor.poison();
+        let mut got = vec![f32::NAN; case.rows * outputs];
+        executor.run(&case.input(), case.rows, &mut got).map_err(|e| e.to_string())?;
+        reference::compare(&expected, &got, outputs).map_err(|e| format!("{case:?}, {:?}: {e}", executor.kernels()))?;
+    }
+    Ok(())
+}
+
+fn layer(outputs: usize, rank: Option<usize>, form: Form) -> LayerCase {
+    LayerCase { outputs, rank, form, bias: true, activation: Activation::Relu }
+}
+
+#[test]
+fn drawn_networks_agree_with_f64() {
+    let Some(gpu) = gpu() else { return };
+    for key in 0..240 {
+        check(&gpu, &Case::draw(key), None).unwrap();
+    }
+}
+
+#[test]
+fn every_variant_agrees_with_f64() {
+    let Some(gpu) = gpu() else { return };
+    for (key, kernel) in (1000..).zip(thinfer_shaders::KERNELS) {
+        let capacity = kernel.define("R4").map(|r| r as usize * 4);
+        let form = if capacity.is_some() { Form::Fused } else { Form::Dense };
+        let ranks = capacity.map_or(vec![None], |most| vec![Some(1), Some(most - 3), Some(most)]);
+        for rank in ranks {
+            for (rows, inputs, outputs) in [(1, 1, 1), (37, 65, 43), (130, 300, 257), (16, 256, 512)] {
+                let rank = rank.map(|r: usize| r.min(inputs).min(outputs));
+                check(&gpu, &Case::one(key, inputs, layer(outputs, rank, form), rows), Some(kernel)).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn long_rows_are_summed_to_the_end() {
+    let Some(gpu) = gpu() else { return };
+    for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+        let rank = (form != Form::Dense).then_some(5);
+        check(&gpu, &Case::one(7, 60_001, layer(5, rank, form), 2), None).unwrap();
+    }
+    if gpu.info().class == crate::device::DeviceClass::Software {
+        let case = Case::one(7, 4 * 65_535, layer(1, None, Form::Dense), 1);
+        let artifact = case.artifact();
+        let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));
+        assert!(matches!(refused, Err(Error::Limit { needs: 65_535, allows: 65_534, .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_rank_that_cannot_be_fused_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    assert!(supports_fused(&gpu, 600, 128, 600) && !supports_fused(&gpu, 600, 257, 600));
+    let case = Case::one(8, 600, layer(600, Some(257), Form::Fused), 3);
+    let artifact = case.artifact();
+    let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));
+    assert!(matches!(refused, Err(Error::Limit { needs: 257, .. })), "{refused:?}");
+}
+
+/// Infinity and NaN stay in their rows, whatever the weights' padding multiplies them with.
+#[test]
+fn a_row_never_reaches_another() {
+    let Some(gpu) = gpu() else { return };
+    for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+        let mut case = Case::one(9, 37, layer(41, Some(6), form), 19);
+        case.layers.push(layer(9, Some(3), form));
+        let artifact = case.artifact();
+        let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
+        let (clean, mut clean_out) = (case.input(), vec![0.0; 19 * 9]);
+        executor.run(&clean, 19, &mut clean_out).unwrap();
+        let (mut dirty, mut dirty_out) = (clean, vec![0.0; 19 * 9]);
+        dirty[4 * 37 + 3] = f32::INFINITY;
+        dirty[11 * 37..12 * 37].fill(f32::NAN);
+        executor.run(&dirty, 19, &mut dirty_out).unwrap();
+        for row in (0..19).filter(|r| ![4, 11].contains(r)) {
+            assert_eq!(clean_out[row * 9..][..9], dirty_out[row * 9..][..9], "{form:?}, row {row}");
+        }
+    }
+}
+
+#[test]
+fn wrong_sizes_are_refused_and_harm_nothing() {
+    let Some(gpu) = gpu() else { return };
+    let case = Case::one(10, 6, layer(3, None, Form::Dense), 4);
+    let artifact = case.artifact();
+    let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
+    let mut out = [0.0; 12];
+    assert!(executor.run(&case.input(), 0, &mut []).is_err());
+    assert!(executor.run(&[0.0; 30], 5, &mut [0.0; 15]).is_err());
+    assert!(executor.run(&case.input(), 4, &mut out[1..]).is_err());
+    assert!(executor.run(&case.input()[1..], 4, &mut out).is_err());
+    executor.run(&case.input(), 4, &mut out).unwrap();
+    let mut again = [0.0; 12];
+    pollster::block_on(executor.run_async(&case.input(), 4, &mut again)).unwrap();
+    assert_eq!(out, again);
+    assert!(executor.time(3).unwrap() > Duration::ZERO);
+    if let Some(times) = executor.layer_times().unwrap() {
+        assert_eq!(times.len(), 1);
+    }
+    executor.run(&case.input(), 4, &mut again).unwrap();
+    assert_eq!(out, again);
+}

@@ -1,0 +1,204 @@
+//! Adapters and the device that is opened on one of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::device::{DeviceClass, DeviceInfo};
+use crate::error::{Error, Result};
+use crate::gpu::pipelines::Pipeline;
+
+/// An open device; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Gpu(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: DeviceInfo,
+    limits: wgpu::Limits,
+    pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
+    fault: Fault,
+}
+
+/// The first fault that the device reported outside of a call; after one nothing it computes can be trusted.
+#[derive(Clone, Debug, Default)]
+struct Fault(Arc<Mutex<Option<String>>>);
+
+impl Fault {
+    fn record(&self, why: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+    }
+
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All adapters that can compute, the best one first.
+pub(crate) fn list() -> Vec<DeviceInfo> {
+    pollster::block_on(adapters()).iter().map(describe).collect()
+}
+
+/// Usable adapters, the best class first, in the system's order within a class.
+async fn adapters() -> Vec<wgpu::Adapter> {
+    if wgpu::Instance::enabled_backend_features().is_empty() {
+        // Instance::new would panic.
+        return Vec::new();
+    }
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // No validation layers in debug builds either: they print, and wgpu validates by itself.
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    if adapters.is_empty() {
+        // Browsers do not enumerate.
+        let options = wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
+        adapters.extend(instance.request_adapter(&options).await);
+    }
+    adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    adapters.sort_by_key(|a| match describe(a).class {
+        DeviceClass::Discrete => 0,
+        DeviceClass::Integrated => 1,
+        DeviceClass::Other => 2,
+        DeviceClass::Software | DeviceClass::Cpu => 3,
+    });
+    adapters
+}
+
+fn describe(adapter: &wgpu::Adapter) -> DeviceInfo {
+    let info = adapter.get_info();
+    let backend = match info.backend {
+        wgpu::Backend::BrowserWebGpu => "webgpu",
+        other => other.to_str(),
+    };
+    DeviceInfo {
+        name: info.name,
+        backend: backend.into(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        class: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => DeviceClass::Discrete,
+            wgpu::DeviceType::IntegratedGpu => DeviceClass::Integrated,
+            wgpu::DeviceType::Cpu => DeviceClass::Software,
+            wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => DeviceClass::Other,
+        },
+    }
+}
+
+impl Gpu {
+    /// Opens the best adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] without one, [`Error::Gpu`] where it refuses to be opened.
+    pub(crate) fn open() -> Result<Self> {
+        pollster::block_on(Self::open_async())
+    }
+
+    /// As [`Gpu::open`], for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub(crate) async fn open_async() -> Result<Self> {
+        let Some(adapter) = adapters().await.into_iter().next() else {
+            let why = "the system lists no Vulkan, Metal, DX12 or WebGPU adapter that can compute".into();
+            return Err(Error::NoDevice { wanted: "GPU".into(), why });
+        };
+        let info = describe(&adapter);
+        let limits = adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("thinfer"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            // The defaults are what every phone has.
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) =
+            adapter.request_device(&descriptor).await.map_err(|e| Error::Gpu { device: info.name.clone(), why: e.to_string() })?;
+        let fault = Fault::default();
+        // Without a handler wgpu panics.
+        let (on_error, on_loss) = (fault.clone(), fault.clone());
+        device.on_uncaptured_error(Arc::new(move |e| on_error.record(e.to_string())));
+        device.set_device_lost_callback(move |reason, why| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_loss.record(format!("the device was lost: {why}"));
+            }
+        });
+        Ok(Self(Arc::new(Inner { device, queue, info, limits, pipelines: Mutex::default(), fault })))
+    }
+
+    pub(crate) fn info(&self) -> &DeviceInfo {
+        &self.0.info
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    pub(super) fn limits(&self) -> &wgpu::Limits {
+        &self.0.limits
+    }
+
+    /// Whether the device is the CPU in disguise.
+    pub(super) fn is_software(&self) -> bool {
+        self.0.info.class == DeviceClass::Software
+    }
+
+    pub(super) fn pipelines(&self) -> &Mutex<HashMap<&'static str, Arc<Pipeline>>> {
+        &self.0.pipelines
+    }
+
+    /// # Errors
+    /// [`Error::Gpu`] once the device has reported a fault.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.0.fault.get().map_or(Ok(()), |why| Err(self.error(why)))
+    }
+
+    pub(super) fn error(&self, why: impl Into<String>) -> Error {
+        Error::Gpu { device: self.0.info.name.clone(), why: why.into() }
+    }
+
+    /// Blocks until everything that was submitted is done, callbacks included.
+    pub(super) fn wait(&self) -> Result<()> {
+        self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| self.error(e.to_string()))?;
+        self.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_can_be_shared() {
+        fn shared<T: Send + Sync + Clone>() {}
+        shared::<Gpu>();
+    }
+
+    #[test]
+    fn what_is_listed_can_be_opened() {
+        let listed = list();
+        match Gpu::open() {
+            Ok(gpu) => assert_eq!(Some(gpu.info()), listed.first()),
+            Err(e) => assert!(listed.is_empty() && matches!(e, Error::NoDevice { .. }), "{e}"),
+        }
+    }
+
+    #[test]
+    fn a_fault_is_reported_by_the_next_call() {
+        let Ok(gpu) = Gpu::open() else { return };
+        gpu.check().unwrap();
+        // A buffer that may be mapped for reading cannot be a uniform.
+        let _ = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 16,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: false,
+        });
+        assert!(matches!(gpu.check(), Err(Error::Gpu { .. })));
+    }
+}

@@ -1,0 +1,328 @@
+//! Runs a plan on a device: everything is made once, a run records one compute pass and submits it.
+
+use std::time::{Duration, Instant};
+
+use thinfer_shaders::Kernel;
+
+use crate::artifact::{Activation, Artifact};
+use crate::error::{Error, Result};
+use crate::gpu::buffers::{empty, pack_bias, pack_rows, pack_transposed};
+use crate::gpu::device::Gpu;
+use crate::gpu::ops::low_rank::Factors;
+use crate::gpu::ops::{Context, Dispatch, linear, low_rank};
+use crate::gpu::transfer::Staging;
+use crate::plan::{Form, LinearStep, Plan, Slot, Step, StepKind, dense_weight, low_rank_factors};
+
+/// Which variant a step takes for the kernel of that name; `None` leaves it to the heuristic.
+pub(crate) type Pick<'a> = &'a dyn Fn(&Step, &str) -> Option<&'static Kernel>;
+
+/// A plan with its weights on a device.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    gpu: Gpu,
+    batch: usize,
+    input: Slot,
+    output: Slot,
+    activations: Vec<wgpu::Buffer>,
+    /// Rows of the run, read by every kernel.
+    run: wgpu::Buffer,
+    /// What `run` holds.
+    rows: usize,
+    /// The launches of each step.
+    steps: Vec<Vec<Dispatch>>,
+    upload: Staging,
+    readback: Staging,
+    timestamps: Option<Timestamps>,
+    /// A run failed half-way: staging is in no known state.
+    failed: bool,
+}
+
+/// A pair of timestamps a step.
+#[derive(Debug)]
+struct Timestamps {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    readback: Staging,
+}
+
+impl Executor {
+    /// Packs the weights and makes every buffer, bind group and pipeline for runs of up to `plan.batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where a layer needs more than the device allows, [`Error::Gpu`] where the device refuses.
+    pub(crate) fn new(gpu: &Gpu, artifact: &Artifact, plan: &Plan) -> Result<Self> {
+        Self::with(gpu, artifact, plan, &|_, _| None)
+    }
+
+    /// As [`Executor::new`] with chosen variants.
+    ///
+    /// # Errors
+    /// As [`Executor::new`].
+    pub(crate) fn with(gpu: &Gpu, artifact: &Artifact, plan: &Plan, pick: Pick<'_>) -> Result<Self> {
+        gpu.check()?;
+        // Scopes tell our own faults from other sessions' on this device. A browser's must be awaited: there, faults end
+        // with the device.
+        #[cfg(not(target_family = "wasm"))]
+        let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation].map(|f| gpu.device().push_error_scope(f));
+        let built = Self::build(gpu, artifact, plan, pick);
+        #[cfg(not(target_family = "wasm"))]
+        for scope in scopes.into_iter().rev() {
+            if let Some(e) = pollster::block_on(scope.pop()) {
+                return Err(built.err().unwrap_or_else(|| gpu.error(e.to_string())));
+            }
+        }
+        gpu.check()?;
+        built
+    }
+
+    fn build(gpu: &Gpu, artifact: &Artifact, plan: &Plan, pick: Pick<'_>) -> Result<Self> {
+        let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let limits = gpu.limits();
+        let mut activations = Vec::with_capacity(plan.memory.buffers.len());
+        for &len in &plan.memory.buffers {
+            let needs = len as u64 * 4;
+            if needs > limits.max_buffer_size {
+                let what = "bytes in one buffer".into();
+                let device = gpu.info().name.clone();
+                return Err(Error::Limit { layer: "activations".into(), what, needs, allows: limits.max_buffer_size, device });
+            }
+            activations.push(empty(gpu, "activations", storage, needs));
+        }
+        let run = empty(gpu, "run", wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST, 16);
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run };
+            steps.push(match &step.kind {
+                StepKind::Linear(layer) => linear_step(&context, artifact, step, layer, pick)?,
+            });
+        }
+        let bytes = |slot: Slot| (slot.stride * plan.batch * 4) as u64;
+        let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(plan.input));
+        let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(plan.output));
+        upload.map();
+        let timestamps = timestamps(gpu, steps.len());
+        let (batch, input, output, gpu) = (plan.batch, plan.input, plan.output, gpu.clone());
+        Ok(Self { gpu, batch, input, output, activations, run, rows: 0, steps, upload, readback, timestamps, failed: false })
+    }
+
+    /// Runs `rows` samples: `input` is [rows, input length], `output` [rows, output length], both without padding.
+    /// Blocks until the result is there.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for sizes that do not fit the plan, [`Error::Gpu`] for whatever the device reports; after that
+    /// the executor cannot be used any more.
+    pub(crate) fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
+        self.check(input, rows, output)?;
+        self.failed = true;
+        self.upload.block(&self.gpu, None)?;
+        let submission = self.submit(input, rows)?;
+        self.readback.block(&self.gpu, Some(submission))?;
+        self.receive(rows, output)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// As [`Executor::run`] without blocking.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub(crate) async fn run_async(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
+        self.check(input, rows, output)?;
+        // Until the end is reached, and for good if this future is dropped before.
+        self.failed = true;
+        self.upload.ready(&self.gpu).await?;
+        self.submit(input, rows)?;
+        self.readback.ready(&self.gpu).await?;
+        self.receive(rows, output)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    fn check(&self, input: &[f32], rows: usize, output: &[f32]) -> Result<()> {
+        self.gpu.check()?;
+        if self.failed {
+            return Err(self.gpu.error("an earlier run failed"));
+        }
+        if rows == 0 || rows > self.batch {
+            return Err(Error::invalid("rows", format!("{rows} of a session for 1 to {}", self.batch)));
+        }
+        for (what, len, slot) in [("input", input.len(), self.input), ("output", output.len(), self.output)] {
+            if Some(len) != rows.checked_mul(slot.len) {
+                return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads, records and submits; asks for both stagings back.
+    fn submit(&mut self, input: &[f32], rows: usize) -> Result<wgpu::SubmissionIndex> {
+        let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| self.gpu.error(e.to_string()))?;
+        let Slot { len, stride, .. } = self.input;
+        if len == stride {
+            view.slice(..rows * len * 4).copy_from_slice(bytemuck::cast_slice(input));
+        } else {
+            for (r, row) in input.chunks_exact(len).enumerate() {
+                let at = r * stride * 4;
+                view.slice(at..at + len * 4).copy_from_slice(bytemuck::cast_slice(row));
+                view.slice(at + len * 4..at + stride * 4).copy_from_slice(&[0; 12][..(stride - len) * 4]);
+            }
+        }
+        drop(view);
+        self.upload.buffer().unmap();
+
+        self.set_rows(rows);
+        let bytes = |slot: Slot| (rows * slot.stride * 4) as u64;
+        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(self.upload.buffer(), 0, &self.activations[self.input.buffer], 0, bytes(self.input));
+        self.record(&mut encoder, 1);
+        encoder.copy_buffer_to_buffer(&self.activations[self.output.buffer], 0, self.readback.buffer(), 0, bytes(self.output));
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        self.upload.map();
+        self.readback.map();
+        Ok(submission)
+    }
+
+    /// Reads the mapped result.
+    fn receive(&self, rows: usize, output: &mut [f32]) -> Result<()> {
+        let Slot { len, stride, .. } = self.output;
+        let view = self.readback.buffer().get_mapped_range(..(rows * stride * 4) as u64).map_err(|e| self.gpu.error(e.to_string()))?;
+        for (to, from) in output.chunks_exact_mut(len).zip(view.chunks_exact(stride * 4)) {
+            bytemuck::cast_slice_mut(to).copy_from_slice(&from[..len * 4]);
+        }
+        drop(view);
+        self.readback.buffer().unmap();
+        Ok(())
+    }
+
+    fn set_rows(&mut self, rows: usize) {
+        if self.rows != rows {
+            self.gpu.queue().write_buffer(&self.run, 0, bytemuck::bytes_of(&[rows as u32, 0, 0, 0]));
+            self.rows = rows;
+        }
+    }
+
+    /// Records the network `repeats` times in one pass: a pass a layer costs a multiple on some devices.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, repeats: usize) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for _ in 0..repeats {
+            for dispatch in self.steps.iter().flatten() {
+                dispatch.record(&mut pass, self.rows);
+            }
+        }
+    }
+
+    /// Wall time of `repeats` runs of the whole batch in one submit, transfers left out.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`].
+    pub(crate) fn time(&mut self, repeats: usize) -> Result<Duration> {
+        self.set_rows(self.batch);
+        self.gpu.wait()?;
+        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.record(&mut encoder, repeats);
+        let commands = encoder.finish();
+        let start = Instant::now();
+        self.gpu.queue().submit([commands]);
+        self.gpu.wait()?;
+        Ok(start.elapsed())
+    }
+
+    /// The time of each step at the whole batch, by the device's own clock; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`].
+    pub(crate) fn layer_times(&mut self) -> Result<Option<Vec<Duration>>> {
+        self.set_rows(self.batch);
+        let Some(t) = &self.timestamps else { return Ok(None) };
+        let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for (i, step) in (0u32..).zip(&self.steps) {
+            // Timestamps stand at the ends of passes: those inside are not for everyone.
+            let writes = wgpu::ComputePassTimestampWrites {
+                query_set: &t.queries,
+                beginning_of_pass_write_index: Some(2 * i),
+                end_of_pass_write_index: Some(2 * i + 1),
+            };
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) });
+            for dispatch in step {
+                dispatch.record(&mut pass, self.rows);
+            }
+        }
+        encoder.resolve_query_set(&t.queries, 0..t.queries.count(), &t.resolved, 0);
+        encoder.copy_buffer_to_buffer(&t.resolved, 0, t.readback.buffer(), 0, t.resolved.size());
+        self.gpu.queue().submit([encoder.finish()]);
+        t.readback.map();
+        self.gpu.wait()?;
+        let view = t.readback.buffer().get_mapped_range(..).map_err(|e| self.gpu.error(e.to_string()))?;
+        let period = f64::from(self.gpu.queue().get_timestamp_period());
+        let ticks: Vec<u64> = view.as_chunks::<8>().0.iter().map(|&b| u64::from_le_bytes(b)).collect();
+        let times = ticks
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .take(self.steps.len())
+            .map(|[start, end]| Duration::from_nanos((end.saturating_sub(*start) as f64 * period) as u64))
+            .collect();
+        drop(view);
+        t.readback.buffer().unmap();
+        Ok(Some(times))
+    }
+
+    /// Fills every activation and scratch buffer with NaN, so that whoever reads what was never written is found out.
+    pub(crate) fn poison(&mut self) {
+        for buffer in &self.activations {
+            let nan = vec![f32::NAN; (buffer.size() / 4) as usize];
+            self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
+        }
+    }
+
+    /// The kernels of each step.
+    pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
+        self.steps.iter().map(|s| s.iter().map(Dispatch::kernel).collect()).collect()
+    }
+}
+
+/// The launches of a fully connected layer in its planned form.
+fn linear_step(context: &Context<'_>, artifact: &Artifact, step: &Step, layer: &LinearStep, pick: Pick<'_>) -> Result<Vec<Dispatch>> {
+    let bias = layer.bias.map(|id| artifact.tensor(id));
+    let bias = pack_bias(bias.as_deref(), layer.outputs);
+    let (input, output, activation) = (flat(step.input, layer.inputs), step.output, layer.activation);
+    let broken = || Error::invalid(context.layer, format!("is planned {} without factors", layer.form.name()));
+    match layer.form {
+        Form::Dense => {
+            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, 0);
+            Ok(vec![linear::dispatch(context, pick(step, "linear"), (input, output), weight, bias, activation)?])
+        }
+        Form::TwoStage => {
+            let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
+            let scratch = step.scratch.ok_or_else(broken)?;
+            let (v, none) = (pack_transposed(&v, rank, layer.inputs, 0), pack_bias(None, rank));
+            let u = pack_rows(&u, rank, layer.outputs, 0);
+            Ok(vec![
+                linear::dispatch(context, pick(step, "linear"), (input, scratch), v, none, Activation::None)?,
+                linear::dispatch(context, pick(step, "linear"), (scratch, output), u, bias, activation)?,
+            ])
+        }
+        Form::Fused => {
+            let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
+            let factors = Factors { rank, v: &v, u: &u };
+            Ok(vec![low_rank::dispatch(context, pick(step, "low_rank"), (input, output), factors, bias, activation)?])
+        }
+    }
+}
+
+/// `slot` as one vector a sample.
+fn flat(slot: Slot, len: usize) -> Slot {
+    Slot { len, ..slot }
+}
+
+fn timestamps(gpu: &Gpu, steps: usize) -> Option<Timestamps> {
+    let count = u32::try_from(2 * steps).ok().filter(|&n| n > 0 && n <= wgpu::QUERY_SET_MAX_QUERIES)?;
+    if !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        return None;
+    }
+    let queries = gpu.device().create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
+    let bytes = u64::from(count) * 8;
+    let resolved = empty(gpu, "timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC, bytes);
+    let readback = Staging::new(gpu, "timestamps", wgpu::MapMode::Read, resolved.size());
+    Some(Timestamps { queries, resolved, readback })
+}

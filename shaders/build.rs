@@ -1,0 +1,64 @@
+//! Expands, parses, validates and reflects every variant in `permutations` into the table that `src/lib.rs` includes.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+#[path = "build/permutations.rs"]
+mod permutations;
+#[path = "build/preprocess.rs"]
+mod preprocess;
+#[path = "build/reflect.rs"]
+mod reflect;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for input in ["permutations", "wgsl", "build", "build.rs"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+    match table() {
+        Ok(table) => std::fs::write(Path::new(&std::env::var("OUT_DIR")?).join("kernels.rs"), table)?,
+        Err(why) => {
+            for line in why.lines() {
+                println!("cargo::error={line}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The generated source: `pub static KERNELS: &[Kernel]`.
+fn table() -> Result<String, String> {
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
+    let mut out = String::from("/// Every variant of every kernel, in the order of `permutations`.\npub static KERNELS: &[Kernel] = &[\n");
+    for p in permutations::parse(&read("permutations")?)? {
+        let file = format!("{}.wgsl", p.kernel);
+        let shared = |name: &str| std::fs::read_to_string(format!("wgsl/shared/{name}.wgsl")).ok();
+        let lines = preprocess::expand(&file, &read(&format!("wgsl/{file}"))?, &p.defines, &shared)
+            .map_err(|e| format!("wgsl/{e} (variant '{}')", p.name))?;
+        let source = lines.iter().fold(String::new(), |text, l| text + &l.text + "\n");
+        let r = reflect::reflect(&p.name, &lines, &source)?;
+        let defines: Vec<(&str, u32)> = p.defines.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+        let bindings = r.bindings.iter().fold(String::new(), |text, b| {
+            text + &format!(
+                "Binding {{ group: {}, index: {}, kind: BindingKind::{}, min_size: {} }}, ",
+                b.group, b.index, b.kind, b.min_size
+            )
+        });
+        writeln!(
+            out,
+            "Kernel {{ name: {:?}, kernel: {:?}, source: {source:?}, entry: \"main\", workgroup_size: {:?}, workgroup_bytes: {}, bindings: &[{bindings}], defines: &{defines:?}, hash: {:#x} }},",
+            p.name,
+            p.kernel,
+            r.workgroup_size,
+            r.workgroup_bytes,
+            fnv1a(source.as_bytes()),
+        )
+        .map_err(|e| e.to_string())?;
+    }
+    out.push_str("];\n");
+    Ok(out)
+}
+
+/// FNV-1a, 64 bits: stable between compilers, which the standard library's hasher does not promise.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,212 @@
+//! The preprocessor of the WGSL sources: imports, conditions, repeated lines and constants, nothing more.
+//!
+//! * `#import NAME` puts `wgsl/shared/NAME.wgsl` here, once a kernel however often it is asked for;
+//! * `#ifdef NAME`, `#else`, `#endif` keep the lines between them if the variant defines NAME to anything but 0;
+//! * `#for v COUNT` … `#endfor` repeats the lines between them with `$v` as 0, 1, … COUNT - 1, so that register blocks
+//!   have named accumulators, which compilers keep in registers where they would spill an indexed array;
+//! * every other identifier that the variant defines is replaced by its number.
+
+use std::collections::HashSet;
+use std::fmt;
+
+/// One line of a kernel after expansion, with where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) text: String,
+    pub(crate) file: String,
+    /// Counted from 1.
+    pub(crate) number: usize,
+}
+
+/// What is wrong in a source file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PreprocessError {
+    pub(crate) file: String,
+    pub(crate) number: usize,
+    pub(crate) why: String,
+}
+
+impl fmt::Display for PreprocessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.number, self.why)
+    }
+}
+
+/// The constants of a variant.
+pub(crate) type Defines = [(String, u32)];
+
+/// Expands `source`, the text of `file`; `shared` gives the text of what is imported.
+pub(crate) fn expand(
+    file: &str,
+    source: &str,
+    defines: &Defines,
+    shared: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Line>, PreprocessError> {
+    let mut expander = Expander { defines, shared, imported: HashSet::new(), out: Vec::new() };
+    let lines: Vec<Line> =
+        source.lines().enumerate().map(|(i, text)| Line { text: text.into(), file: file.into(), number: i + 1 }).collect();
+    expander.block(&lines)?;
+    Ok(expander.out)
+}
+
+struct Expander<'a> {
+    defines: &'a Defines,
+    shared: &'a dyn Fn(&str) -> Option<String>,
+    imported: HashSet<String>,
+    out: Vec<Line>,
+}
+
+impl Expander<'_> {
+    fn block(&mut self, lines: &[Line]) -> Result<(), PreprocessError> {
+        let mut at = 0;
+        while at < lines.len() {
+            let line = &lines[at];
+            let fail = |why: String| Err(PreprocessError { file: line.file.clone(), number: line.number, why });
+            let mut words = line.text.split_whitespace();
+            match words.next() {
+                Some("#import") => {
+                    let Some(name) = words.next() else { return fail("#import what?".into()) };
+                    if self.imported.insert(name.into()) {
+                        let Some(text) = (self.shared)(name) else { return fail(format!("there is no shared '{name}'")) };
+                        let file = format!("shared/{name}.wgsl");
+                        let inner: Vec<Line> =
+                            text.lines().enumerate().map(|(i, t)| Line { text: t.into(), file: file.clone(), number: i + 1 }).collect();
+                        self.block(&inner)?;
+                    }
+                }
+                Some("#ifdef") => {
+                    let Some(name) = words.next() else { return fail("#ifdef what?".into()) };
+                    let (otherwise, end) = close(lines, at, "#ifdef", "#endif", Some("#else"))?;
+                    let taken = self.defines.iter().any(|(n, value)| n == name && *value != 0);
+                    let (first, second) = (&lines[at + 1..otherwise.unwrap_or(end)], otherwise.map_or(&[][..], |o| &lines[o + 1..end]));
+                    self.block(if taken { first } else { second })?;
+                    at = end;
+                }
+                Some("#for") => {
+                    let (Some(variable), Some(count)) = (words.next(), words.next()) else {
+                        return fail("#for needs a variable and a count".into());
+                    };
+                    let Ok(count) = substitute(count, self.defines).parse::<u32>() else {
+                        return fail(format!("'{count}' is neither a number nor defined"));
+                    };
+                    let (_, end) = close(lines, at, "#for", "#endfor", None)?;
+                    let pattern = format!("${variable}");
+                    for i in 0..count {
+                        let body: Vec<Line> = lines[at + 1..end]
+                            .iter()
+                            .map(|l| Line { text: l.text.replace(&pattern, &i.to_string()), ..l.clone() })
+                            .collect();
+                        self.block(&body)?;
+                    }
+                    at = end;
+                }
+                Some(word) if word.starts_with('#') => return fail(format!("'{word}' is unknown here")),
+                _ => self.out.push(Line { text: substitute(&line.text, self.defines), ..line.clone() }),
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Where the block opened at line `open` ends, and where its `middle` word stands.
+fn close(
+    lines: &[Line],
+    open: usize,
+    opening: &str,
+    closing: &str,
+    middle: Option<&str>,
+) -> Result<(Option<usize>, usize), PreprocessError> {
+    let mut depth = 0;
+    let mut otherwise = None;
+    for (i, line) in lines.iter().enumerate().skip(open) {
+        match line.text.split_whitespace().next() {
+            Some(word) if word == opening => depth += 1,
+            Some(word) if word == closing => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok((otherwise, i));
+                }
+            }
+            Some(word) if depth == 1 && Some(word) == middle => otherwise = Some(i),
+            _ => {}
+        }
+    }
+    Err(PreprocessError { file: lines[open].file.clone(), number: lines[open].number, why: format!("{opening} without {closing}") })
+}
+
+/// Replaces whole identifiers that are defined.
+fn substitute(text: &str, defines: &Defines) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+        let end = rest[start..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(rest.len(), |n| start + n);
+        let word = &rest[start..end];
+        out.push_str(&rest[..start]);
+        match defines.iter().find(|(name, _)| name == word) {
+            Some((_, value)) => out.push_str(&value.to_string()),
+            None => out.push_str(word),
+        }
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(name: &str) -> Option<String> {
+        match name {
+            "outer" => Some("#import inner\nouter TM".into()),
+            "inner" => Some("inner".into()),
+            _ => None,
+        }
+    }
+
+    fn lines(source: &str) -> Result<Vec<String>, PreprocessError> {
+        let defines = [("TM".to_string(), 2), ("OFF".to_string(), 0)];
+        Ok(expand("k.wgsl", source, &defines, &shared)?.into_iter().map(|l| l.text).collect())
+    }
+
+    #[test]
+    fn imports_nest_and_come_once() {
+        assert_eq!(lines("#import outer\n#import inner\nend").unwrap(), ["inner", "outer 2", "end"]);
+    }
+
+    #[test]
+    fn lines_remember_where_they_came_from() {
+        let out = expand("k.wgsl", "\n#import outer\n", &[], &shared).unwrap();
+        assert_eq!((out[2].file.as_str(), out[2].number), ("shared/outer.wgsl", 2));
+    }
+
+    #[test]
+    fn conditions_take_one_side() {
+        assert_eq!(lines("#ifdef TM\na\n#ifdef NO\nb\n#else\nc\n#endif\n#else\nd\n#endif\n#ifdef OFF\ne\n#endif").unwrap(), ["a", "c"]);
+    }
+
+    #[test]
+    fn loops_nest_and_whole_words_are_replaced() {
+        assert_eq!(
+            lines("#for m TM\n#for n 2\nacc$m_$n TM TMP aTM 4TM\n#endfor\n#endfor").unwrap()[1..3],
+            ["acc0_1 2 TMP aTM 4TM", "acc1_0 2 TMP aTM 4TM"]
+        );
+        assert!(lines("#for m 0\nx\n#endfor").unwrap().is_empty());
+    }
+
+    #[test]
+    fn mistakes_name_file_and_line() {
+        for (source, line, why) in [
+            ("a\n#import nowhere", 2, "there is no shared 'nowhere'"),
+            ("#ifdef TM\na", 1, "#ifdef without #endif"),
+            ("a\n#endif", 2, "'#endif' is unknown here"),
+            ("#for m MANY\n#endfor", 1, "'MANY' is neither a number nor defined"),
+            ("#for m 2\na", 1, "#for without #endfor"),
+            ("#else", 1, "'#else' is unknown here"),
+        ] {
+            let e = lines(source).unwrap_err();
+            assert_eq!((e.file.as_str(), e.number, e.why.as_str()), ("k.wgsl", line, why));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// y[M, N] = act(x[M, K] · Wᵀ + b). An invocation keeps TM rows × TN vec4s of outputs in registers; no barrier, no
+// workgroup memory: the caches do what a shared tile would do.
+// Invocations are numbered through, column groups fastest, so that few columns leave no lane idle.
+#import shape
+#import epilogue
+
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+// [K padded to 4][N / 4]: each row holds one input's weights for all outputs.
+@group(0) @binding(3) var<storage, read> w: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (group.y * groups.x + group.x) * WG + local;
+    let row_group = index / shape.column_groups;
+    let row = row_group * TM;
+    if row >= run.rows {
+        return;
+    }
+    // Neighbours read neighbouring vec4s; the second one of each lies a whole row of groups further.
+    let column = index - row_group * shape.column_groups;
+    #for n TN
+    let column$n = min(column + $n * shape.column_groups, shape.outputs4 - 1);
+    #endfor
+    // Rows past the end read the last one again and are not stored.
+    #for m TM
+    let x_row$m = min(row + $m, run.rows - 1) * shape.input_stride4;
+    #endfor
+    #for m TM
+    #for n TN
+    var acc$m_$n = vec4f(0.0);
+    #endfor
+    #endfor
+    for (var k = 0u; k < shape.inputs4; k++) {
+        let w_row = k * 4u * shape.outputs4;
+        #for n TN
+        let w0_$n = w[w_row + column$n];
+        let w1_$n = w[w_row + shape.outputs4 + column$n];
+        let w2_$n = w[w_row + 2u * shape.outputs4 + column$n];
+        let w3_$n = w[w_row + 3u * shape.outputs4 + column$n];
+        #endfor
+        #for m TM
+        let x$m = x[x_row$m + k];
+        #for n TN
+        acc$m_$n += x$m.x * w0_$n;
+        acc$m_$n += x$m.y * w1_$n;
+        acc$m_$n += x$m.z * w2_$n;
+        acc$m_$n += x$m.w * w3_$n;
+        #endfor
+        #endfor
+    }
+    #for n TN
+    if column + $n * shape.column_groups < shape.outputs4 {
+        #for m TM
+        if row + $m < run.rows {
+            y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n, column$n);
+        }
+        #endfor
+    }
+    #endfor
+}

@@ -1,0 +1,75 @@
+// y[M, N] = act((x[M, K] · Vᵀ) · U'ᵀ + b) in one dispatch: an invocation owns BM rows and keeps their intermediate, h, of
+// exactly R4 vec4s a row, in registers. No barrier and nothing computed twice, but only M / BM invocations.
+#import shape
+#import epilogue
+
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+// [K padded to 4][R4]
+@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+// [R4 · 4][N / 4]
+@group(0) @binding(4) var<storage, read> u: array<vec4f>;
+@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = ((group.y * groups.x + group.x) * WG + local) * BM;
+    if row >= run.rows {
+        return;
+    }
+    #for m BM
+    let x_row$m = min(row + $m, run.rows - 1) * shape.input_stride4;
+    #for r R4
+    var h$m_$r = vec4f(0.0);
+    #endfor
+    #endfor
+    for (var k = 0u; k < shape.inputs4; k++) {
+        let v_row = k * 4u * R4;
+        #for m BM
+        let x$m = x[x_row$m + k];
+        #endfor
+        #for r R4
+        {
+            let v0 = v[v_row + $r];
+            let v1 = v[v_row + R4 + $r];
+            let v2 = v[v_row + 2u * R4 + $r];
+            let v3 = v[v_row + 3u * R4 + $r];
+            #for m BM
+            h$m_$r += x$m.x * v0;
+            h$m_$r += x$m.y * v1;
+            h$m_$r += x$m.z * v2;
+            h$m_$r += x$m.w * v3;
+            #endfor
+        }
+        #endfor
+    }
+    for (var column = 0u; column < shape.outputs4; column++) {
+        #for m BM
+        var acc$m = vec4f(0.0);
+        #endfor
+        #for r R4
+        {
+            let u_row = $r * 4u * shape.outputs4 + column;
+            let u0 = u[u_row];
+            let u1 = u[u_row + shape.outputs4];
+            let u2 = u[u_row + 2u * shape.outputs4];
+            let u3 = u[u_row + 3u * shape.outputs4];
+            #for m BM
+            acc$m += h$m_$r.x * u0;
+            acc$m += h$m_$r.y * u1;
+            acc$m += h$m_$r.z * u2;
+            acc$m += h$m_$r.w * u3;
+            #endfor
+        }
+        #endfor
+        #for m BM
+        if row + $m < run.rows {
+            y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m, column);
+        }
+        #endfor
+    }
+}
