@@ -8,7 +8,7 @@ use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::plan::{Form, Memory, Plan, StepKind};
+use crate::plan::{Form, LinearStep, Memory, Plan, StepKind};
 use crate::tune;
 
 /// Something to run on; cheap to clone, and sessions on clones share it.
@@ -83,10 +83,10 @@ impl Device {
     }
 
     /// Whether this device can run a layer of these sizes in `form`.
-    pub(crate) fn supports(&self, form: Form, step: &crate::plan::LinearStep, batch: usize) -> bool {
-        match (&self.inner, form, step, batch) {
+    pub(crate) fn supports(&self, form: Form, step: &LinearStep) -> bool {
+        match (&self.inner, form, step) {
             #[cfg(feature = "gpu")]
-            (Inner::Gpu(gpu), Form::Fused, step, batch) => gpu.supports_fused(step, batch),
+            (Inner::Gpu(gpu), Form::Fused, step) => gpu::supports_fused(gpu, step.inputs, step.rank.unwrap_or(0), step.outputs),
             _ => true,
         }
     }
@@ -203,7 +203,11 @@ impl Session {
     /// # Errors
     /// [`Error::Invalid`] when `input` is no whole number of samples; [`Error::Gpu`] when the device fails.
     pub fn run(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        block_on(self.run_async(input))
+        let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
+        for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
+            self.executor.run(input, input.len() / self.input_len, output)?;
+        }
+        Ok(output)
     }
 
     /// [`Session::run`] for callers that must not block.
@@ -213,7 +217,7 @@ impl Session {
     pub async fn run_async(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
         for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
-            self.executor.run(input, input.len() / self.input_len, output).await?;
+            self.executor.run_async(input, input.len() / self.input_len, output).await?;
         }
         Ok(output)
     }
@@ -228,7 +232,7 @@ impl Session {
         for (pixels, output) in pixels.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
             staging.resize(pixels.len(), 0.0);
             self.preprocess.apply(self.image, pixels, &mut staging);
-            block_on(self.executor.run(&staging, pixels.len() / self.input_len, output))?;
+            self.executor.run(&staging, pixels.len() / self.input_len, output)?;
         }
         self.staging = staging;
         Ok(output)
@@ -296,25 +300,30 @@ impl Session {
     }
 
     /// Fills every activation buffer with NaN, so that whatever a run fails to write shows in its result: for tests.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] when the device fails.
-    pub fn poison(&mut self) -> Result<()> {
+    pub fn poison(&mut self) {
         match &mut self.executor {
             Executor::Cpu(cpu) => cpu.poison(),
             #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.poison()?,
+            Executor::Gpu(gpu) => gpu.poison(),
         }
-        Ok(())
     }
 }
 
 impl Executor {
-    async fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
+    fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.run(input, rows, output),
             #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => gpu.run(input, rows, output).await?,
+            Self::Gpu(gpu) => gpu.run(input, rows, output)?,
+        }
+        Ok(())
+    }
+
+    async fn run_async(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.run(input, rows, output),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.run_async(input, rows, output).await?,
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ impl FoldedLayer {
 ///
 /// # Errors
 /// [`Error::Graph`] naming a node that stands where nothing can take it in.
-pub fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
+pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
     let shapes = graph.shapes()?;
     let mut layers: Vec<FoldedLayer> = Vec::new();
     // Where each graph value went: the folded value, as long as the layer that made it may still take something in.

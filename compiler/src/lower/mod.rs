@@ -148,7 +148,7 @@ mod tests {
     fn full_rank_gives_the_dense_logits_on_raw_and_folded_spectra() {
         for spectra in [Spectra::Raw, Spectra::Folded] {
             let f = factored(spectra);
-            let dense = logits(&f.emit(Policy::Dense, &[None; 6], false).unwrap());
+            let dense = logits(&f.emit(Policy::Dense, &[None; 6], Dtype::F32, false).unwrap());
             let full = f.ranks(Policy::Local(1.0)).unwrap();
             let cut = logits(&f.emit(Policy::Local(1.0), &full, Dtype::F32, true).unwrap());
             let largest = dense.iter().fold(0f32, |m, x| m.max(x.abs()));

@@ -47,10 +47,10 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
 }
 
 fn choose_one(device: &Device, artifact: &Artifact, layer: usize, linear: &LinearStep, options: &Options) -> Result<Choice> {
-    let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, linear, options.batch);
+    let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, linear);
     let fixed = |form| Choice { form, measured_us: Vec::new() };
     if let Some(form) = options.force {
-        return Ok(fixed(if device.supports(form, linear, options.batch) { form } else { Form::TwoStage }));
+        return Ok(fixed(if device.supports(form, linear) { form } else { Form::TwoStage }));
     }
     let candidates: Vec<Form> = [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter(|&f| allowed(f)).collect();
     if !options.tune {

@@ -61,7 +61,9 @@ fn write_json(path: Option<&Path>, figures: &serde_json::Value) -> Result<()> {
 /// Refuses an output whose folder does not exist, before any work is done for it.
 fn check_output(path: &Path) -> Result<()> {
     match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(parent) if !parent.is_dir() => Err(Error::invalid(path.display().to_string(), format!("there is no folder {}", parent.display()))),
+        Some(parent) if !parent.is_dir() => {
+            Err(Error::invalid(path.display().to_string(), format!("there is no folder {}", parent.display())))
+        }
         _ if path.is_dir() => Err(Error::invalid(path.display().to_string(), "is a folder")),
         _ => Ok(()),
     }
