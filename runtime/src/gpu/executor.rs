@@ -6,7 +6,7 @@ use thinfer_shaders::Kernel;
 
 use crate::artifact::{Activation, Artifact};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::{empty, pack_bias, pack_rows, pack_transposed};
+use crate::gpu::buffers::{PANEL, empty, pack_bias, pack_rows, pack_transposed};
 use crate::gpu::device::Gpu;
 use crate::gpu::ops::low_rank::Factors;
 use crate::gpu::ops::{Context, Dispatch, linear, low_rank};
@@ -289,14 +289,14 @@ fn linear_step(context: &Context<'_>, artifact: &Artifact, step: &Step, layer: &
     let broken = || Error::invalid(context.layer, format!("is planned {} without factors", layer.form.name()));
     match layer.form {
         Form::Dense => {
-            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, 0);
+            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, PANEL);
             Ok(vec![linear::dispatch(context, pick(step, "linear"), (input, output), weight, bias, activation)?])
         }
         Form::TwoStage => {
             let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
             let scratch = step.scratch.ok_or_else(broken)?;
-            let (v, none) = (pack_transposed(&v, rank, layer.inputs, 0), pack_bias(None, rank));
-            let u = pack_rows(&u, rank, layer.outputs, 0);
+            let (v, none) = (pack_transposed(&v, rank, layer.inputs, PANEL), pack_bias(None, rank));
+            let u = pack_rows(&u, rank, layer.outputs, PANEL, 0);
             Ok(vec![
                 linear::dispatch(context, pick(step, "linear"), (input, scratch), v, none, Activation::None)?,
                 linear::dispatch(context, pick(step, "linear"), (scratch, output), u, bias, activation)?,

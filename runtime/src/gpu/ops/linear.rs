@@ -14,18 +14,21 @@ pub(super) fn wanted_invocations(software: bool) -> u64 {
     if software { 128 } else { 16_384 }
 }
 
-/// The tile for `rows` × `outputs4` vec4s.
-///
-/// Time ≈ work of one invocation × how often the device must be filled. The work for each vec4 of inputs is 4·TN weights
-/// and TM inputs to load, 4 floats each, and TM·TN·16 multiply–adds; a load of a float costs about what a multiply–add
-/// does. So large tiles win (512³ on lavapipe: 16 × 2 is best), until they are more than the rows or leave the device
-/// idle (one row: TM = 1).
+/// What one vec4 of inputs costs an invocation that computes `tm` rows × `tn` vec4s, in multiply–adds: 4·tn weights and tm
+/// inputs to load, 4 floats each, and 16·tm·tn multiply–adds. lavapipe loads each float of each lane by itself: twelve
+/// times the price of a multiply–add, fitted to all tiles at 512³ within a tenth.
+pub(super) fn task_cost(tm: u64, tn: u64, software: bool) -> u64 {
+    let load = if software { 12 } else { 1 };
+    load * (16 * tn + 4 * tm) + 16 * tm * tn
+}
+
+/// The tile for `rows` × `outputs4` vec4s: time ≈ cost of one invocation × how often the device must be filled. So large
+/// tiles win, until they are more than the rows or leave the device idle.
 pub(super) fn choose(rows: usize, outputs4: usize, software: bool) -> Result<&'static Kernel> {
     let cost = |k: &Kernel| {
         let (tm, tn) = tile(k);
         let invocations = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
-        let work = 16 * tn + 4 * tm + 16 * tm * tn;
-        invocations.max(wanted_invocations(software)).saturating_mul(work)
+        invocations.max(wanted_invocations(software)).saturating_mul(task_cost(tm, tn, software))
     };
     variants("linear").min_by_key(|k| cost(k)).ok_or_else(|| Error::invalid("linear", "has no variant"))
 }
