@@ -1,4 +1,5 @@
-//! Times by hand: `cargo test --release -p thinfer measure -- --ignored --nocapture`. Figures: docs/performance.md.
+//! Times by hand: `cargo test --release -p thinfer --lib measure -- --ignored --nocapture`; SHAPE=256x512 and RANKS=16,64 take
+//! some of them. Figures: docs/performance.md.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ fn time(gpu: &Gpu, case: &Case, kernel: Option<&'static Kernel>) -> (f64, Vec<Ve
     let mut executor = Executor::with(gpu, &artifact, &plan(case, &artifact), &|_, _| kernel).unwrap();
     executor.run(&case.input(), case.rows, &mut vec![0.0; case.rows * artifact.output_len()]).unwrap();
     let once = executor.time(1).unwrap().max(Duration::from_micros(20));
-    let repeats = (Duration::from_millis(60).as_nanos() / once.as_nanos()).clamp(1, 200) as usize;
-    let mut times: Vec<f64> = (0..7).map(|_| executor.time(repeats).unwrap().as_secs_f64() * 1e3 / repeats as f64).collect();
+    let repeats = (Duration::from_millis(40).as_nanos() / once.as_nanos()).clamp(1, 200) as usize;
+    let mut times: Vec<f64> = (0..15).map(|_| executor.time(repeats).unwrap().as_secs_f64() * 1e3 / repeats as f64).collect();
     times.sort_by(f64::total_cmp);
     (times[0], executor.kernels())
 }

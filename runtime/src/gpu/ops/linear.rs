@@ -2,35 +2,23 @@
 
 use thinfer_shaders::{Kernel, variants};
 
+use super::cost::{Machine, Stage};
 use super::{Context, Dispatch, Grid, Shape};
 use crate::artifact::Activation;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::Packed;
 use crate::plan::Slot;
 
-/// Invocations that keep a device busy. A software adapter has a handful of cores with a few SIMD lanes each; a GPU has
-/// thousands of lanes and wants several invocations for each to hide its memory.
-pub(super) fn wanted_invocations(software: bool) -> u64 {
-    if software { 128 } else { 16_384 }
-}
-
-/// What one vec4 of inputs costs an invocation that computes `tm` rows × `tn` vec4s, in multiply–adds: 4·tn weights and tm
-/// inputs to load, 4 floats each, and 16·tm·tn multiply–adds. lavapipe loads each float of each lane by itself: twelve
-/// times the price of a multiply–add, fitted to all tiles at 512³ within a tenth.
-pub(super) fn task_cost(tm: u64, tn: u64, software: bool) -> u64 {
-    let load = if software { 12 } else { 1 };
-    load * (16 * tn + 4 * tm) + 16 * tm * tn
-}
-
-/// The tile for `rows` × `outputs4` vec4s: time ≈ cost of one invocation × how often the device must be filled. So large
-/// tiles win, until they are more than the rows or leave the device idle.
-pub(super) fn choose(rows: usize, outputs4: usize, software: bool) -> Result<&'static Kernel> {
-    let cost = |k: &Kernel| {
-        let (tm, tn) = tile(k);
-        let invocations = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
-        invocations.max(wanted_invocations(software)).saturating_mul(task_cost(tm, tn, software))
+/// The tile of the least estimated time for `rows` × `outputs4` vec4s: large ones win, until they are more than the rows
+/// or leave the device idle.
+fn choose(rows: usize, outputs4: usize, machine: Machine) -> Result<&'static Kernel> {
+    let time = |k: &Kernel| {
+        let ((tm, tn), threads) = (tile(k), u64::from(k.invocations()));
+        let tasks = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
+        // The sum over the inputs is equally long for all.
+        machine.time(tasks.div_ceil(threads), &[Stage { tasks: tasks.min(threads), length: 1, tm, tn }])
     };
-    variants("linear").min_by_key(|k| cost(k)).ok_or_else(|| Error::invalid("linear", "has no variant"))
+    variants("linear").min_by_key(|k| time(k)).ok_or_else(|| Error::invalid("linear", "has no variant"))
 }
 
 fn tile(kernel: &Kernel) -> (u64, u64) {
@@ -49,7 +37,7 @@ pub(in crate::gpu) fn dispatch(
 ) -> Result<Dispatch> {
     let kernel = match pick {
         Some(kernel) => kernel,
-        None => choose(context.batch, weight.columns4 as usize, context.gpu.is_software())?,
+        None => choose(context.batch, weight.columns4 as usize, Machine::of(context.gpu))?,
     };
     let (tm, tn) = tile(kernel);
     let mut shape = Shape::new(weight.rows4, input, output, activation);
@@ -64,16 +52,17 @@ mod tests {
 
     #[test]
     fn tiles_follow_the_shape() {
-        for (rows, outputs, software, name) in [
-            (512, 512, true, "linear_16x2"),
-            (1, 1024, true, "linear_1x2"),
-            (1, 10, true, "linear_1x1"),
-            (3, 1024, true, "linear_4x2"),
-            (1, 1024, false, "linear_1x1"),
-            (64, 1024, false, "linear_1x1"),
-            (4096, 4096, false, "linear_16x2"),
+        let lavapipe = Machine::software(2);
+        for (rows, outputs, machine, name) in [
+            (512, 512, lavapipe, "linear_16x2"),
+            (1, 1024, lavapipe, "linear_1x2"),
+            (4, 1024, lavapipe, "linear_4x2"),
+            (1, 10, lavapipe, "linear_1x1"),
+            (1, 1024, Machine::GPU, "linear_1x1"),
+            (64, 1024, Machine::GPU, "linear_1x1"),
+            (4096, 4096, Machine::GPU, "linear_16x2"),
         ] {
-            assert_eq!(choose(rows, usize::div_ceil(outputs, 4), software).unwrap().name, name, "{rows} × {outputs}, {software}");
+            assert_eq!(choose(rows, usize::div_ceil(outputs, 4), machine).unwrap().name, name, "{rows} × {outputs}, {machine:?}");
         }
     }
 }

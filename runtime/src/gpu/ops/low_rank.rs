@@ -2,7 +2,7 @@
 
 use thinfer_shaders::{Kernel, variants};
 
-use super::linear::{task_cost, wanted_invocations};
+use super::cost::{Machine, Stage};
 use super::{Context, Dispatch, Grid, SOFTWARE_TRIPS, Shape};
 use crate::artifact::Activation;
 use crate::error::{Error, Result};
@@ -56,13 +56,18 @@ impl Variant {
         Self { kernel, rows, tm, tn, slices: define("KS"), capacity4: capacity4 as usize, registers }
     }
 
-    /// Tasks of the busiest invocation, and how long one is, in both stages.
-    fn tasks(&self, l: Lengths) -> [(u64, u64); 2] {
+    /// The two stages as a workgroup sees them.
+    fn stages(&self, l: Lengths) -> [Stage; 2] {
+        let &Self { tm, tn, .. } = self;
         if self.registers {
-            return [(1, l.inputs4), (1, l.outputs4)];
+            let tasks = u64::from(self.kernel.invocations());
+            return [l.inputs4, l.outputs4].map(|length| Stage { tasks, length, tm, tn });
         }
-        let share = |n: u64, slices: u64| (self.rows / self.tm * n.div_ceil(self.tn) * slices).div_ceil(self.kernel.invocations().into());
-        [(share(l.rank4, self.slices), l.inputs4.div_ceil(self.slices)), (share(l.outputs4, 1), l.rank4)]
+        let tasks = |columns4: u64| self.rows / tm * columns4.div_ceil(tn);
+        [
+            Stage { tasks: tasks(l.rank4) * self.slices, length: l.inputs4.div_ceil(self.slices), tm, tn },
+            Stage { tasks: tasks(l.outputs4), length: l.rank4, tm, tn },
+        ]
     }
 
     /// Loop iterations of the busiest invocation.
@@ -70,19 +75,20 @@ impl Variant {
         if self.registers {
             return l.inputs4 + l.outputs4;
         }
-        let reduce = (self.rows * l.rank4).div_ceil(self.kernel.invocations().into()) * self.slices;
-        self.tasks(l).iter().map(|(tasks, length)| tasks * (1 + length)).sum::<u64>() + reduce
+        let threads = u64::from(self.kernel.invocations());
+        let reduce = (self.rows * l.rank4).div_ceil(threads) * self.slices;
+        self.stages(l).iter().map(|s| s.tasks.div_ceil(threads) * (1 + s.length)).sum::<u64>() + reduce
     }
 
-    /// Estimated time for `rows` rows, in the unit of [`task_cost`].
-    fn cost(&self, rows: u64, l: Lengths, software: bool) -> u64 {
-        let threads = u64::from(self.kernel.invocations());
+    /// Estimated time for `rows` rows.
+    fn time(&self, rows: u64, l: Lengths, machine: Machine) -> u64 {
         let units = rows.div_ceil(self.rows);
-        // A workgroup's lanes are there whether it has tasks for them or not.
-        let invocations = if self.registers { units.next_multiple_of(threads) } else { units * threads };
-        let each: u64 = self.tasks(l).iter().map(|(tasks, length)| tasks * length).sum();
-        let work = task_cost(self.tm, self.tn, software).saturating_mul(each);
-        invocations.max(wanted_invocations(software)).saturating_mul(work)
+        if !self.registers {
+            return machine.time(units, &self.stages(l));
+        }
+        let threads = u64::from(self.kernel.invocations());
+        let stages = self.stages(l).map(|s| Stage { tasks: units.min(threads), ..s });
+        machine.time(units.div_ceil(threads), &stages)
     }
 
     fn fits(&self, gpu: &Gpu, l: Lengths) -> bool {
@@ -95,7 +101,8 @@ impl Variant {
 }
 
 fn all() -> impl Iterator<Item = Variant> {
-    variants("low_rank").chain(variants("low_rank_registers")).map(Variant::new)
+    // Of two that are estimated alike, the one without a barrier.
+    variants("low_rank_registers").chain(variants("low_rank")).map(Variant::new)
 }
 
 /// Whether a layer of `inputs` and `outputs` features can be fused at `rank` on this device.
@@ -103,10 +110,10 @@ pub(crate) fn supports_fused(gpu: &Gpu, inputs: usize, rank: usize, outputs: usi
     all().any(|v| v.fits(gpu, Lengths::new(inputs, rank, outputs)))
 }
 
-/// The variant of the least estimated cost for `rows` rows, `None` where none fits.
+/// The variant of the least estimated time for `rows` rows, `None` where none fits.
 fn choose(gpu: &Gpu, rows: usize, l: Lengths) -> Option<&'static Kernel> {
-    let fitting = all().filter(|v| v.fits(gpu, l));
-    fitting.min_by_key(|v| v.cost(rows as u64, l, gpu.is_software())).map(|v| v.kernel)
+    let machine = Machine::of(gpu);
+    all().filter(|v| v.fits(gpu, l)).min_by_key(|v| v.time(rows as u64, l, machine)).map(|v| v.kernel)
 }
 
 /// Packs the factors for the chosen variant and binds the layer.
