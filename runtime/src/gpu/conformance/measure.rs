@@ -1,7 +1,7 @@
 //! Times by hand: `cargo test --release -p thinfer --lib measure -- --ignored --nocapture`; SHAPE=256x512 and RANKS=16,64 take
 //! some of them. Figures: docs/performance.md.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thinfer_shaders::{Kernel, variants};
 
@@ -20,6 +20,19 @@ fn time(gpu: &Gpu, case: &Case, kernel: Option<&'static Kernel>) -> (f64, Vec<Ve
     let mut times: Vec<f64> = (0..15).map(|_| executor.time(repeats).unwrap().as_secs_f64() * 1e3 / repeats as f64).collect();
     times.sort_by(f64::total_cmp);
     (times[0], executor.kernels())
+}
+
+/// Least milliseconds of one run with its transfers.
+fn whole(gpu: &Gpu, case: &Case) -> f64 {
+    let artifact = case.artifact();
+    let mut executor = Executor::new(gpu, &artifact, &plan(case, &artifact)).unwrap();
+    let (input, mut output) = (case.input(), vec![0.0; case.rows * artifact.output_len()]);
+    let mut run = || {
+        let start = Instant::now();
+        executor.run(&input, case.rows, &mut output).unwrap();
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    (0..60).map(|_| run()).fold(f64::MAX, f64::min)
 }
 
 fn print(name: &str, ms: f64, macs: usize, kernels: &[Vec<&str>]) {
@@ -78,6 +91,7 @@ fn measure_network() {
             let macs: usize = macs.sum();
             let case = Case { key: 1, inputs: 784, layers, batch: rows, rows };
             let (ms, kernels) = time(&gpu, &case, None);
+            println!("{:44} {:9.3} ms from host to host", "", whole(&gpu, &case));
             print(&format!("784-1024-1024-1024-10 ×{rows} {name}"), ms, rows * macs, &kernels);
         }
     }
