@@ -5,7 +5,7 @@
 #import epilogue
 
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
-// [K padded to 4][N / 4]: each row holds one input's weights for all outputs.
+// W in panels.
 @group(0) @binding(3) var<storage, read> w: array<vec4f>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
@@ -26,6 +26,7 @@ fn main(
     let column = index - row_group * shape.column_groups;
     #for n TN
     let column$n = min(column + $n * shape.column_groups, shape.outputs4 - 1);
+    let w_column$n = column$n / PANEL * shape.inputs4 * 4u * PANEL + column$n % PANEL;
     #endfor
     // Rows past the end read the last one again and are not stored.
     #for m TM
@@ -37,12 +38,12 @@ fn main(
     #endfor
     #endfor
     for (var k = 0u; k < shape.inputs4; k++) {
-        let w_row = k * 4u * shape.outputs4;
+        let w_row = k * 4u * PANEL;
         #for n TN
-        let w0_$n = w[w_row + column$n];
-        let w1_$n = w[w_row + shape.outputs4 + column$n];
-        let w2_$n = w[w_row + 2u * shape.outputs4 + column$n];
-        let w3_$n = w[w_row + 3u * shape.outputs4 + column$n];
+        let w0_$n = w[w_column$n + w_row];
+        let w1_$n = w[w_column$n + w_row + PANEL];
+        let w2_$n = w[w_column$n + w_row + 2u * PANEL];
+        let w3_$n = w[w_column$n + w_row + 3u * PANEL];
         #endfor
         #for m TM
         let x$m = x[x_row$m + k];

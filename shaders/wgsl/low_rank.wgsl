@@ -1,13 +1,13 @@
 // y[M, N] = act((x[M, K] · Vᵀ) · U'ᵀ + b) in one dispatch: a workgroup owns TM rows and keeps their intermediate, h, in
-// workgroup memory. A task is BM rows × one vec4, in both stages, so that each weight that is loaded serves BM rows.
-// KS > 1 cuts the sum over K in KS slices: with few rows there is not enough else to do for all invocations.
+// workgroup memory. A task is BM rows × BN vec4s in registers, in both stages, as in linear.wgsl.
+// KS > 1 cuts the sum over K in KS slices: small ranks and few rows leave not enough tasks for all invocations.
 #import shape
 #import epilogue
 
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
-// [K padded to 4][rank / 4]
+// V in panels.
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
-// [rank padded to 4][N / 4]
+// U in panels, K being the rank.
 @group(0) @binding(4) var<storage, read> u: array<vec4f>;
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
@@ -23,33 +23,47 @@ fn main(
 ) {
     let first = (group.y * groups.x + group.x) * TM;
     let rank4 = shape.rank4;
+    let rank_groups = (rank4 + BN - 1) / BN;
     let slice = (shape.inputs4 + KS - 1) / KS;
-    for (var task = local; task < KS * (TM / BM) * rank4; task += WG) {
-        let rest = task / rank4;
-        let r = task - rest * rank4;
+    for (var task = local; task < KS * (TM / BM) * rank_groups; task += WG) {
+        let rest = task / rank_groups;
+        let r = task - rest * rank_groups;
         let part = rest / (TM / BM);
         let block = rest - part * (TM / BM);
+        #for n BN
+        let r$n = min(r + $n * rank_groups, rank4 - 1);
+        let v_column$n = r$n / PANEL * shape.inputs4 * 4u * PANEL + r$n % PANEL;
+        #endfor
         #for m BM
         let x_row$m = min(first + block * BM + $m, run.rows - 1) * shape.input_stride4;
-        var acc$m = vec4f(0.0);
+        #for n BN
+        var acc$m_$n = vec4f(0.0);
+        #endfor
         #endfor
         let end = min((part + 1) * slice, shape.inputs4);
         for (var k = part * slice; k < end; k++) {
-            let v_row = k * 4u * rank4 + r;
-            let v0 = v[v_row];
-            let v1 = v[v_row + rank4];
-            let v2 = v[v_row + 2u * rank4];
-            let v3 = v[v_row + 3u * rank4];
+            let v_row = k * 4u * PANEL;
+            #for n BN
+            let v0_$n = v[v_column$n + v_row];
+            let v1_$n = v[v_column$n + v_row + PANEL];
+            let v2_$n = v[v_column$n + v_row + 2u * PANEL];
+            let v3_$n = v[v_column$n + v_row + 3u * PANEL];
+            #endfor
             #for m BM
             let x$m = x[x_row$m + k];
-            acc$m += x$m.x * v0;
-            acc$m += x$m.y * v1;
-            acc$m += x$m.z * v2;
-            acc$m += x$m.w * v3;
+            #for n BN
+            acc$m_$n += x$m.x * v0_$n;
+            acc$m_$n += x$m.y * v1_$n;
+            acc$m_$n += x$m.z * v2_$n;
+            acc$m_$n += x$m.w * v3_$n;
+            #endfor
             #endfor
         }
+        // Where the groups do not come out even, two invocations write the same sum to the same place.
         #for m BM
-        h[(part * TM + block * BM + $m) * rank4 + r] = acc$m;
+        #for n BN
+        h[(part * TM + block * BM + $m) * rank4 + r$n] = acc$m_$n;
+        #endfor
         #endfor
     }
     workgroupBarrier();
@@ -63,33 +77,48 @@ fn main(
     }
     workgroupBarrier();
     #endif
-    for (var task = local; task < (TM / BM) * shape.outputs4; task += WG) {
-        let block = task / shape.outputs4;
-        let column = task - block * shape.outputs4;
+    let column_groups = shape.column_groups;
+    for (var task = local; task < (TM / BM) * column_groups; task += WG) {
+        let block = task / column_groups;
+        let column = task - block * column_groups;
         let row = first + block * BM;
         if row >= run.rows {
             continue;
         }
+        #for n BN
+        let column$n = min(column + $n * column_groups, shape.outputs4 - 1);
+        let u_column$n = column$n / PANEL * rank4 * 4u * PANEL + column$n % PANEL;
+        #endfor
         #for m BM
-        var acc$m = vec4f(0.0);
+        #for n BN
+        var acc$m_$n = vec4f(0.0);
+        #endfor
         #endfor
         for (var r = 0u; r < rank4; r++) {
-            let u_row = r * 4u * shape.outputs4 + column;
-            let u0 = u[u_row];
-            let u1 = u[u_row + shape.outputs4];
-            let u2 = u[u_row + 2u * shape.outputs4];
-            let u3 = u[u_row + 3u * shape.outputs4];
+            let u_row = r * 4u * PANEL;
+            #for n BN
+            let u0_$n = u[u_column$n + u_row];
+            let u1_$n = u[u_column$n + u_row + PANEL];
+            let u2_$n = u[u_column$n + u_row + 2u * PANEL];
+            let u3_$n = u[u_column$n + u_row + 3u * PANEL];
+            #endfor
             #for m BM
             let h$m = h[(block * BM + $m) * rank4 + r];
-            acc$m += h$m.x * u0;
-            acc$m += h$m.y * u1;
-            acc$m += h$m.z * u2;
-            acc$m += h$m.w * u3;
+            #for n BN
+            acc$m_$n += h$m.x * u0_$n;
+            acc$m_$n += h$m.y * u1_$n;
+            acc$m_$n += h$m.z * u2_$n;
+            acc$m_$n += h$m.w * u3_$n;
+            #endfor
             #endfor
         }
-        #for m BM
-        if row + $m < run.rows {
-            y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m, column);
+        #for n BN
+        if column + $n * column_groups < shape.outputs4 {
+            #for m BM
+            if row + $m < run.rows {
+                y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n, column$n);
+            }
+            #endfor
         }
         #endfor
     }

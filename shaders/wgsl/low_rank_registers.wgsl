@@ -6,7 +6,7 @@
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
 // [K padded to 4][R4]
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
-// [R4 · 4][N / 4]
+// U in panels, K being R4 · 4.
 @group(0) @binding(4) var<storage, read> u: array<vec4f>;
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
@@ -48,16 +48,17 @@ fn main(
         #endfor
     }
     for (var column = 0u; column < shape.outputs4; column++) {
+        let u_column = column / PANEL * R4 * 4u * PANEL + column % PANEL;
         #for m BM
         var acc$m = vec4f(0.0);
         #endfor
         #for r R4
         {
-            let u_row = $r * 4u * shape.outputs4 + column;
+            let u_row = u_column + $r * 4u * PANEL;
             let u0 = u[u_row];
-            let u1 = u[u_row + shape.outputs4];
-            let u2 = u[u_row + 2u * shape.outputs4];
-            let u3 = u[u_row + 3u * shape.outputs4];
+            let u1 = u[u_row + PANEL];
+            let u2 = u[u_row + 2u * PANEL];
+            let u3 = u[u_row + 3u * PANEL];
             #for m BM
             acc$m += h$m_$r.x * u0;
             acc$m += h$m_$r.y * u1;

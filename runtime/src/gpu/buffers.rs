@@ -2,42 +2,57 @@
 
 use crate::gpu::device::Gpu;
 
-/// A matrix in the kernels' layout: `rows4 · 4` rows of `columns4` vec4s, row-major, padded with zeros. A row holds what
-/// one input contributes to all outputs.
+/// vec4s of outputs of a panel: `PANEL` of wgsl/shared/shape.wgsl, which says why.
+pub(super) const PANEL: usize = 8;
+
+/// A matrix in the kernels' layout: panels of `panel` vec4s of outputs, [columns4 / panel][rows4 · 4][panel] vec4s, padded
+/// with zeros. A row holds what one input contributes to all outputs.
 pub(super) struct Packed {
     pub(super) rows4: u32,
     pub(super) columns4: u32,
+    panel: usize,
     pub(super) values: Vec<f32>,
 }
 
-/// Packs `matrix`, [outputs, inputs] row-major, turned round; `columns4` is raised to `least_columns4`.
-pub(super) fn pack_transposed(matrix: &[f32], outputs: usize, inputs: usize, least_columns4: usize) -> Packed {
-    let mut packed = zeros(inputs, outputs, least_columns4);
-    let width = packed.columns4 as usize * 4;
-    // Blocks of outputs, so that both sides stay in the cache.
+impl Packed {
+    fn zeros(inputs: usize, outputs: usize, panel: usize) -> Self {
+        let (rows4, columns4) = (inputs.div_ceil(4), outputs.div_ceil(4));
+        let len = columns4.div_ceil(panel) * rows4 * 4 * panel * 4;
+        Self { rows4: rows4 as u32, columns4: columns4 as u32, panel, values: vec![0.0; len] }
+    }
+
+    /// The place of the weight of input `i` for output `o`.
+    fn place(&self, i: usize, o: usize) -> usize {
+        let width = self.panel * 4;
+        (o / width * self.rows4 as usize * 4 + i) * width + o % width
+    }
+}
+
+/// Packs `matrix`, [outputs, inputs] row-major, turned round.
+pub(super) fn pack_transposed(matrix: &[f32], outputs: usize, inputs: usize, panel: usize) -> Packed {
+    let mut packed = Packed::zeros(inputs, outputs, panel);
+    // A panel's width of outputs at a time, so that both sides stay in the cache.
     for block in (0..outputs).step_by(16) {
         for i in 0..inputs {
             for o in block..(block + 16).min(outputs) {
-                packed.values[i * width + o] = matrix[o * inputs + i];
+                let place = packed.place(i, o);
+                packed.values[place] = matrix[o * inputs + i];
             }
         }
     }
     packed
 }
 
-/// Packs `matrix`, [inputs, outputs] row-major; `rows4` is raised to `least_rows4`.
-pub(super) fn pack_rows(matrix: &[f32], inputs: usize, outputs: usize, least_rows4: usize) -> Packed {
-    let mut packed = zeros(inputs.max(least_rows4 * 4), outputs, 0);
-    let width = packed.columns4 as usize * 4;
-    for (to, from) in packed.values.chunks_exact_mut(width).zip(matrix.chunks_exact(outputs)) {
-        to[..outputs].copy_from_slice(from);
+/// Packs `matrix`, [inputs, outputs] row-major, as one of at least `least_inputs`.
+pub(super) fn pack_rows(matrix: &[f32], inputs: usize, outputs: usize, panel: usize, least_inputs: usize) -> Packed {
+    let mut packed = Packed::zeros(inputs.max(least_inputs), outputs, panel);
+    for (i, row) in matrix.chunks_exact(outputs).enumerate() {
+        for (part, from) in row.chunks(panel * 4).enumerate() {
+            let place = packed.place(i, part * panel * 4);
+            packed.values[place..place + from.len()].copy_from_slice(from);
+        }
     }
     packed
-}
-
-fn zeros(inputs: usize, outputs: usize, least_columns4: usize) -> Packed {
-    let (rows4, columns4) = (inputs.div_ceil(4), outputs.div_ceil(4).max(least_columns4));
-    Packed { rows4: rows4 as u32, columns4: columns4 as u32, values: vec![0.0; rows4 * 4 * columns4 * 4] }
 }
 
 /// `bias`, or zeros, padded with zeros to vec4s.
@@ -72,23 +87,30 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Both ways of packing put the weight of input i for output o at [i][o], and zeros everywhere else.
+        /// Both ways of packing put the weight of input i for output o where its panel says, and zeros everywhere else.
         #[test]
-        fn weights_lie_where_kernels_look(outputs in 1usize..40, inputs in 1usize..40, least in 0usize..12) {
+        fn weights_lie_where_kernels_look(outputs in 1usize..90, inputs in 1usize..40, panel in 1usize..10, least in 0usize..50) {
             let at = |o: usize, i: usize| (o * inputs + i + 1) as f32;
             let weight: Vec<f32> = (0..outputs * inputs).map(|j| (j + 1) as f32).collect();
             let turned: Vec<f32> = (0..inputs * outputs).map(|j| at(j % outputs, j / outputs)).collect();
-            let (a, b) = (pack_transposed(&weight, outputs, inputs, least), pack_rows(&turned, inputs, outputs, least));
+            let (a, b) = (pack_transposed(&weight, outputs, inputs, panel), pack_rows(&turned, inputs, outputs, panel, least));
+            prop_assert!(b.rows4 as usize * 4 >= least);
             for p in [&a, &b] {
-                let width = p.columns4 as usize * 4;
-                prop_assert_eq!(p.values.len(), p.rows4 as usize * 4 * width);
+                let rows = p.rows4 as usize * 4;
+                prop_assert_eq!(p.values.len(), outputs.div_ceil(panel * 4) * rows * panel * 4);
                 for (j, &value) in p.values.iter().enumerate() {
-                    let (i, o) = (j / width, j % width);
+                    let (lane, i, part) = (j % (panel * 4), j / (panel * 4) % rows, j / (panel * 4) / rows);
+                    let o = part * panel * 4 + lane;
                     prop_assert_eq!(value, if i < inputs && o < outputs { at(o, i) } else { 0.0 });
                 }
             }
-            prop_assert!(a.columns4 as usize >= least && b.rows4 as usize >= least);
         }
+    }
+
+    #[test]
+    fn hosts_and_kernels_agree_on_panels() {
+        let line = format!("const PANEL = {PANEL}u;");
+        assert!(thinfer_shaders::KERNELS.iter().all(|k| k.source.contains(&line)));
     }
 
     #[test]

@@ -6,10 +6,11 @@ use thinfer_shaders::Kernel;
 
 use crate::artifact::{Activation, Artifact};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::{empty, pack_bias, pack_rows, pack_transposed};
+use crate::gpu::buffers::{PANEL, empty, pack_bias, pack_rows, pack_transposed};
 use crate::gpu::device::Gpu;
 use crate::gpu::ops::low_rank::Factors;
 use crate::gpu::ops::{Context, Dispatch, linear, low_rank};
+use crate::gpu::profile::Timestamps;
 use crate::gpu::transfer::Staging;
 use crate::plan::{Form, LinearStep, Plan, Slot, Step, StepKind, dense_weight, low_rank_factors};
 
@@ -35,14 +36,6 @@ pub(crate) struct Executor {
     timestamps: Option<Timestamps>,
     /// A run failed half-way: staging is in no known state.
     failed: bool,
-}
-
-/// A pair of timestamps a step.
-#[derive(Debug)]
-struct Timestamps {
-    queries: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    readback: Staging,
 }
 
 impl Executor {
@@ -100,7 +93,7 @@ impl Executor {
         let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(plan.input));
         let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(plan.output));
         upload.map();
-        let timestamps = timestamps(gpu, steps.len());
+        let timestamps = Timestamps::new(gpu, steps.len());
         let (batch, input, output, gpu) = (plan.batch, plan.input, plan.output, gpu.clone());
         Ok(Self { gpu, batch, input, output, activations, run, rows: 0, steps, upload, readback, timestamps, failed: false })
     }
@@ -233,38 +226,17 @@ impl Executor {
     /// [`Error::Gpu`].
     pub(crate) fn layer_times(&mut self) -> Result<Option<Vec<Duration>>> {
         self.set_rows(self.batch);
-        let Some(t) = &self.timestamps else { return Ok(None) };
+        let Some(timestamps) = &self.timestamps else { return Ok(None) };
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (i, step) in (0u32..).zip(&self.steps) {
-            // Timestamps stand at the ends of passes: those inside are not for everyone.
-            let writes = wgpu::ComputePassTimestampWrites {
-                query_set: &t.queries,
-                beginning_of_pass_write_index: Some(2 * i),
-                end_of_pass_write_index: Some(2 * i + 1),
-            };
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) });
+            let mut pass = encoder.begin_compute_pass(&timestamps.around(i));
             for dispatch in step {
                 dispatch.record(&mut pass, self.rows);
             }
         }
-        encoder.resolve_query_set(&t.queries, 0..t.queries.count(), &t.resolved, 0);
-        encoder.copy_buffer_to_buffer(&t.resolved, 0, t.readback.buffer(), 0, t.resolved.size());
+        timestamps.resolve(&mut encoder);
         self.gpu.queue().submit([encoder.finish()]);
-        t.readback.map();
-        self.gpu.wait()?;
-        let view = t.readback.buffer().get_mapped_range(..).map_err(|e| self.gpu.error(e.to_string()))?;
-        let period = f64::from(self.gpu.queue().get_timestamp_period());
-        let ticks: Vec<u64> = view.as_chunks::<8>().0.iter().map(|&b| u64::from_le_bytes(b)).collect();
-        let times = ticks
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .take(self.steps.len())
-            .map(|[start, end]| Duration::from_nanos((end.saturating_sub(*start) as f64 * period) as u64))
-            .collect();
-        drop(view);
-        t.readback.buffer().unmap();
-        Ok(Some(times))
+        timestamps.read(&self.gpu).map(Some)
     }
 
     /// Fills every activation and scratch buffer with NaN, so that whoever reads what was never written is found out.
@@ -277,7 +249,7 @@ impl Executor {
 
     /// The kernels of each step.
     pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
-        self.steps.iter().map(|s| s.iter().map(Dispatch::kernel).collect()).collect()
+        self.steps.iter().map(|s| s.iter().map(Dispatch::variant).collect()).collect()
     }
 }
 
@@ -289,14 +261,14 @@ fn linear_step(context: &Context<'_>, artifact: &Artifact, step: &Step, layer: &
     let broken = || Error::invalid(context.layer, format!("is planned {} without factors", layer.form.name()));
     match layer.form {
         Form::Dense => {
-            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, 0);
+            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, PANEL);
             Ok(vec![linear::dispatch(context, pick(step, "linear"), (input, output), weight, bias, activation)?])
         }
         Form::TwoStage => {
             let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
             let scratch = step.scratch.ok_or_else(broken)?;
-            let (v, none) = (pack_transposed(&v, rank, layer.inputs, 0), pack_bias(None, rank));
-            let u = pack_rows(&u, rank, layer.outputs, 0);
+            let (v, none) = (pack_transposed(&v, rank, layer.inputs, PANEL), pack_bias(None, rank));
+            let u = pack_rows(&u, rank, layer.outputs, PANEL, 0);
             Ok(vec![
                 linear::dispatch(context, pick(step, "linear"), (input, scratch), v, none, Activation::None)?,
                 linear::dispatch(context, pick(step, "linear"), (scratch, output), u, bias, activation)?,
@@ -313,16 +285,4 @@ fn linear_step(context: &Context<'_>, artifact: &Artifact, step: &Step, layer: &
 /// `slot` as one vector a sample.
 fn flat(slot: Slot, len: usize) -> Slot {
     Slot { len, ..slot }
-}
-
-fn timestamps(gpu: &Gpu, steps: usize) -> Option<Timestamps> {
-    let count = u32::try_from(2 * steps).ok().filter(|&n| n > 0 && n <= wgpu::QUERY_SET_MAX_QUERIES)?;
-    if !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-        return None;
-    }
-    let queries = gpu.device().create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
-    let bytes = u64::from(count) * 8;
-    let resolved = empty(gpu, "timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC, bytes);
-    let readback = Staging::new(gpu, "timestamps", wgpu::MapMode::Read, resolved.size());
-    Some(Timestamps { queries, resolved, readback })
 }

@@ -7,6 +7,7 @@ mod device;
 mod executor;
 mod ops;
 mod pipelines;
+mod profile;
 mod transfer;
 
 pub(crate) use device::{Gpu, list};

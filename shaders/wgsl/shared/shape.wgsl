@@ -1,4 +1,8 @@
 // What a layer's kernel must know: lengths in vec4s end in 4. Activations are rows of `*_stride4` vec4s.
+// Weights lie in panels of this many vec4s of outputs, [N / 4 / PANEL][K padded to 4][PANEL]: neighbouring invocations walk
+// one stretch of memory, where whole rows would put each step on another page and, for round N, in the same cache set.
+const PANEL = 8u;
+
 struct Shape {
     inputs4: u32,
     input_stride4: u32,

@@ -1,6 +1,7 @@
-//! Times by hand: `cargo test --release -p thinfer measure -- --ignored --nocapture`. Figures: docs/performance.md.
+//! Times by hand: `cargo test --release -p thinfer --lib measure -- --ignored --nocapture`; SHAPE=256x512 and RANKS=16,64 take
+//! some of them. Figures: docs/performance.md.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thinfer_shaders::{Kernel, variants};
 
@@ -9,16 +10,29 @@ use super::{gpu, layer, plan};
 use crate::gpu::{Executor, Gpu};
 use crate::plan::Form;
 
-/// Median milliseconds of one run of `case`.
+/// Least milliseconds of one run of `case`.
 fn time(gpu: &Gpu, case: &Case, kernel: Option<&'static Kernel>) -> (f64, Vec<Vec<&'static str>>) {
     let artifact = case.artifact();
     let mut executor = Executor::with(gpu, &artifact, &plan(case, &artifact), &|_, _| kernel).unwrap();
     executor.run(&case.input(), case.rows, &mut vec![0.0; case.rows * artifact.output_len()]).unwrap();
     let once = executor.time(1).unwrap().max(Duration::from_micros(20));
-    let repeats = (Duration::from_millis(60).as_nanos() / once.as_nanos()).clamp(1, 200) as usize;
-    let mut times: Vec<f64> = (0..7).map(|_| executor.time(repeats).unwrap().as_secs_f64() * 1e3 / repeats as f64).collect();
+    let repeats = (Duration::from_millis(40).as_nanos() / once.as_nanos()).clamp(1, 200) as usize;
+    let mut times: Vec<f64> = (0..15).map(|_| executor.time(repeats).unwrap().as_secs_f64() * 1e3 / repeats as f64).collect();
     times.sort_by(f64::total_cmp);
-    (times[3], executor.kernels())
+    (times[0], executor.kernels())
+}
+
+/// Least milliseconds of one run with its transfers.
+fn whole(gpu: &Gpu, case: &Case) -> f64 {
+    let artifact = case.artifact();
+    let mut executor = Executor::new(gpu, &artifact, &plan(case, &artifact)).unwrap();
+    let (input, mut output) = (case.input(), vec![0.0; case.rows * artifact.output_len()]);
+    let mut run = || {
+        let start = Instant::now();
+        executor.run(&input, case.rows, &mut output).unwrap();
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    (0..60).map(|_| run()).fold(f64::MAX, f64::min)
 }
 
 fn print(name: &str, ms: f64, macs: usize, kernels: &[Vec<&str>]) {
@@ -31,11 +45,15 @@ fn measure_variants() {
     let Some(gpu) = gpu() else { return };
     println!("{}", gpu.info());
     for (rows, k, n) in [(512, 512, 512), (256, 512, 512), (64, 1024, 1024), (1, 1024, 1024), (4, 1024, 1024)] {
+        if std::env::var("SHAPE").is_ok_and(|s| s != format!("{rows}x{k}")) {
+            continue;
+        }
         for kernel in variants("linear").map(Some).chain([None]) {
             let (ms, kernels) = time(&gpu, &Case::one(1, k, layer(n, None, Form::Dense), rows), kernel);
             print(&format!("{rows}×{k}→{n} {}", kernel.map_or("chosen", |k| k.name)), ms, rows * k * n, &kernels);
         }
-        for rank in [16, 32, 64, 102] {
+        let ranks = std::env::var("RANKS").map_or(vec![16, 32, 64, 102], |r| r.split(',').filter_map(|r| r.parse().ok()).collect());
+        for rank in ranks {
             let macs = rows * (k + n) * rank;
             let (ms, kernels) = time(&gpu, &Case::one(1, k, layer(n, Some(rank), Form::TwoStage), rows), None);
             print(&format!("{rows}×{k}→{n} rank {rank} two-stage"), ms, macs, &kernels);
@@ -73,6 +91,7 @@ fn measure_network() {
             let macs: usize = macs.sum();
             let case = Case { key: 1, inputs: 784, layers, batch: rows, rows };
             let (ms, kernels) = time(&gpu, &case, None);
+            println!("{:44} {:9.3} ms from host to host", "", whole(&gpu, &case));
             print(&format!("784-1024-1024-1024-10 ×{rows} {name}"), ms, rows * macs, &kernels);
         }
     }

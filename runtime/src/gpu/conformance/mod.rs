@@ -49,6 +49,12 @@ fn layer(outputs: usize, rank: Option<usize>, form: Form) -> LayerCase {
 }
 
 #[test]
+fn an_executor_can_move_between_threads() {
+    fn moves<T: Send>() {}
+    moves::<Executor>();
+}
+
+#[test]
 fn drawn_networks_agree_with_f64() {
     let Some(gpu) = gpu() else { return };
     for key in 0..240 {

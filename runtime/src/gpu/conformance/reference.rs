@@ -71,8 +71,7 @@ pub(crate) fn compare(expected: &[Expected], got: &[f32], outputs: usize) -> Res
     assert_eq!(expected.len(), got.len());
     for (i, (e, &g)) in expected.iter().zip(got).enumerate() {
         let off = (f64::from(g) - e.value).abs();
-        // Not `off > tolerance`: NaN must fail.
-        if !(off <= e.tolerance + f64::from(f32::MIN_POSITIVE)) {
+        if off.is_nan() || off > e.tolerance + f64::from(f32::MIN_POSITIVE) {
             return Err(format!("row {}, output {}: {g}, expected {} ± {:.1e}", i / outputs, i % outputs, e.value, e.tolerance));
         }
     }

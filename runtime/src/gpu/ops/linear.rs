@@ -2,32 +2,23 @@
 
 use thinfer_shaders::{Kernel, variants};
 
+use super::cost::{Machine, Stage};
 use super::{Context, Dispatch, Grid, Shape};
 use crate::artifact::Activation;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::Packed;
 use crate::plan::Slot;
 
-/// Invocations that keep a device busy. A software adapter has a handful of cores with a few SIMD lanes each; a GPU has
-/// thousands of lanes and wants several invocations for each to hide its memory.
-pub(super) fn wanted_invocations(software: bool) -> u64 {
-    if software { 128 } else { 16_384 }
-}
-
-/// The tile for `rows` × `outputs4` vec4s.
-///
-/// Time ≈ work of one invocation × how often the device must be filled. The work for each vec4 of inputs is 4·TN weights
-/// and TM inputs to load, 4 floats each, and TM·TN·16 multiply–adds; a load of a float costs about what a multiply–add
-/// does. So large tiles win (512³ on lavapipe: 16 × 2 is best), until they are more than the rows or leave the device
-/// idle (one row: TM = 1).
-pub(super) fn choose(rows: usize, outputs4: usize, software: bool) -> Result<&'static Kernel> {
-    let cost = |k: &Kernel| {
-        let (tm, tn) = tile(k);
-        let invocations = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
-        let work = 16 * tn + 4 * tm + 16 * tm * tn;
-        invocations.max(wanted_invocations(software)).saturating_mul(work)
+/// The tile of the least estimated time for `rows` × `outputs4` vec4s: large ones win, until they are more than the rows
+/// or leave the device idle.
+fn choose(rows: usize, outputs4: usize, machine: Machine) -> Result<&'static Kernel> {
+    let time = |k: &Kernel| {
+        let ((tm, tn), threads) = (tile(k), u64::from(k.invocations()));
+        let tasks = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
+        // The sum over the inputs is equally long for all.
+        machine.time(tasks.div_ceil(threads), &[Stage { tasks: tasks.min(threads), length: 1, tm, tn }])
     };
-    variants("linear").min_by_key(|k| cost(k)).ok_or_else(|| Error::invalid("linear", "has no variant"))
+    variants("linear").min_by_key(|k| time(k)).ok_or_else(|| Error::invalid("linear", "has no variant"))
 }
 
 fn tile(kernel: &Kernel) -> (u64, u64) {
@@ -46,7 +37,7 @@ pub(in crate::gpu) fn dispatch(
 ) -> Result<Dispatch> {
     let kernel = match pick {
         Some(kernel) => kernel,
-        None => choose(context.batch, weight.columns4 as usize, context.gpu.is_software())?,
+        None => choose(context.batch, weight.columns4 as usize, Machine::of(context.gpu))?,
     };
     let (tm, tn) = tile(kernel);
     let mut shape = Shape::new(weight.rows4, input, output, activation);
@@ -61,16 +52,17 @@ mod tests {
 
     #[test]
     fn tiles_follow_the_shape() {
-        for (rows, outputs, software, name) in [
-            (512, 512, true, "linear_16x2"),
-            (1, 1024, true, "linear_1x2"),
-            (1, 10, true, "linear_1x1"),
-            (3, 1024, true, "linear_4x2"),
-            (1, 1024, false, "linear_1x1"),
-            (64, 1024, false, "linear_1x1"),
-            (4096, 4096, false, "linear_16x2"),
+        let lavapipe = Machine::software(2);
+        for (rows, outputs, machine, name) in [
+            (512, 512, lavapipe, "linear_16x2"),
+            (1, 1024, lavapipe, "linear_1x2"),
+            (4, 1024, lavapipe, "linear_4x2"),
+            (1, 10, lavapipe, "linear_1x1"),
+            (1, 1024, Machine::GPU, "linear_1x1"),
+            (64, 1024, Machine::GPU, "linear_1x1"),
+            (4096, 4096, Machine::GPU, "linear_16x2"),
         ] {
-            assert_eq!(choose(rows, usize::div_ceil(outputs, 4), software).unwrap().name, name, "{rows} × {outputs}, {software}");
+            assert_eq!(choose(rows, usize::div_ceil(outputs, 4), machine).unwrap().name, name, "{rows} × {outputs}, {machine:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One op a file: which variant, how its weights are packed, what is bound and how it is launched.
 
+mod cost;
 pub(super) mod linear;
 pub(super) mod low_rank;
 
@@ -91,8 +92,8 @@ impl Dispatch {
         pass.dispatch_workgroups(x as u32, y as u32, 1);
     }
 
-    /// The kernel's name.
-    pub(super) fn kernel(&self) -> &'static str {
+    /// The name of the kernel's variant.
+    pub(super) fn variant(&self) -> &'static str {
         self.pipeline.kernel.name
     }
 }
