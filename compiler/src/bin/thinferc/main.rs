@@ -5,6 +5,7 @@ mod eval;
 mod init;
 mod inspect;
 mod source;
+mod sweep;
 mod train;
 
 use std::path::Path;
@@ -31,6 +32,8 @@ enum Command {
     Compile(compile::Arguments),
     /// Count how many test images a .thin file classifies rightly
     Eval(eval::Arguments),
+    /// Accuracy against singular values kept, as CSV and SVG
+    Sweep(sweep::Arguments),
     /// Show what a checkpoint or a .thin file holds, layer by layer
     Inspect(inspect::Arguments),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Train(a) => train::run(a),
         Command::Compile(a) => compile::run(&a),
         Command::Eval(a) => eval::run(&a),
+        Command::Sweep(a) => sweep::run(&a),
         Command::Inspect(a) => inspect::run(&a),
     };
     match done {
