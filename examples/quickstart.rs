@@ -55,7 +55,8 @@ fn run(dir: &Path) -> Result<()> {
     if run_dir.exists() {
         std::fs::remove_dir_all(&run_dir).map_err(Error::io(&run_dir))?;
     }
-    let job = Job { config: &config, start: None, data: &images, run_dir: &run_dir, resume: false, checkpoint_every: Duration::from_secs(60) };
+    let job =
+        Job { config: &config, start: None, data: &images, run_dir: &run_dir, resume: false, checkpoint_every: Duration::from_secs(60) };
     let start = Instant::now();
     let summary = train(&job, &mut Lines, &AtomicBool::new(false))?;
     println!("   {:.1} s, {:.1} ms a step", start.elapsed().as_secs_f64(), summary.ms_per_step);
@@ -94,7 +95,17 @@ fn run(dir: &Path) -> Result<()> {
     let mut sessions: Vec<&mut Session> = rows.iter_mut().map(|r| &mut r.2).collect();
     let batched = bench::interleaved(&mut sessions, 20, 200)?;
 
-    let mut table = Table::new(["", "accuracy", "bytes", "parameters", "MACs", "median ms, 1 image", &format!("{BATCH} images"), "speed-up, 1", &format!("{BATCH}")]);
+    let mut table = Table::new([
+        "",
+        "accuracy",
+        "bytes",
+        "parameters",
+        "MACs",
+        "median ms, 1 image",
+        &format!("{BATCH} images"),
+        "speed-up, 1",
+        &format!("{BATCH}"),
+    ]);
     for (i, (name, d, _, accuracy, _)) in rows.iter().enumerate() {
         table.row([
             name.to_string(),

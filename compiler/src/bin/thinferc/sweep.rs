@@ -68,7 +68,10 @@ impl PolicyName {
     /// Shares worth a point: energy says little below one half.
     fn shares(self) -> &'static [f64] {
         match self {
-            Self::Local | Self::Global => &[1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25, 0.22, 0.2, 0.17, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.01],
+            Self::Local | Self::Global => &[
+                1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25, 0.22, 0.2, 0.17, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02,
+                0.01,
+            ],
             Self::Energy => &[1.0, 0.9999, 0.999, 0.998, 0.995, 0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5],
         }
     }
@@ -93,7 +96,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let factored = source.factor(arguments.spectra.into(), &arguments.skip, false)?;
     let test = data::load(&arguments.data, Part::Test)?;
     let device = Device::open(arguments.device)?;
-    let policies = if arguments.policy.is_empty() { vec![PolicyName::Local, PolicyName::Global, PolicyName::Energy] } else { arguments.policy.clone() };
+    let policies = if arguments.policy.is_empty() {
+        vec![PolicyName::Local, PolicyName::Global, PolicyName::Energy]
+    } else {
+        arguments.policy.clone()
+    };
     let bar = crate::train::bar(policies.iter().map(|p| p.shares().len() as u64).sum(), "cutting and judging");
     let mut curves = Vec::new();
     for policy in policies {
@@ -111,7 +118,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         table.row([p.policy.to_string(), p.kept.to_string(), p.total.to_string(), count(p.macs), format!("{:.2} %", p.top1)]);
     }
     print!("{table}");
-    println!("\n{} ({} images) on {}; wrote sweep.csv, spectra.csv, values.svg, macs.svg and spectra.svg in {}", test.name, test.len(), device.info(), arguments.output.display());
+    println!(
+        "\n{} ({} images) on {}; wrote sweep.csv, spectra.csv, values.svg, macs.svg and spectra.svg in {}",
+        test.name,
+        test.len(),
+        device.info(),
+        arguments.output.display()
+    );
     Ok(())
 }
 
@@ -123,7 +136,15 @@ fn point(factored: &Factored, policy: Policy, device: &Device, test: &data::Data
     let accuracy = evaluate(&mut Session::new(device, &artifact, &options)?, test, |_| ())?;
     let full = factored.svds().iter().flatten().map(|s| s.full_rank());
     let d = Description::of(&artifact);
-    Ok(Point { policy, kept: ranks.iter().flatten().sum(), total: full.sum(), macs: d.macs, params: d.params, top1: accuracy.percent(), correct: accuracy.correct })
+    Ok(Point {
+        policy,
+        kept: ranks.iter().flatten().sum(),
+        total: full.sum(),
+        macs: d.macs,
+        params: d.params,
+        top1: accuracy.percent(),
+        correct: accuracy.correct,
+    })
 }
 
 fn write(arguments: &Arguments, factored: &Factored, curves: &[(PolicyName, Vec<Point>)]) -> Result<()> {
@@ -134,7 +155,16 @@ fn write(arguments: &Arguments, factored: &Factored, curves: &[(PolicyName, Vec<
         .flat_map(|(name, points)| points.iter().map(move |p| (name, p)))
         .map(|(name, p)| {
             let share = p.kept as f64 / p.total.max(1) as f64;
-            vec![name.label().into(), p.policy.to_string(), p.kept.to_string(), format!("{share:.6}"), p.macs.to_string(), p.params.to_string(), p.correct.to_string(), format!("{:.2}", p.top1)]
+            vec![
+                name.label().into(),
+                p.policy.to_string(),
+                p.kept.to_string(),
+                format!("{share:.6}"),
+                p.macs.to_string(),
+                p.params.to_string(),
+                p.correct.to_string(),
+                format!("{:.2}", p.top1),
+            ]
         })
         .collect();
     write_csv(&dir.join("sweep.csv"), &["policy", "setting", "values_kept", "share_kept", "macs", "params", "correct", "top1"], &rows)?;
@@ -146,7 +176,11 @@ fn write(arguments: &Arguments, factored: &Factored, curves: &[(PolicyName, Vec<
         y_log: false,
         series: curves
             .iter()
-            .map(|(name, points)| Series { label: name.label().into(), points: points.iter().map(|p| (x(p), p.top1)).collect(), dashed: false })
+            .map(|(name, points)| Series {
+                label: name.label().into(),
+                points: points.iter().map(|p| (x(p), p.top1)).collect(),
+                dashed: false,
+            })
             .collect(),
     };
     let kept = |p: &Point| 100.0 * p.kept as f64 / p.total.max(1) as f64;
@@ -157,14 +191,22 @@ fn write(arguments: &Arguments, factored: &Factored, curves: &[(PolicyName, Vec<
 
 fn write_spectra(dir: &std::path::Path, factored: &Factored) -> Result<()> {
     let layers = || factored.layers().iter().zip(factored.svds()).filter_map(|(l, s)| Some((l, s.as_ref()?)));
-    let rows: Vec<Vec<String>> =
-        layers().flat_map(|(l, s)| s.sigma().iter().enumerate().map(|(i, v)| vec![l.name.clone(), (i + 1).to_string(), format!("{v:.9e}")])).collect();
+    let rows: Vec<Vec<String>> = layers()
+        .flat_map(|(l, s)| s.sigma().iter().enumerate().map(|(i, v)| vec![l.name.clone(), (i + 1).to_string(), format!("{v:.9e}")]))
+        .collect();
     write_csv(&dir.join("spectra.csv"), &["layer", "component", "sigma"], &rows)?;
     let series = layers().map(|(l, s)| {
         let largest = s.sigma().first().copied().unwrap_or(1.0);
         let points = s.sigma().iter().enumerate().map(|(i, v)| ((i + 1) as f64, v / largest)).filter(|(_, v)| *v > 1e-9).collect();
         Series { label: l.name.clone(), points, dashed: false }
     });
-    Chart { title: "Singular values of each layer".into(), x_label: "component".into(), y_label: "σ / largest σ".into(), x_log: false, y_log: true, series: series.collect() }
-        .write(&dir.join("spectra.svg"))
+    Chart {
+        title: "Singular values of each layer".into(),
+        x_label: "component".into(),
+        y_label: "σ / largest σ".into(),
+        x_log: false,
+        y_log: true,
+        series: series.collect(),
+    }
+    .write(&dir.join("spectra.svg"))
 }

@@ -1,0 +1,89 @@
+//! The commands as the contract has them: what they write, and the keys of their figures.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn thinferc(arguments: &[&str], dir: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_thinferc")).args(arguments).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_whole_way_by_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let train = ["train", "--model", "mlp:784-64-10", "--data", "glyphs", "--method", "lorita", "--factors", "2", "--epochs", "3"];
+    thinferc(&[&train[..], &["--limit", "4000", "--lr", "0.003", "-o", "run"]].concat(), dir);
+    let run = json(&dir.join("run/run.json"));
+    assert!(run.to_string().contains("lorita"));
+
+    thinferc(&["compile", "run/model.safetensors", "--ranks", "dense", "-o", "dense.thin", "--json", "dense.json"], dir);
+    thinferc(&["compile", "run/model.safetensors", "--ranks", "global:0.3", "--explain", "-o", "thin.thin", "--json", "thin.json"], dir);
+    let (dense, thin) = (json(&dir.join("dense.json")), json(&dir.join("thin.json")));
+    assert_eq!(dense["macs"], 784 * 64 + 640);
+    assert_eq!(dense["params"], 784 * 64 + 640 + 74);
+    assert_eq!(thin["dense_macs"], dense["macs"]);
+    assert!(thin["macs"].as_u64() < dense["macs"].as_u64());
+    assert_eq!(thin["bytes"], fs::metadata(dir.join("thin.thin")).unwrap().len());
+    assert_eq!(thin["method"], "lorita factors=2");
+
+    thinferc(&["eval", "dense.thin", "--data", "glyphs", "--device", "cpu", "--limit", "1000", "--json", "eval.json"], dir);
+    let eval = json(&dir.join("eval.json"));
+    assert_eq!(eval["count"], 1000);
+    assert!(eval["top1"].as_f64().unwrap() > 80.0, "{eval}");
+    assert_eq!(eval["correct"].as_f64().unwrap() / 10.0, eval["top1"].as_f64().unwrap());
+    assert!(eval["adapter"].is_string());
+
+    thinferc(&["sweep", "run/model.safetensors", "--policy", "global", "--data", "glyphs", "-o", "sweep"], dir);
+    let csv = fs::read_to_string(dir.join("sweep/sweep.csv")).unwrap();
+    assert!(csv.starts_with("policy,setting,values_kept,share_kept,macs,params,correct,top1"));
+    let top1: Vec<f64> = csv.lines().skip(1).map(|l| l.rsplit(',').next().unwrap().parse().unwrap()).collect();
+    assert!(top1.len() > 10 && top1[0] > *top1.last().unwrap(), "{top1:?}");
+    for svg in ["values.svg", "macs.svg", "spectra.svg"] {
+        assert!(fs::read_to_string(dir.join("sweep").join(svg)).unwrap().contains("<svg"));
+    }
+    assert!(thinferc(&["inspect", "thin.thin"], dir).contains("low-rank"));
+    assert!(thinferc(&["inspect", "run/model.safetensors", "--json", "ckpt.json"], dir).contains("layers.0"));
+    assert_eq!(json(&dir.join("ckpt.json"))["layers"][0]["full_rank"], 64);
+}
+
+#[test]
+fn half_precision_halves_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    thinferc(&["init", "--model", "mlp:784-256-10", "--seed", "3", "-o", "x.safetensors"], dir);
+    for dtype in ["f32", "f16"] {
+        thinferc(&["compile", "x.safetensors", "--ranks", "local:0.2", "--dtype", dtype, "-o", &format!("{dtype}.thin")], dir);
+    }
+    let bytes = |name: &str| fs::metadata(dir.join(name)).unwrap().len() as f64;
+    let ratio = bytes("f32.thin") / bytes("f16.thin");
+    assert!((1.8..2.0).contains(&ratio), "{ratio}");
+}
+
+/// The published network of the data folder, where it is there: 9764 of 10 000 within one image, on the CPU.
+#[test]
+fn the_real_mlp_keeps_its_accuracy() {
+    let Some(data) = std::env::var_os("THINFER_DATA") else { return println!("skipped: THINFER_DATA not set") };
+    let data = Path::new(&data);
+    let checkpoint = data.join("checkpoints/mnist_mlp_256x4.safetensors");
+    if !checkpoint.exists() {
+        return println!("skipped: no {}", checkpoint.display());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (checkpoint, set) = (checkpoint.display().to_string(), format!("mnist:{}", data.join("mnist").display()));
+    let model = ["--model", "mlp:784-256-256-256-256-10"];
+    thinferc(&[&["compile", &checkpoint, "--ranks", "dense", "-o", "d.thin"][..], &model].concat(), dir.path());
+    for batch in ["1", "256"] {
+        thinferc(&["eval", "d.thin", "--data", &set, "--device", "cpu", "--batch", batch, "--json", "e.json"], dir.path());
+        let correct = json(&dir.path().join("e.json"))["correct"].as_i64().unwrap();
+        assert!((correct - 9764).abs() <= 1, "{correct} at batch {batch}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Bad input gets one line that names it and exit code 1, and leaves nothing behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use thinfer_compiler::graph;
+use thinfer_compiler::import::{self, Checkpoint, Meta};
+use thinfer_compiler::tensor::{Params, Tensor};
+use thinfer_compiler::zoo;
+
+fn thinferc(arguments: &[&str], dir: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_thinferc")).args(arguments).current_dir(dir).output().unwrap()
+}
+
+/// Every file below `dir`.
+fn files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path().display().to_string()),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Runs the command, expects one line on standard error that holds all of `parts`, exit code 1 and no new file.
+fn refused(arguments: &[&str], dir: &Path, parts: &[&str]) {
+    let before = files(dir);
+    let output = thinferc(arguments, dir);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+    assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "{arguments:?}: {part:?} not in {error:?}");
+    }
+    assert_eq!(files(dir), before, "{arguments:?} left something behind");
+}
+
+fn save(dir: &Path, name: &str, change: impl FnOnce(&mut Params)) {
+    let mut params = graph::init(&zoo::build("mlp:6-5-3").unwrap(), 0);
+    change(&mut params);
+    import::save(&dir.join(name), &Checkpoint { params, meta: Meta::default() }).unwrap();
+}
+
+#[test]
+fn checkpoints_that_do_not_fit_are_refused_by_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save(dir, "good.safetensors", |_| ());
+    save(dir, "missing.safetensors", |p| drop(p.remove("layers.2.bias")));
+    save(dir, "extra.safetensors", |p| drop(p.insert("layers.4.weight".into(), Tensor::full([3, 3], 1.0))));
+    save(dir, "misshapen.safetensors", |p| drop(p.insert("layers.0.weight".into(), Tensor::full([5, 7], 1.0))));
+    save(dir, "nan.safetensors", |p| p.get_mut("layers.0.bias").unwrap().data_mut()[2] = f32::NAN);
+    fs::write(dir.join("text.safetensors"), "not a checkpoint").unwrap();
+    let cases: [(&str, &[&str]); 6] = [
+        ("absent.safetensors", &["absent.safetensors", "No such file"]),
+        ("missing.safetensors", &["missing.safetensors", "missing tensor 'layers.2.bias'"]),
+        ("extra.safetensors", &["extra tensor 'layers.4.weight'"]),
+        ("misshapen.safetensors", &["'layers.0.weight'", "[5, 7]", "[5, 6]"]),
+        ("nan.safetensors", &["'layers.0.bias'", "NaN", "element 2"]),
+        ("text.safetensors", &["text.safetensors", "not a usable checkpoint"]),
+    ];
+    for (file, parts) in cases {
+        refused(&["compile", file, "--model", "mlp:6-5-3", "--ranks", "dense", "-o", "out.thin"], dir, parts);
+        refused(&["sweep", file, "--model", "mlp:6-5-3", "--data", "glyphs", "-o", "out"], dir, parts);
+    }
+    refused(
+        &["compile", "good.safetensors", "--model", "resnet21", "--ranks", "dense", "-o", "o.thin"],
+        dir,
+        &["unknown model 'resnet21'"],
+    );
+    refused(&["compile", "good.safetensors", "--ranks", "dense", "-o", "no/such/folder/o.thin"], dir, &["no/such/folder"]);
+    refused(
+        &["compile", "good.safetensors", "--ranks", "local:0.5", "--skip", "layers.1", "-o", "o.thin"],
+        dir,
+        &["--skip layers.1", "layers.2"],
+    );
+    refused(&["compile", "good.safetensors", "--ranks", "dense", "--std", "0", "-o", "o.thin"], dir, &["std"]);
+}
+
+#[test]
+fn shares_outside_their_range_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), "good.safetensors", |_| ());
+    for policy in ["local:0", "local:-0.5", "global:1.5", "energy:0", "energy:2", "global:NaN", "local:inf"] {
+        refused(&["compile", "good.safetensors", "--ranks", policy, "-o", "o.thin"], dir.path(), &["--ranks", "share"]);
+    }
+    for malformed in ["local", "best:0.5", "local:x", ""] {
+        let output = thinferc(&["compile", "good.safetensors", "--ranks", malformed, "-o", "o.thin"], dir.path());
+        assert_eq!(output.status.code(), Some(2), "{malformed:?} is a usage error");
+    }
+}
+
+#[test]
+fn data_that_is_missing_or_lies_is_refused_by_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save(dir, "good.safetensors", |_| ());
+    assert!(thinferc(&["compile", "good.safetensors", "--ranks", "dense", "-o", "good.thin"], dir).status.success());
+    fs::create_dir(dir.join("empty")).unwrap();
+    refused(&["eval", "good.thin", "--data", "mnist:empty"], dir, &["empty"]);
+    refused(&["eval", "good.thin", "--data", "mnist:absent"], dir, &["absent"]);
+    refused(&["train", "--model", "fcn6", "--data", "mnist:empty", "--method", "dense", "-o", "run"], dir, &["empty"]);
+    // The glyphs have 784 pixels, this network takes 6 values.
+    refused(&["eval", "good.thin", "--data", "glyphs"], dir, &["glyphs", "784", "6 values"]);
+    refused(&["train", "--model", "mlp:6-5-10", "--data", "glyphs", "--method", "dense", "-o", "run"], dir, &["784"]);
+    fs::create_dir(dir.join("lying")).unwrap();
+    let header =
+        |magic: u32, sizes: &[u32]| std::iter::once(magic).chain(sizes.iter().copied()).flat_map(u32::to_be_bytes).collect::<Vec<u8>>();
+    fs::write(dir.join("lying/t10k-labels-idx1-ubyte"), [header(2049, &[2]), vec![1, 2]].concat()).unwrap();
+    fs::write(dir.join("lying/t10k-images-idx3-ubyte"), [header(2051, &[4_000_000_000, 28, 28]), vec![0; 784]].concat()).unwrap();
+    refused(&["eval", "good.thin", "--data", "mnist:lying"], dir, &["t10k-images-idx3-ubyte"]);
+}
+
+#[test]
+fn damaged_artifacts_are_refused_by_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save(dir, "good.safetensors", |_| ());
+    assert!(thinferc(&["compile", "good.safetensors", "--ranks", "local:0.5", "-o", "good.thin"], dir).status.success());
+    let bytes = fs::read(dir.join("good.thin")).unwrap();
+    fs::write(dir.join("cut.thin"), &bytes[..bytes.len() - 7]).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 0x10;
+    fs::write(dir.join("flipped.thin"), flipped).unwrap();
+    let mut newer = bytes;
+    newer[4] = 9;
+    fs::write(dir.join("newer.thin"), newer).unwrap();
+    for (file, part) in
+        [("cut.thin", "truncated"), ("flipped.thin", "damaged"), ("newer.thin", "version 9"), ("absent.thin", "No such file")]
+    {
+        refused(&["inspect", file], dir, &[file, part]);
+        refused(&["eval", file, "--data", "glyphs"], dir, &[file, part]);
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = ["train", "--model", "fcn6", "--data", "glyphs", "--method", "lorita", "-o", "run"];
+    for (flag, value) in
+        [("--epochs", "0"), ("--batch", "0"), ("--lr", "-1"), ("--factors", "0"), ("--label-smoothing", "1.5"), ("--weight-decay", "nan")]
+    {
+        let arguments: Vec<&str> = base.into_iter().chain([flag, value]).collect();
+        let name = flag.trim_start_matches("--").replace('-', "_");
+        refused(&arguments, dir.path(), &[&name]);
+    }
+    refused(&["init", "--model", "fcn7", "-o", "x.safetensors"], dir.path(), &["unknown model 'fcn7'"]);
+    refused(&["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--resume"], dir.path(), &["run"]);
+    assert_eq!(thinferc(&["train", "--model", "fcn6"], dir.path()).status.code(), Some(2));
+    assert_eq!(thinferc(&["no-such-command"], dir.path()).status.code(), Some(2));
+}
