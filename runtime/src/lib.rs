@@ -3,6 +3,8 @@
 
 pub mod artifact;
 pub mod bench;
+#[cfg(test)]
+mod conformance;
 mod cpu;
 mod device;
 mod error;

@@ -126,6 +126,8 @@ pub struct LayerChoice {
     pub form: Form,
     /// Multiply–accumulates for one sample in that form.
     pub macs: u64,
+    /// The kernels that it is run with, in their order.
+    pub kernels: Vec<&'static str>,
     /// What tuning measured for each form, microseconds a run of the whole batch; empty without tuning.
     pub measured_us: Vec<(Form, f64)>,
 }
@@ -168,7 +170,12 @@ impl Session {
             #[cfg(feature = "gpu")]
             Inner::Gpu(gpu) => Executor::Gpu(Box::new(gpu::Executor::new(gpu, artifact, &plan)?)),
         };
-        let layers = plan.steps.iter().zip(choices).map(|(step, choice)| {
+        let kernels = match &executor {
+            Executor::Cpu(cpu) => cpu.kernels(),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.kernels(),
+        };
+        let layers = plan.steps.iter().zip(choices).zip(kernels).map(|((step, choice), kernels)| {
             let StepKind::Linear(l) = &step.kind;
             LayerChoice {
                 name: step.name.clone(),
@@ -177,6 +184,7 @@ impl Session {
                 rank: l.rank,
                 form: l.form,
                 macs: l.macs(),
+                kernels,
                 measured_us: choice.measured_us,
             }
         });
@@ -239,7 +247,7 @@ impl Session {
     }
 
     fn samples(&self, len: usize, what: &str) -> Result<usize> {
-        if len % self.input_len == 0 {
+        if len.is_multiple_of(self.input_len) {
             return Ok(len / self.input_len);
         }
         Err(Error::invalid(what, format!("{len} values are no whole number of samples of {} values", self.input_len)))

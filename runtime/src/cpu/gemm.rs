@@ -58,8 +58,16 @@ pub(crate) struct Rows<'a> {
     pub(crate) count: usize,
 }
 
-/// Computes all outputs for all rows, `y` having rows of `y_stride`; splits the work over threads where that pays.
-pub(crate) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: &mut [f32], y_stride: usize) {
+/// Rows of activations to be written: row r starts at r · stride.
+#[derive(Debug)]
+pub(crate) struct RowsMut<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) stride: usize,
+}
+
+/// Computes all outputs for all rows; splits the work over threads where that pays.
+pub(crate) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: RowsMut<'_>) {
+    let RowsMut { data: y, stride: y_stride } = y;
     let macs = x.count * w.inputs * w.outputs;
     let threads = rayon::current_num_threads();
     if macs < PARALLEL_MACS || threads == 1 {
@@ -105,18 +113,10 @@ pub(crate) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: &mut [f
     }
 }
 
-/// Both stages of y = act((x·Vᵀ)·Uᵀ + b) for a block of rows at a time, so that the intermediate, which goes to `h` in
-/// rows of `h_stride`, is read while it is still in the nearest cache.
-pub(crate) fn low_rank(
-    x: Rows<'_>,
-    v: &Packed,
-    u: &Packed,
-    epilogue: Epilogue<'_>,
-    h: &mut [f32],
-    h_stride: usize,
-    y: &mut [f32],
-    y_stride: usize,
-) {
+/// Both stages of y = act((x·Vᵀ)·Uᵀ + b) for a block of rows at a time, so that the intermediate, which goes to `h`,
+/// is read while it is still in the nearest cache.
+pub(crate) fn low_rank(x: Rows<'_>, v: &Packed, u: &Packed, epilogue: Epilogue<'_>, h: RowsMut<'_>, y: RowsMut<'_>) {
+    let (RowsMut { data: h, stride: h_stride }, RowsMut { data: y, stride: y_stride }) = (h, y);
     let threads = rayon::current_num_threads();
     let both = |data: &[f32], count: usize, h: &mut [f32], y: &mut [f32]| {
         let rows = Rows { data, stride: x.stride, count };
@@ -135,6 +135,15 @@ pub(crate) fn low_rank(
         let parts_of = y.chunks_mut(chunk * y_stride).zip(h.chunks_mut(chunk * h_stride)).zip(x.data.chunks(chunk * x.stride));
         parts_of.enumerate().for_each(|(i, ((y, h), data))| both(data, parts(i), h, y));
     }
+}
+
+/// The vector instructions that a block is computed with.
+pub(crate) fn features() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        return "avx2";
+    }
+    if cfg!(target_arch = "aarch64") { "neon" } else { "portable" }
 }
 
 /// Rows for each of `threads` threads, a multiple of the tile's.
@@ -290,7 +299,7 @@ mod tests {
             let packed = Packed::new(n, k, |o, i| w[o * k + i]);
             let epilogue = Epilogue { bias: with_bias.then_some(&bias[..]), relu };
             let mut y = vec![f32::NAN; rows * n];
-            linear(Rows { data: &x, stride: k, count: rows }, &packed, epilogue, &mut y, n);
+            linear(Rows { data: &x, stride: k, count: rows }, &packed, epilogue, RowsMut { data: &mut y, stride: n });
             for (got, want) in y.iter().zip(reference(&x, &w, rows, k, n, epilogue.bias, relu)) {
                 prop_assert!((f64::from(*got) - want).abs() <= 1e-6 * k as f64, "{} {}", got, want);
             }

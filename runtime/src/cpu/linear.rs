@@ -1,6 +1,6 @@
 //! The fully connected layer on the CPU, in each of its forms.
 
-use super::gemm::{self, Epilogue, Packed, Rows};
+use super::gemm::{self, Epilogue, Packed, Rows, RowsMut};
 use crate::artifact::{Activation, Artifact};
 use crate::plan::{Form, LinearStep, Step, dense_weight, low_rank_factors};
 
@@ -53,17 +53,17 @@ impl Linear {
     pub(super) fn run(&mut self, input: &[f32], step: &Step, rows: usize, scratch: Option<&mut [f32]>, output: &mut [f32]) {
         let epilogue = Epilogue { bias: self.bias.as_deref(), relu: self.relu };
         let x = Rows { data: &input[..rows * step.input.stride], stride: step.input.stride, count: rows };
-        let output = &mut output[..rows * step.output.stride];
+        let y = RowsMut { data: &mut output[..rows * step.output.stride], stride: step.output.stride };
         match (&mut self.weight, step.scratch, scratch) {
-            (PackedWeight::Dense(w), ..) => gemm::linear(x, w, epilogue, output, step.output.stride),
+            (PackedWeight::Dense(w), ..) => gemm::linear(x, w, epilogue, y),
             (PackedWeight::TwoStage { v, u }, Some(slot), Some(h)) => {
                 let h = &mut h[..rows * slot.stride];
-                gemm::linear(x, v, Epilogue::default(), h, slot.stride);
-                gemm::linear(Rows { data: h, stride: slot.stride, count: rows }, u, epilogue, output, step.output.stride);
+                gemm::linear(x, v, Epilogue::default(), RowsMut { data: h, stride: slot.stride });
+                gemm::linear(Rows { data: h, stride: slot.stride, count: rows }, u, epilogue, y);
             }
             (PackedWeight::Fused { v, u, h }, ..) => {
                 let rank = v.outputs();
-                gemm::low_rank(x, v, u, epilogue, &mut h[..rows * rank], rank, output, step.output.stride);
+                gemm::low_rank(x, v, u, epilogue, RowsMut { data: &mut h[..rows * rank], stride: rank }, y);
             }
             (PackedWeight::TwoStage { .. }, ..) => unreachable!("the plan gives every two-stage step a scratch"),
         }

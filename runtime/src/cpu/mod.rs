@@ -48,6 +48,11 @@ impl Executor {
         }
     }
 
+    /// What each step is computed with.
+    pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
+        vec![vec![gemm::features()]; self.steps.len()]
+    }
+
     /// Fills every buffer with NaN, so that whatever a run does not write shows.
     pub(crate) fn poison(&mut self) {
         self.buffers.iter_mut().for_each(|b| b.fill(f32::NAN));

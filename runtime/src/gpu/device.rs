@@ -86,18 +86,16 @@ fn describe(adapter: &wgpu::Adapter) -> DeviceInfo {
 }
 
 impl Gpu {
-    /// Opens the best adapter.
-    ///
-    /// # Errors
-    /// [`Error::NoDevice`] without one, [`Error::Gpu`] where it refuses to be opened.
+    /// As [`Gpu::open_async`], blocking.
+    #[cfg(test)]
     pub(crate) fn open() -> Result<Self> {
         pollster::block_on(Self::open_async())
     }
 
-    /// As [`Gpu::open`], for callers that must not block.
+    /// Opens the best adapter.
     ///
     /// # Errors
-    /// As [`Gpu::open`].
+    /// [`Error::NoDevice`] without one, [`Error::Gpu`] where it refuses to be opened.
     pub(crate) async fn open_async() -> Result<Self> {
         let Some(adapter) = adapters().await.into_iter().next() else {
             let why = "the system lists no Vulkan, Metal, DX12 or WebGPU adapter that can compute".into();

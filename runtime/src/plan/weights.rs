@@ -30,8 +30,11 @@ pub fn dense_weight<'a>(artifact: &'a Artifact, weight: &Weight) -> Cow<'a, [f32
     }
 }
 
+/// V and Uᵀ.
+pub(crate) type Factors<'a> = (Cow<'a, [f32]>, Cow<'a, [f32]>);
+
 /// The factors of a weight that is stored as such: V as [rank, inputs] and Uᵀ as [rank, outputs], row-major.
-pub fn low_rank_factors<'a>(artifact: &'a Artifact, weight: &Weight) -> Option<(Cow<'a, [f32]>, Cow<'a, [f32]>)> {
+pub fn low_rank_factors<'a>(artifact: &'a Artifact, weight: &Weight) -> Option<Factors<'a>> {
     match *weight {
         Weight::Dense(_) => None,
         Weight::LowRank { v, u, .. } => Some((artifact.tensor(v), artifact.tensor(u))),

@@ -118,7 +118,8 @@ fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>
     let times = if arguments.layers { bench::layers(&mut c.session, arguments.runs)? } else { None };
     if arguments.layers {
         println!("\n{}", c.path.display());
-        let mut table = Table::new(["layer", "in", "out", "rank", "runs as", "MACs", "median ms", "p90 ms", "tuning measured (µs)"]);
+        let mut table =
+            Table::new(["layer", "in", "out", "rank", "runs as", "kernels", "MACs", "median ms", "p90 ms", "tuning measured (µs)"]);
         for (i, l) in c.session.layers().iter().enumerate() {
             let time = |f: fn(&Times) -> f64| times.as_ref().map_or("no timestamps".into(), |t| format!("{:.4}", f(&t[i])));
             let tuned: Vec<String> = l.measured_us.iter().map(|(f, us)| format!("{} {us:.1}", f.name())).collect();
@@ -128,6 +129,7 @@ fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>
                 l.outputs.to_string(),
                 l.rank.map_or("-".into(), |r| r.to_string()),
                 l.form.name().into(),
+                l.kernels.join(" + "),
                 count(l.macs),
                 time(Times::p50),
                 time(Times::p90),
@@ -139,7 +141,7 @@ fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>
     let figures = c.session.layers().iter().enumerate().map(|(i, l)| {
         let ms = times.as_ref().map(|t| t[i].p50());
         let tuned: serde_json::Map<String, Value> = l.measured_us.iter().map(|(f, us)| (f.name().to_string(), json!(us))).collect();
-        json!({ "name": l.name, "inputs": l.inputs, "outputs": l.outputs, "rank": l.rank, "form": l.form.name(), "macs": l.macs, "ms_p50": ms, "measured_us": tuned })
+        json!({ "name": l.name, "inputs": l.inputs, "outputs": l.outputs, "rank": l.rank, "form": l.form.name(), "kernels": l.kernels, "macs": l.macs, "ms_p50": ms, "measured_us": tuned })
     });
     Ok(figures.collect())
 }

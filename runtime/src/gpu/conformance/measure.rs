@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use thinfer_shaders::{Kernel, variants};
 
-use super::cases::{Case, LayerCase};
 use super::{gpu, layer, plan};
+use crate::conformance::cases::{Case, LayerCase};
 use crate::gpu::{Executor, Gpu};
 use crate::plan::Form;
 

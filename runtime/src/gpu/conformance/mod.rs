@@ -1,14 +1,12 @@
-//! The GPU executor against f64: drawn networks, every variant of every kernel, and what must be refused.
+//! The GPU executor's own part of the conformance suite: every variant of every kernel, and what must be refused.
 
-mod cases;
 mod measure;
-mod reference;
 
 use std::time::Duration;
 
-use cases::{Case, LayerCase};
-
 use crate::artifact::Activation;
+use crate::conformance::cases::{Case, LayerCase};
+use crate::conformance::reference;
 use crate::error::{Error, Result};
 use crate::gpu::{Executor, Gpu, supports_fused};
 use crate::plan::{Form, Plan};
@@ -52,14 +50,6 @@ fn layer(outputs: usize, rank: Option<usize>, form: Form) -> LayerCase {
 fn an_executor_can_move_between_threads() {
     fn moves<T: Send>() {}
     moves::<Executor>();
-}
-
-#[test]
-fn drawn_networks_agree_with_f64() {
-    let Some(gpu) = gpu() else { return };
-    for key in 0..240 {
-        check(&gpu, &Case::draw(key), None).unwrap();
-    }
 }
 
 #[test]
