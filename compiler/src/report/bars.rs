@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::canvas::{Canvas, along, colour, legend_height, legend_width, width};
+use super::canvas::{along, colour, legend_height, legend_width, picture, width};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 
@@ -58,29 +58,28 @@ impl Bars {
         let bar = ((slot - 18) / series).min(72);
         let frame = ((left, 48), (right, size.1 - 42));
 
-        let mut svg = String::new();
-        let canvas = Canvas::new(&mut svg, size, &self.title)?;
-        canvas.frame(frame, &y, &self.y_label)?;
         let height = |v: f64| y.place(v).map(|place| along(frame.1.1, frame.0.1, place));
         let zero = height(0.0).unwrap_or(frame.1.1);
-        for (group, name) in (0..).zip(&self.groups) {
-            let middle = left + slot * group + slot / 2;
-            canvas.small(name, (middle, frame.1.1 + 10), false)?;
-            for (i, (_, values)) in self.series.iter().enumerate() {
-                let from = middle - bar * series / 2 + bar * count(i + 1) - bar;
-                let Some((value, top)) = values.get(group as usize).and_then(|&v| Some((v, height(v)?))) else { continue };
-                canvas.rect((from + 1, top.min(zero)), (from + bar - 1, top.max(zero)), colour(i))?;
-                let above = value >= 0.0;
-                canvas.small(&three_figures(value), (from + bar / 2, if above { top - 2 } else { top + 4 }), above)?;
+        picture(size, &self.title, |canvas| {
+            canvas.frame(frame, &y, &self.y_label)?;
+            for (group, name) in (0..).zip(&self.groups) {
+                let middle = left + slot * group + slot / 2;
+                canvas.small(name, (middle, frame.1.1 + 10), false)?;
+                for (i, (_, values)) in self.series.iter().enumerate() {
+                    let from = middle - bar * series / 2 + bar * count(i + 1) - bar;
+                    let Some((value, top)) = values.get(group as usize).and_then(|&v| Some((v, height(v)?))) else { continue };
+                    canvas.rect((from + 1, top.min(zero)), (from + bar - 1, top.max(zero)), colour(i))?;
+                    let above = value >= 0.0;
+                    canvas.small(&three_figures(value), (from + bar / 2, if above { top - 2 } else { top + 4 }), above)?;
+                }
             }
-        }
-        canvas.line(vec![(left, zero), (right, zero)], plotters::style::BLACK, 1, false)?;
-        for (i, (name, _)) in self.series.iter().enumerate().filter(|_| legend > 0) {
-            let (cx, cy) = canvas.legend((right, 48), i, name)?;
-            canvas.rect((cx - 7, cy - 6), (cx + 8, cy + 6), colour(i))?;
-        }
-        canvas.finish()?;
-        Ok(svg)
+            canvas.line(&[(left, zero), (right, zero)], plotters::style::BLACK)?;
+            for (i, (name, _)) in self.series.iter().enumerate().filter(|_| legend > 0) {
+                let (cx, cy) = canvas.legend((right, 48), i, name)?;
+                canvas.rect((cx - 7, cy - 6), (cx + 8, cy + 6), colour(i))?;
+            }
+            Ok(())
+        })
     }
 
     /// Writes [`Bars::svg`] to `path`, whole or not at all.

@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Pixels: right and down from the upper left corner.
 pub(super) type At = (i32, i32);
 
+/// The backend knows whole units only: this many to a pixel keep curves smooth.
+const FINE: i32 = 8;
+
 /// Size of the small text, pixels.
 const SMALL: f64 = 12.0;
 /// A place of the legend: its height and what lies left of its text.
@@ -56,23 +59,30 @@ pub(super) struct Canvas<'a> {
     title: &'a str,
 }
 
-impl<'a> Canvas<'a> {
-    /// A white picture of `size` pixels with its title at the top, written to `svg`.
-    ///
-    /// # Errors
-    /// Here as in every method, [`Error::Invalid`] naming the title if a size makes no picture.
-    pub(super) fn new(svg: &'a mut String, size: At, title: &'a str) -> Result<Self> {
-        let area = SVGBackend::with_string(svg, (size.0.unsigned_abs(), size.1.unsigned_abs())).into_drawing_area();
-        let canvas = Self { area, size, title };
+/// The SVG document of `size` pixels, white, with its title at the top and what `paint` draws.
+///
+/// # Errors
+/// Here as in every method of the canvas, [`Error::Invalid`] naming the title if the backend refuses.
+pub(super) fn picture(size: At, title: &str, paint: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<String> {
+    let mut svg = String::new();
+    let (wide, high) = (size.0 * FINE, size.1 * FINE);
+    {
+        let area = SVGBackend::with_string(&mut svg, (wide.unsigned_abs(), high.unsigned_abs())).into_drawing_area();
+        let canvas = Canvas { area, size, title };
         canvas.rect((0, 0), size, WHITE)?;
         let fitting = f64::from(size.0 - 20) / f64::from(width(title, 1000.0).max(1)) * 1000.0;
         canvas.text(title, (size.0 / 2, 24), fitting.min(17.0), Pos::new(HPos::Center, VPos::Center), false)?;
-        Ok(canvas)
+        paint(&canvas)?;
+        canvas.area.present().map_err(|e| canvas.refused(&e))?;
     }
+    // The view stays as fine as it was drawn, the picture becomes as large as it was meant.
+    let drawn = format!("width=\"{wide}\" height=\"{high}\"");
+    Ok(svg.replacen(&drawn, &format!("width=\"{}\" height=\"{}\"", size.0, size.1), 1))
+}
 
-    /// Ends the picture.
-    pub(super) fn finish(self) -> Result<()> {
-        self.area.present().map_err(|e| Error::invalid(format!("chart '{}'", self.title), e.to_string()))
+impl<'a> Canvas<'a> {
+    fn refused(&self, why: &dyn std::fmt::Display) -> Error {
+        Error::invalid(format!("chart '{}'", self.title), why.to_string())
     }
 
     fn draw<E>(&self, element: &E) -> Result<()>
@@ -80,7 +90,7 @@ impl<'a> Canvas<'a> {
         for<'b> &'b E: PointCollection<'b, At>,
         E: Drawable<SVGBackend<'a>>,
     {
-        self.area.draw(element).map_err(|e| Error::invalid(format!("chart '{}'", self.title), e.to_string()))
+        self.area.draw(element).map_err(|e| self.refused(&e))
     }
 
     /// `text` with its anchor `pos` at `at`, `size` pixels high; upwards if `turned`.
@@ -89,8 +99,8 @@ impl<'a> Canvas<'a> {
         let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let turn = if turned { FontTransform::Rotate270 } else { FontTransform::None };
         // The backend divides by 1.24.
-        let style = ("sans-serif", size * 1.24).into_font().transform(turn).color(&INK).pos(pos);
-        self.draw(&Text::new(clean, at, style))
+        let style = ("sans-serif", size * 1.24 * f64::from(FINE)).into_font().transform(turn).color(&INK).pos(pos);
+        self.draw(&Text::new(clean, fine(at), style))
     }
 
     /// Small text centred on `x`, its top (or, if `above`, its bottom) at `y`.
@@ -101,22 +111,35 @@ impl<'a> Canvas<'a> {
 
     /// A filled rectangle between two corners.
     pub(super) fn rect(&self, from: At, to: At, fill: RGBColor) -> Result<()> {
-        self.draw(&Rectangle::new([from, to], fill.filled()))
+        self.draw(&Rectangle::new([fine(from), fine(to)], fill.filled()))
     }
 
-    /// A stroke through `points`.
-    pub(super) fn line(&self, points: Vec<At>, stroke: RGBColor, thick: u32, dashed: bool) -> Result<()> {
-        let style = stroke.stroke_width(thick);
-        if dashed { self.draw(&DashedPathElement::new(points, 6, 4, style)) } else { self.draw(&PathElement::new(points, style)) }
+    /// A straight stroke or several, one pixel thick.
+    pub(super) fn line(&self, points: &[At], stroke: RGBColor) -> Result<()> {
+        let points: Vec<_> = points.iter().copied().map(fine).collect();
+        self.draw(&PathElement::new(points, stroke.stroke_width(FINE.unsigned_abs())))
+    }
+
+    /// The line of series `i` through `points`, pixels and their parts.
+    pub(super) fn curve(&self, points: &[(f64, f64)], i: usize, dashed: bool) -> Result<()> {
+        let points: Vec<_> = points.iter().copied().map(finer).collect();
+        let style = colour(i).stroke_width(2 * FINE.unsigned_abs());
+        if dashed {
+            self.draw(&DashedPathElement::new(points, 6 * FINE, 4 * FINE, style))
+        } else {
+            self.draw(&PathElement::new(points, style))
+        }
     }
 
     /// The mark of series `i`: shapes change with the colours, for whoever prints in grey.
-    pub(super) fn mark(&self, (x, y): At, i: usize) -> Result<()> {
+    pub(super) fn mark(&self, at: (f64, f64), i: usize) -> Result<()> {
+        let (x, y) = finer(at);
         let fill = colour(i).filled();
-        let polygon = |offsets: &[At]| Polygon::new(offsets.iter().map(|(dx, dy)| (x + dx, y + dy)).collect::<Vec<_>>(), fill);
+        let polygon =
+            |offsets: &[At]| Polygon::new(offsets.iter().map(|(dx, dy)| (x + dx * FINE, y + dy * FINE)).collect::<Vec<_>>(), fill);
         match i % 4 {
-            0 => self.draw(&Circle::new((x, y), 4, fill)),
-            1 => self.rect((x - 4, y - 4), (x + 4, y + 4), colour(i)),
+            0 => self.draw(&Circle::new((x, y), 4 * FINE, fill)),
+            1 => self.draw(&polygon(&[(-4, -4), (4, -4), (4, 4), (-4, 4)])),
             2 => self.draw(&polygon(&[(-5, 4), (5, 4), (0, -5)])),
             _ => self.draw(&polygon(&[(-5, 0), (0, -5), (5, 0), (0, 5)])),
         }
@@ -127,13 +150,13 @@ impl<'a> Canvas<'a> {
         let ((left, top), (right, bottom)) = frame;
         for (place, label) in &y.ticks {
             let at = along(bottom, top, *place);
-            self.line(vec![(left, at), (right, at)], GRID, 1, false)?;
+            self.line(&[(left, at), (right, at)], GRID)?;
             self.text(label, (left - 8, at), SMALL, Pos::new(HPos::Right, VPos::Center), false)?;
         }
         let fitting = f64::from(bottom - top + 60) / f64::from(width(y_label, 1000.0).max(1)) * 1000.0;
         let pos = Pos::new(HPos::Center, VPos::Center);
         self.text(y_label, (17, i32::midpoint(top, bottom)), fitting.min(13.0), pos, true)?;
-        self.line(vec![(left, top), (left, bottom), (right, bottom)], INK, 1, false)
+        self.line(&[(left, top), (left, bottom), (right, bottom)], INK)
     }
 
     /// The x axis' grid, ticks and label below `frame`.
@@ -141,7 +164,7 @@ impl<'a> Canvas<'a> {
         let ((left, top), (right, bottom)) = frame;
         for (place, label) in &x.ticks {
             let at = along(left, right, *place);
-            self.line(vec![(at, top), (at, bottom)], GRID, 1, false)?;
+            self.line(&[(at, top), (at, bottom)], GRID)?;
             self.text(label, (at, bottom + 8), SMALL, Pos::new(HPos::Center, VPos::Top), false)?;
         }
         let fitting = f64::from(right - left + 60) / f64::from(width(x_label, 1000.0).max(1)) * 1000.0;
@@ -164,7 +187,20 @@ impl<'a> Canvas<'a> {
     }
 }
 
-/// The pixel at the share `place` of the way between two.
+fn fine((x, y): At) -> At {
+    (x.saturating_mul(FINE), y.saturating_mul(FINE))
+}
+
+fn finer((x, y): (f64, f64)) -> At {
+    ((x * f64::from(FINE)).round() as i32, (y * f64::from(FINE)).round() as i32)
+}
+
+/// Where the share `place` of the way between two pixels is.
+pub(super) fn between(from: i32, to: i32, place: f64) -> f64 {
+    f64::from(from) + f64::from(to - from) * place
+}
+
+/// The pixel nearest to it.
 pub(super) fn along(from: i32, to: i32, place: f64) -> i32 {
-    from + (f64::from(to - from) * place).round() as i32
+    between(from, to, place).round() as i32
 }

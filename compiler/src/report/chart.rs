@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::canvas::{Canvas, along, colour, legend_height, legend_width, width};
+use super::canvas::{between, legend_height, legend_width, picture, width};
 use crate::error::Result;
 use crate::files::write_atomic;
 
@@ -56,30 +56,30 @@ impl Chart {
         let (left, right) = (42 + ticks, size.0 - legend.max(20));
         let frame = ((left, 48), (right, size.1 - 62));
 
-        let mut svg = String::new();
-        let canvas = Canvas::new(&mut svg, size, &self.title)?;
-        canvas.x_axis(frame, &x, &self.x_label)?;
-        canvas.frame(frame, &y, &self.y_label)?;
-        for (i, series) in self.series.iter().enumerate() {
-            let place = |&(px, py): &(f64, f64)| Some((along(left, right, x.place(px)?), along(frame.1.1, frame.0.1, y.place(py)?)));
-            let points: Vec<_> = series.points.iter().filter_map(place).collect();
-            let marked = points.len() <= MOST_MARKS;
-            if points.len() > 1 {
-                canvas.line(points.clone(), colour(i), 2, series.dashed)?;
-            }
-            for &at in points.iter().filter(|_| marked) {
-                canvas.mark(at, i)?;
-            }
-            if legend > 0 {
-                let (cx, cy) = canvas.legend((right, 48), i, &series.label)?;
-                canvas.line(vec![(cx - 11, cy), (cx + 13, cy)], colour(i), 2, series.dashed)?;
-                if marked {
-                    canvas.mark((cx + 1, cy), i)?;
+        let place = |&(px, py): &(f64, f64)| Some((between(left, right, x.place(px)?), between(frame.1.1, frame.0.1, y.place(py)?)));
+        picture(size, &self.title, |canvas| {
+            canvas.x_axis(frame, &x, &self.x_label)?;
+            canvas.frame(frame, &y, &self.y_label)?;
+            for (i, series) in self.series.iter().enumerate() {
+                let points: Vec<_> = series.points.iter().filter_map(place).collect();
+                let marked = points.len() <= MOST_MARKS;
+                if points.len() > 1 {
+                    canvas.curve(&points, i, series.dashed)?;
+                }
+                for &at in points.iter().filter(|_| marked) {
+                    canvas.mark(at, i)?;
+                }
+                if legend > 0 {
+                    let (cx, cy) = canvas.legend((right, 48), i, &series.label)?;
+                    let (cx, cy) = (f64::from(cx), f64::from(cy));
+                    canvas.curve(&[(cx - 13.0, cy), (cx + 13.0, cy)], i, series.dashed)?;
+                    if marked {
+                        canvas.mark((cx, cy), i)?;
+                    }
                 }
             }
-        }
-        canvas.finish()?;
-        Ok(svg)
+            Ok(())
+        })
     }
 
     /// Writes [`Chart::svg`] to `path`, whole or not at all.
