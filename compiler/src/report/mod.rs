@@ -1,1 +1,11 @@
-//! To be written.
+//! What people read of a run: charts as SVG, tables as CSV.
+
+mod axis;
+mod bars;
+mod canvas;
+mod chart;
+mod csv;
+
+pub use bars::Bars;
+pub use chart::{Chart, Series};
+pub use csv::write_csv;
