@@ -12,7 +12,7 @@ use thinfer::artifact::Dtype;
 use thinfer::bench;
 use thinfer::inspect::Description;
 use thinfer::table::{Table, bytes, count};
-use thinfer::{Artifact, Device, DeviceKind, Options, Session};
+use thinfer::{Artifact, Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part, default_preprocess};
 use thinfer_compiler::eval::evaluate;
 use thinfer_compiler::lower::{self, Factored};
@@ -137,7 +137,7 @@ fn choose_ranks(factored: &Factored, held_out: &Dataset) -> Result<(Artifact, Ve
     for keep in [1.0, 0.5, 0.35, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02] {
         let policy = Policy::Global(keep);
         let artifact = factored.emit(policy, &factored.ranks(policy)?, Dtype::F32, true)?;
-        let mut session = Session::new(&Device::cpu(), &artifact, &Options { batch: BATCH, tune: false, ..Options::default() })?;
+        let mut session = Session::new(&Device::cpu(), &artifact, &Options { batch: BATCH, forms: Forms::Ruled, ..Options::default() })?;
         let percent = evaluate(&mut session, held_out, |_| ())?.percent();
         curve.push((100.0 * keep, percent));
         let full = curve[0].1;

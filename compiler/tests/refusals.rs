@@ -1,5 +1,7 @@
 //! Bad input gets one line that names it and exit code 1, and leaves nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,5 +1,7 @@
 //! A run killed at any moment resumes to the same bits as an undisturbed one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight};
 use crate::error::{Error, Result};
 use crate::plan::Form;
-use crate::session::{Device, Options, Session};
+use crate::session::{Device, Forms, Options, Session};
 
 /// Times of repeated runs, milliseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ impl Times {
 pub fn cold(device: &Device, path: &Path, options: &Options) -> Result<f64> {
     let start = Instant::now();
     let artifact = Artifact::open(path)?;
-    let mut session = Session::new(device, &artifact, &Options { tune: false, ..options.clone() })?;
+    let mut session = Session::new(device, &artifact, &Options { forms: Forms::Ruled, ..options.clone() })?;
     session.run(&noise(session.input_len() * session.batch()))?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
@@ -141,7 +141,7 @@ pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usiz
     let mut racers = Vec::new();
     let mut enter = |rank: Option<usize>, form: Form| -> Result<()> {
         let artifact = layer_artifact(spec, rank)?;
-        let options = Options { batch, tune: false, keep_factors: true, force: rank.map(|_| form) };
+        let options = Options { batch, forms: Forms::All(form), keep_factors: true };
         let mut session = Session::new(device, &artifact, &options)?;
         // A form that the device cannot run would be timed under another's name.
         if session.layers()[0].form == form {

@@ -66,11 +66,10 @@ impl Device {
     /// Every device on this machine, the CPU last.
     pub fn list() -> Vec<DeviceInfo> {
         #[cfg(feature = "gpu")]
-        let mut devices = gpu::list();
+        let gpus = gpu::list();
         #[cfg(not(feature = "gpu"))]
-        let mut devices = Vec::new();
-        devices.push(cpu::info());
-        devices
+        let gpus = [];
+        gpus.into_iter().chain([cpu::info()]).collect()
     }
 
     /// What it is.
@@ -92,22 +91,34 @@ impl Device {
     }
 }
 
+/// How the form of each factored layer is chosen. A form that the device cannot run becomes two-stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Forms {
+    /// Each layer's forms are timed when the session opens, and the fastest is taken.
+    #[default]
+    Timed,
+    /// A written-down rule for the class of device decides: quick to open, the same every time.
+    Ruled,
+    /// All alike.
+    All(Form),
+    /// One for each layer of the model, such as an earlier session chose; [`Form::Dense`] for a layer that it leaves out.
+    Each(Vec<Form>),
+}
+
 /// How a session is set up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// The most samples that go through the device at once; larger inputs are cut, smaller ones cost what they need.
     pub batch: usize,
-    /// Time each factored layer's forms when the session opens and take the fastest; else a written-down rule decides.
-    pub tune: bool,
+    /// How the form of each factored layer is chosen.
+    pub forms: Forms,
     /// Never multiply a factored layer back to its dense form, even where dense is faster.
     pub keep_factors: bool,
-    /// Run every factored layer in this form, whatever is faster.
-    pub force: Option<Form>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 1, tune: true, keep_factors: false, force: None }
+        Self { batch: 1, forms: Forms::Timed, keep_factors: false }
     }
 }
 

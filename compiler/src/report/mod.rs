@@ -5,7 +5,9 @@ mod bars;
 mod canvas;
 mod chart;
 mod csv;
+mod html;
 
 pub use bars::Bars;
 pub use chart::{Chart, Series};
 pub use csv::write_csv;
+pub use html::html_page;

@@ -7,7 +7,7 @@ use cases::{Case, LayerCase};
 
 use crate::artifact::Activation;
 use crate::plan::Form;
-use crate::{Device, DeviceKind, Options, Session};
+use crate::{Device, DeviceKind, Forms, Options, Session};
 
 /// The CPU, and the GPU where there is one; without one a test says so, or fails if THINFER_REQUIRE_GPU=1.
 fn devices() -> Vec<Device> {
@@ -20,17 +20,17 @@ fn devices() -> Vec<Device> {
     devices
 }
 
-/// Runs `case` with every factored layer in `form`, on poisoned buffers, twice.
-fn check(device: &Device, case: &Case, form: Form) {
+/// Runs `case` on poisoned buffers, twice, against f64.
+fn check(device: &Device, case: &Case, forms: Forms) {
     let artifact = case.artifact();
     let expected = reference::run(&artifact, &case.input());
-    let options = Options { batch: case.batch, tune: false, keep_factors: true, force: Some(form) };
+    let options = Options { batch: case.batch, forms, keep_factors: true };
     let mut session = Session::new(device, &artifact, &options).unwrap();
     for _ in 0..2 {
         session.poison();
         let got = session.run(&case.input()).unwrap();
         let compared = reference::compare(&expected, &got, artifact.output_len());
-        compared.unwrap_or_else(|e| panic!("{} on {}, {case:?}: {e}", form.name(), device.info()));
+        compared.unwrap_or_else(|e| panic!("{case:?} as {:?} on {}: {e}", options.forms, device.info()));
     }
 }
 
@@ -39,10 +39,9 @@ fn drawn_networks_agree_with_f64_on_every_executor_in_every_form() {
     for device in devices() {
         for key in 0..240 {
             let case = Case::draw(key);
-            for form in [Form::Dense, Form::TwoStage, Form::Fused] {
-                if form == Form::Dense || case.layers.iter().any(|l| l.rank.is_some()) {
-                    check(&device, &case, form);
-                }
+            check(&device, &case, Forms::Each(case.layers.iter().map(|l| l.form).collect()));
+            if case.layers.iter().any(|l| l.rank.is_some()) {
+                [Form::Dense, Form::TwoStage, Form::Fused].into_iter().for_each(|form| check(&device, &case, Forms::All(form)));
             }
         }
     }
@@ -53,10 +52,10 @@ fn more_samples_than_the_batch_are_run_in_parts() {
     for device in devices() {
         let layer = LayerCase { outputs: 11, rank: Some(3), form: Form::Fused, bias: true, activation: Activation::Relu };
         for rows in [1, 4, 5, 13] {
-            check(&device, &Case { batch: 4, ..Case::one(3, 17, layer, rows) }, Form::Fused);
+            check(&device, &Case { batch: 4, ..Case::one(3, 17, layer, rows) }, Forms::All(Form::Fused));
         }
         let artifact = Case::one(3, 17, layer, 1).artifact();
-        let mut session = Session::new(&device, &artifact, &Options { tune: false, ..Options::default() }).unwrap();
+        let mut session = Session::new(&device, &artifact, &Options { forms: Forms::Ruled, ..Options::default() }).unwrap();
         assert!(session.run(&[0.0; 18]).unwrap_err().to_string().contains("17 values"));
         assert!(session.run(&[]).unwrap().is_empty());
     }
@@ -68,7 +67,7 @@ fn the_batch_does_not_change_a_result() {
         let case = Case { rows: 130, batch: 130, ..Case::draw(5) };
         let artifact = case.artifact();
         let outputs = |batch| {
-            let options = Options { batch, tune: false, keep_factors: true, force: None };
+            let options = Options { batch, forms: Forms::Ruled, keep_factors: true };
             Session::new(&device, &artifact, &options).unwrap().run(&case.input()).unwrap()
         };
         let (whole, largest) = (outputs(130), outputs(130).iter().fold(0f32, |m, x| m.max(x.abs())));

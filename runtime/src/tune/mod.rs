@@ -6,7 +6,7 @@ use crate::artifact::{Artifact, Model, Op, TensorData, Weight};
 use crate::device::DeviceClass;
 use crate::error::Result;
 use crate::plan::{Form, LinearStep, Plan, StepKind};
-use crate::session::{Device, Options, Session};
+use crate::session::{Device, Forms, Options, Session};
 
 /// A layer's form, and what led to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,8 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
         let StepKind::Linear(linear) = &step.kind;
         let choice = match linear.rank {
             None => Choice { form: Form::Dense, measured_us: Vec::new() },
-            Some(rank) => match known.get(&(linear.inputs, linear.outputs, rank)) {
+            // Layers of one shape are timed once; what a caller states is stated for each.
+            Some(rank) => match known.get(&(linear.inputs, linear.outputs, rank)).filter(|_| options.forms == Forms::Timed) {
                 Some(choice) => choice.clone(),
                 None => {
                     let choice = choose_one(device, artifact, step.layer, linear, options)?;
@@ -49,11 +50,16 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
 fn choose_one(device: &Device, artifact: &Artifact, layer: usize, linear: &LinearStep, options: &Options) -> Result<Choice> {
     let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, linear);
     let fixed = |form| Choice { form, measured_us: Vec::new() };
-    if let Some(form) = options.force {
+    let forced = match &options.forms {
+        Forms::All(form) => Some(*form),
+        Forms::Each(forms) => Some(forms.get(layer).copied().unwrap_or(Form::Dense)),
+        Forms::Timed | Forms::Ruled => None,
+    };
+    if let Some(form) = forced {
         return Ok(fixed(if device.supports(form, linear) { form } else { Form::TwoStage }));
     }
     let candidates: Vec<Form> = [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter(|&f| allowed(f)).collect();
-    if !options.tune {
+    if options.forms == Forms::Ruled {
         return Ok(fixed(rule(device.info().class, linear, options.batch, &candidates)));
     }
     let alone = single_layer(artifact, layer)?;
@@ -66,7 +72,7 @@ fn choose_one(device: &Device, artifact: &Artifact, layer: usize, linear: &Linea
 fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> Result<Vec<(Form, f64)>> {
     let mut runs = Vec::with_capacity(forms.len());
     for &form in forms {
-        let mut session = Session::new(device, artifact, &Options { batch, tune: false, keep_factors: true, force: Some(form) })?;
+        let mut session = Session::new(device, artifact, &Options { batch, forms: Forms::All(form), keep_factors: true })?;
         // The first run compiles shaders and warms caches.
         session.time(1)?;
         let once = session.time(2)?.as_secs_f64() / 2.0;
@@ -140,13 +146,14 @@ mod tests {
     #[test]
     fn forms_are_forced_ruled_and_measured() {
         let (device, artifact) = (Device::cpu(), two_layers());
-        let options = |tune, keep_factors, force| Options { batch: 4, tune, keep_factors, force };
+        let options = |forms, keep_factors| Options { batch: 4, forms, keep_factors };
         let forms = |o: Options| choose(&device, &artifact, &o).unwrap().into_iter().map(|c| c.form).collect::<Vec<_>>();
-        assert_eq!(forms(options(false, false, Some(Form::Fused))), [Form::Dense, Form::Fused]);
+        assert_eq!(forms(options(Forms::All(Form::Fused), false)), [Form::Dense, Form::Fused]);
+        assert_eq!(forms(options(Forms::Each(vec![Form::Dense, Form::TwoStage]), false)), [Form::Dense, Form::TwoStage]);
         // 4 → 3 at rank 2 costs 14 instead of 12: dense.
-        assert_eq!(forms(options(false, false, None)), [Form::Dense, Form::Dense]);
-        assert_eq!(forms(options(false, true, None)), [Form::Dense, Form::TwoStage]);
-        let measured = choose(&device, &artifact, &options(true, true, None)).unwrap();
+        assert_eq!(forms(options(Forms::Ruled, false)), [Form::Dense, Form::Dense]);
+        assert_eq!(forms(options(Forms::Ruled, true)), [Form::Dense, Form::TwoStage]);
+        let measured = choose(&device, &artifact, &options(Forms::Timed, true)).unwrap();
         assert_eq!(measured[1].measured_us.iter().map(|m| m.0).collect::<Vec<_>>(), [Form::TwoStage, Form::Fused]);
     }
 
@@ -155,7 +162,7 @@ mod tests {
         let artifact = two_layers();
         let alone = single_layer(&artifact, 1).unwrap();
         let x = [1.0, 2.0, 3.0, 4.0];
-        let options = Options { tune: false, ..Options::default() };
+        let options = Options { forms: Forms::Ruled, ..Options::default() };
         let y = Session::new(&Device::cpu(), &alone, &options).unwrap().run(&x).unwrap();
         // V = 0…7 as [2, 4], Uᵀ = 0…5 as [2, 3].
         let h = [x.iter().enumerate().map(|(i, v)| i as f32 * v).sum::<f32>(), x.iter().enumerate().map(|(i, v)| (i + 4) as f32 * v).sum()];

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 use thinfer::inspect::Description;
-use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Options, Session};
+use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::evaluate;
 use thinfer_compiler::{Error, Result};
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut data = data::load(&arguments.data, Part::Test)?;
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
     let device = Device::open(arguments.device)?;
-    let options = Options { batch: arguments.batch, tune: false, keep_factors: arguments.keep_factors, force: None };
+    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors };
     let mut session = Session::new(&device, &artifact, &options)?;
     let bar = crate::train::bar(data.len() as u64, "evaluating");
     let start = Instant::now();

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
 use thinfer::table::{Table, count};
-use thinfer::{Device, DeviceKind, Options, Session};
+use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::evaluate;
 use thinfer_compiler::lower::Factored;
@@ -132,7 +132,7 @@ fn point(factored: &Factored, policy: Policy, device: &Device, test: &data::Data
     let ranks = factored.ranks(policy)?;
     // Above break-even the recomposed weight is emitted: the curve is about what the cut costs in accuracy.
     let artifact = factored.emit(policy, &ranks, Dtype::F32, true)?;
-    let options = Options { batch: BATCH, tune: false, keep_factors: true, force: None };
+    let options = Options { batch: BATCH, forms: Forms::Ruled, keep_factors: true };
     let accuracy = evaluate(&mut Session::new(device, &artifact, &options)?, test, |_| ())?;
     let full = factored.svds().iter().flatten().map(|s| s.full_rank());
     let d = Description::of(&artifact);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use thinfer::bench::{self, LayerSpec, Times};
 use thinfer::inspect::Description;
 use thinfer::table::{Table, bytes, count};
-use thinfer::{Artifact, Device, DeviceClass, Options, Result, Session};
+use thinfer::{Artifact, Device, DeviceClass, Forms, Options, Result, Session};
 
 use crate::DeviceArguments;
 
@@ -60,8 +60,8 @@ struct Contestant {
 }
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
-    let options =
-        Options { batch: arguments.batch, tune: !arguments.device.no_tune, keep_factors: arguments.device.keep_factors, force: None };
+    let forms = if arguments.device.no_tune { Forms::Ruled } else { Forms::Timed };
+    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors };
     // Both files are read before anything is measured, so that a bad second one costs no time.
     let paths: Vec<&Path> = std::iter::once(model).chain(arguments.against.as_deref()).collect();
     let artifacts = paths.iter().map(Artifact::open).collect::<Result<Vec<_>>>()?;

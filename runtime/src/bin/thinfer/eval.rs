@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use thinfer::inspect::Description;
 use thinfer::npy::NpyData;
-use thinfer::{Artifact, Device, Error, Options, Result, Session};
+use thinfer::{Artifact, Device, Error, Forms, Options, Result, Session};
 
 use crate::DeviceArguments;
 use crate::input::{Samples, read_array};
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let samples = Samples::read(&arguments.inputs, &artifact)?;
     let labels = read_labels(arguments, artifact.output_len())?;
     let device = Device::open(arguments.device.device)?;
-    let options = Options { batch: arguments.batch, tune: false, keep_factors: arguments.device.keep_factors, force: None };
+    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.device.keep_factors };
     let mut session = Session::new(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
     let count = outputs.len() / session.output_len();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::{Artifact, Device, Options, Result, Session};
+use thinfer::{Artifact, Device, Forms, Options, Result, Session};
 
 use crate::DeviceArguments;
 use crate::input::Samples;
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let samples = Samples::read(&arguments.input, &artifact)?;
     let device = Device::open(arguments.device.device)?;
     // One run does not repay timing the forms first.
-    let options = Options { tune: false, keep_factors: arguments.device.keep_factors, ..Options::default() };
+    let options = Options { forms: Forms::Ruled, keep_factors: arguments.device.keep_factors, ..Options::default() };
     let mut session = Session::new(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
     let mut results = Vec::new();

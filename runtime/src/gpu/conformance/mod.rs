@@ -1,7 +1,5 @@
 //! The GPU executor's own part of the conformance suite: every variant of every kernel, and what must be refused.
 
-mod measure;
-
 use std::time::Duration;
 
 use crate::artifact::Activation;
