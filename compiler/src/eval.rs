@@ -1,6 +1,6 @@
 //! Accuracy as it ships: the artifact itself, run by a session.
 
-use thinfer::Session;
+use thinfer::{Artifact, Session};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -27,12 +27,12 @@ impl std::fmt::Display for Accuracy {
     }
 }
 
-/// Runs every image of `data` and counts the right answers; `progress` is told how many images are done.
+/// Runs every image of `data`, which must fit ([`check_fit`]), and counts the right answers; `progress` is told how many
+/// images are done.
 ///
 /// # Errors
-/// [`Error::Data`] when the images or their classes do not fit the network; [`Error::Runtime`] when the device fails.
+/// [`Error::Runtime`] when the images are no whole number of samples or the device fails.
 pub fn evaluate(session: &mut Session, data: &Dataset, mut progress: impl FnMut(usize)) -> Result<Accuracy> {
-    check_fit(session, data)?;
     let mut correct = 0;
     let chunk = session.batch().max(256.min(data.len().max(1)));
     for (part, (pixels, labels)) in data.images.chunks(chunk * data.image_len()).zip(data.labels.chunks(chunk)).enumerate() {
@@ -44,19 +44,18 @@ pub fn evaluate(session: &mut Session, data: &Dataset, mut progress: impl FnMut(
     Ok(Accuracy { correct, count: data.len() })
 }
 
-/// Refuses data whose images or classes the network does not take.
-fn check_fit(session: &Session, data: &Dataset) -> Result<()> {
-    if data.image_len() != session.input_len() {
-        let why = format!(
-            "images of shape {:?} ({} values) do not fit the network's input of {} values",
-            data.shape,
-            data.image_len(),
-            session.input_len()
-        );
+/// Refuses data whose images or classes the network does not take; to be asked before a device is opened.
+///
+/// # Errors
+/// [`Error::Data`] that says what does not fit.
+pub fn check_fit(artifact: &Artifact, data: &Dataset) -> Result<()> {
+    if data.image_len() != artifact.input_len() {
+        let (shape, wanted) = (&data.shape, artifact.input_len());
+        let why = format!("images of shape {shape:?} ({} values) do not fit the network's input of {wanted} values", data.image_len());
         return Err(Error::data(&data.name, why));
     }
-    if data.classes.len() > session.output_len() {
-        return Err(Error::data(&data.name, format!("has {} classes, the network {} outputs", data.classes.len(), session.output_len())));
+    if data.classes.len() > artifact.output_len() {
+        return Err(Error::data(&data.name, format!("has {} classes, the network {} outputs", data.classes.len(), artifact.output_len())));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use thinfer::inspect::Description;
 use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::eval::evaluate;
+use thinfer_compiler::eval::{check_fit, evaluate};
 use thinfer_compiler::{Error, Result};
 
 #[derive(Args)]
@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let artifact = Artifact::open(&arguments.model)?;
     let mut data = data::load(&arguments.data, Part::Test)?;
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
+    check_fit(&artifact, &data)?;
     let device = Device::open(arguments.device)?;
     let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors };
     let mut session = Session::new(&device, &artifact, &options)?;

@@ -19,10 +19,10 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Mean of each channel after pixel/255, where the file does not say it
-    #[arg(long, value_delimiter = ',', value_name = "R,G,B")]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     mean: Vec<f32>,
     /// Deviation of each channel after pixel/255, where the file does not say it
-    #[arg(long, value_delimiter = ',', value_name = "R,G,B")]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     std: Vec<f32>,
 }
 

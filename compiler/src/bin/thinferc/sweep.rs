@@ -8,7 +8,7 @@ use thinfer::inspect::Description;
 use thinfer::table::{Table, count};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::eval::evaluate;
+use thinfer_compiler::eval::{check_fit, evaluate};
 use thinfer_compiler::lower::Factored;
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::report::{Chart, Series, write_csv};
@@ -95,6 +95,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let source = arguments.source.load()?;
     let factored = source.factor(arguments.spectra.into(), &arguments.skip, false)?;
     let test = data::load(&arguments.data, Part::Test)?;
+    let dense = Policy::Dense;
+    check_fit(&factored.emit(dense, &factored.ranks(dense)?, Dtype::F32, false)?, &test)?;
     let device = Device::open(arguments.device)?;
     let policies = if arguments.policy.is_empty() {
         vec![PolicyName::Local, PolicyName::Global, PolicyName::Energy]

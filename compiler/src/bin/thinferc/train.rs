@@ -43,19 +43,19 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
     optimizer: OptimizerName,
     /// Learning rate [default: 0.001 for adam, 0.01 for sgd]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// What the learning rate does after warm-up
     #[arg(long, value_enum, default_value_t = ScheduleName::Linear)]
     schedule: ScheduleName,
     /// Epochs of rising learning rate at the start; may be a fraction
-    #[arg(long, value_name = "EPOCHS", default_value_t = 0.0)]
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0.0, allow_negative_numbers = true)]
     warmup: f64,
     /// L2 decay on every trained tensor, as PyTorch's weight_decay
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     weight_decay: f64,
     /// Share of the target that is spread over all classes
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     label_smoothing: f64,
     /// Only the first N training images
     #[arg(long, value_name = "N")]
