@@ -129,8 +129,7 @@ impl std::fmt::Display for Description {
             known(&self.policy),
             known(&self.tool)
         )?;
-        let p = &self.preprocess;
-        writeln!(f, "input = (pixel · {} − {:?}) / {:?}", p.scale, p.mean, p.std)?;
+        writeln!(f, "input = {}", self.preprocess)?;
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
         writeln!(
             f,

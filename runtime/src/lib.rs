@@ -31,3 +31,8 @@ pub fn top1(logits: &[f32]) -> Option<usize> {
     }
     (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -29,48 +29,21 @@ pub(super) fn steps_per_epoch(images: usize, batch: usize) -> usize {
     images / batch + usize::from(images % batch > 1)
 }
 
-/// Turns pixels into a network's input: x = (pixel·scale − mean) / std, by table.
-#[derive(Clone, Debug)]
-pub(super) struct Normaliser {
-    /// 256 values a channel.
-    tables: Vec<[f32; 256]>,
-    /// Pixels of one channel.
-    plane: usize,
+/// The inputs of `images`, image after image, each flattened channel by channel. `preprocess` must have been checked
+/// against the images' channels.
+pub(super) fn inputs(preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Vec<f32> {
+    let pixels: Vec<u8> = images.iter().flat_map(|&i| data.image(i)).copied().collect();
+    let mut inputs = vec![0.0; pixels.len()];
+    preprocess.apply(data.shape, &pixels, &mut inputs);
+    inputs
 }
 
-impl Normaliser {
-    /// For images of `shape` (channels, height, width).
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when mean or std have neither none, one, nor a value for each channel, or a std is not positive.
-    pub(super) fn new(preprocess: &Preprocess, shape: [usize; 3]) -> Result<Self> {
-        let [channels, height, width] = shape;
-        let value = |list: &[f32], c: usize, absent: f32, what: &str| match list {
-            [] => Ok(absent),
-            [one] => Ok(*one),
-            many if many.len() == channels => Ok(many[c]),
-            many => Err(Error::invalid(what, format!("has {} values, the images have {channels} channels", many.len()))),
-        };
-        let tables = (0..channels).map(|c| {
-            let (mean, std) = (value(&preprocess.mean, c, 0.0, "mean")?, value(&preprocess.std, c, 1.0, "std")?);
-            if !(std > 0.0 && std.is_finite() && mean.is_finite() && preprocess.scale.is_finite()) {
-                return Err(Error::invalid("preprocessing", format!("mean {mean} and std {std} of channel {c} cannot be used")));
-            }
-            Ok(std::array::from_fn(|pixel| (pixel as f32 * preprocess.scale - mean) / std))
-        });
-        Ok(Self { tables: tables.collect::<Result<_>>()?, plane: height * width })
-    }
-
-    /// The inputs of `images`, image after image, each flattened channel by channel.
-    pub(super) fn inputs(&self, data: &Dataset, images: &[usize]) -> Vec<f32> {
-        let mut inputs = Vec::with_capacity(images.len() * data.image_len());
-        for &i in images {
-            for (plane, table) in data.image(i).chunks_exact(self.plane.max(1)).zip(&self.tables) {
-                inputs.extend(plane.iter().map(|&p| table[usize::from(p)]));
-            }
-        }
-        inputs
-    }
+/// Refuses preprocessing that images of `data` cannot be given.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub(super) fn check_preprocess(preprocess: &Preprocess, data: &Dataset) -> Result<()> {
+    preprocess.check(data.shape[0]).map_err(|why| Error::invalid("preprocessing", why))
 }
 
 /// Checks that `data` can be fed to `graph`: its images flatten to the input, its classes are the outputs, and it is whole.
@@ -127,12 +100,13 @@ mod tests {
         let data =
             Dataset { name: "t".into(), shape: [2, 1, 2], images: vec![0, 255, 51, 102], labels: vec![0], classes: vec!["a".into()] };
         let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5, 0.2], std: vec![0.5, 0.1] };
-        let x = Normaliser::new(&preprocess, data.shape).unwrap().inputs(&data, &[0]);
+        check_preprocess(&preprocess, &data).unwrap();
+        let x = inputs(&preprocess, &data, &[0]);
         for (a, b) in x.iter().zip([-1.0, 1.0, 0.0, 2.0]) {
             assert!((a - b).abs() < 1e-6, "{x:?}");
         }
         let bad = Preprocess { mean: vec![0.0; 3], ..preprocess };
-        assert!(Normaliser::new(&bad, data.shape).is_err());
+        assert!(check_preprocess(&bad, &data).is_err());
     }
 
     #[test]

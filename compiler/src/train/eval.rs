@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use thinfer::artifact::Preprocess;
 
-use super::batches::{Normaliser, check_fit};
+use super::batches::{check_fit, check_preprocess, inputs};
 use super::network::{Leaves, Mode, elements, forward, supported};
 use crate::data::Dataset;
 use crate::error::Result;
@@ -69,13 +69,13 @@ fn logits_of(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dat
     supported(graph)?;
     graph.check(params)?;
     check_fit(graph, data)?;
-    let normaliser = Normaliser::new(preprocess, data.shape)?;
+    check_preprocess(preprocess, data)?;
     let device = Device::flex();
     let leaves = Leaves::constants(params, &device);
     let weight = |site: &super::methods::Site<'_>| Ok(vec![leaves.get(&format!("{}.weight", site.name))?]);
     let mut logits = Vec::with_capacity(images.len() * data.classes.len());
     for batch in images.chunks(BATCH) {
-        let inputs = TensorData::new(normaliser.inputs(data, batch), [batch.len(), data.image_len()]);
+        let inputs = TensorData::new(inputs(preprocess, data, batch), [batch.len(), data.image_len()]);
         let x = Tensor::<2>::from_data(inputs, &device);
         logits.extend(elements(forward(graph, &leaves, params, &weight, x, batch.len(), Mode::Eval)?.0)?);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Tensor, TensorData};
 use thinfer::artifact::Preprocess;
 
-use super::batches::{Normaliser, check_fit, epoch_order, split, steps_per_epoch};
+use super::batches::{check_fit, check_preprocess, epoch_order, inputs, split, steps_per_epoch};
 use super::checkpoint::{self, Position, State};
 use super::config::TrainConfig;
 use super::eval::{argmax, score};
@@ -66,7 +66,6 @@ struct Run<'a> {
     method: Box<dyn TrainingMethod>,
     optimizer: Optimizer,
     preprocess: Preprocess,
-    normaliser: Normaliser,
     /// Indices of the images to train on, and of those held out.
     images: Vec<usize>,
     held_out: Vec<usize>,
@@ -87,7 +86,7 @@ impl<'a> Run<'a> {
         check_fit(&graph, job.data)?;
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
         let preprocess = default_preprocess(spec.kind);
-        let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
+        check_preprocess(&preprocess, job.data)?;
         let count = config.limit.map_or(job.data.len(), |limit| limit.min(job.data.len()));
         let (images, held_out) = split(count, config.holdout, config.seed);
         let steps = steps_per_epoch(images.len(), config.batch);
@@ -99,8 +98,7 @@ impl<'a> Run<'a> {
         let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
         optimizer.steps = state.position.total_steps;
         let device = Device::flex().autodiff();
-        let mut run =
-            Self { job, graph, method, optimizer, preprocess, normaliser, images, held_out, steps, state, device, saved: Instant::now() };
+        let mut run = Self { job, graph, method, optimizer, preprocess, images, held_out, steps, state, device, saved: Instant::now() };
         // The state holds the moments between steps' saves; the optimiser owns them while the run goes on.
         run.optimizer.moments = std::mem::take(&mut run.state.moments);
         run.save()?;
@@ -162,7 +160,7 @@ impl<'a> Run<'a> {
     /// One step on the images `batch` at learning rate `lr`.
     fn step(&mut self, batch: &[usize], lr: f64) -> Result<()> {
         let (config, data) = (self.job.config, self.job.data);
-        let inputs = TensorData::new(self.normaliser.inputs(data, batch), [batch.len(), data.image_len()]);
+        let inputs = TensorData::new(inputs(&self.preprocess, data, batch), [batch.len(), data.image_len()]);
         let x = Tensor::<2>::from_data(inputs, &self.device);
         let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
 

@@ -54,6 +54,23 @@ impl Preprocess {
     }
 }
 
+impl std::fmt::Display for Preprocess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(", ");
+        let pixel = if self.scale == 1.0 {
+            "pixel".to_string()
+        } else {
+            format!("pixel / {:.3}", 1.0 / self.scale).trim_end_matches('0').trim_end_matches('.').to_string()
+        };
+        match (&self.mean[..], &self.std[..]) {
+            ([], []) => write!(f, "{pixel}"),
+            (mean, []) => write!(f, "{pixel} − [{}]", list(mean)),
+            ([], std) => write!(f, "{pixel} / [{}]", list(std)),
+            (mean, std) => write!(f, "({pixel} − [{}]) / [{}]", list(mean), list(std)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +106,12 @@ mod tests {
         for (p, why) in bad {
             assert!(p.check(3).is_err_and(|e| e.contains(why)), "{p:?}");
         }
+    }
+
+    #[test]
+    fn it_reads_as_a_formula() {
+        let p = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5], std: vec![0.25, 0.5, 1.0] };
+        assert_eq!(p.to_string(), "(pixel / 255 − [0.5]) / [0.25, 0.5, 1]");
+        assert_eq!(Preprocess::default().to_string(), "pixel / 255");
     }
 }

@@ -77,14 +77,7 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         count(macs),
         count(params)
     );
-    println!(
-        "trained by {} on {}; input = (pixel · {} − {:?}) / {:?}\n",
-        known(&meta.method),
-        known(&meta.data),
-        source.preprocess.scale,
-        source.preprocess.mean,
-        source.preprocess.std
-    );
+    println!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess);
     print!("{table}");
     let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
     crate::write_json(arguments.json.as_deref(), &figures)

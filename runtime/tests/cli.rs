@@ -1,0 +1,145 @@
+//! `thinfer` as a user drives it: what it prints and writes, and what it refuses.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use thinfer::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight};
+use thinfer::npy::{self, Npy, NpyData};
+
+fn thinfer(arguments: &[&str], dir: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_thinfer")).args(arguments).current_dir(dir).output().unwrap()
+}
+
+fn succeed(arguments: &[&str], dir: &Path) -> String {
+    let output = thinfer(arguments, dir);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(arguments: &[&str], dir: &Path, parts: &[&str]) {
+    let output = thinfer(arguments, dir);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{arguments:?}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "{arguments:?}: {part:?} not in {error:?}");
+    }
+}
+
+/// A 2×2 image to two classes: the sum of its upper pixels against that of its lower ones, at rank 1.
+fn save_model(path: &Path, scale: f32) {
+    let t = |name: &str, shape: &[usize], values: &[f32]| TensorData::f32(name, shape, values.to_vec());
+    let tensors = vec![t("v", &[1, 4], &[scale, scale, -scale, -scale]), t("u", &[1, 2], &[1.0, -1.0]), t("sigma", &[1], &[1.0])];
+    let weight = Weight::LowRank { v: 0, u: 1, sigma: 2, tail_energy: 0.0 };
+    let model = Model {
+        name: "halves".into(),
+        input: vec![1, 2, 2],
+        preprocess: Preprocess::default(),
+        classes: vec!["upper".into(), "lower".into()],
+        layers: vec![Layer { name: "only".into(), inputs: vec![0], op: Op::Linear { weight, bias: None, activation: Activation::None } }],
+        tensors: vec![],
+        provenance: Provenance::default(),
+    };
+    Artifact::build(model, tensors).unwrap().save(path).unwrap();
+}
+
+fn save_array(path: &Path, shape: &[usize], data: NpyData) {
+    fs::write(path, npy::write(&Npy { shape: shape.to_vec(), data })).unwrap();
+}
+
+fn save_png(path: &Path, width: u32, height: u32, pixels: &[u8]) {
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn inputs_are_classified_from_arrays_and_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save_model(&dir.join("m.thin"), 1.0);
+    save_array(&dir.join("u8.npy"), &[2, 1, 2, 2], NpyData::U8(vec![255, 255, 0, 0, 0, 0, 255, 255]));
+    save_array(&dir.join("f32.npy"), &[4], NpyData::F32(vec![1.0, 1.0, 0.0, 0.0]));
+    save_png(&dir.join("x.png"), 2, 2, &[0, 0, 255, 255]);
+    let run = |input: &str, json: &str| succeed(&["run", "m.thin", "--input", input, "--device", "cpu", "--top", "1", "--json", json], dir);
+    let text = run("u8.npy", "a.json");
+    assert!(text.contains("0: upper") && text.contains("1: lower"), "{text}");
+    assert!(run("f32.npy", "b.json").contains("0: upper"));
+    assert!(run("x.png", "c.json").contains("0: lower"));
+    // Pixels are normalised to 0…1, floats are taken as they are: both give 2 and −2.
+    assert_eq!(json(&dir.join("a.json"))["results"][0]["output"], json(&dir.join("b.json"))["results"][0]["output"]);
+    save_array(&dir.join("labels.npy"), &[2], NpyData::I64(vec![0, 0]));
+    succeed(&["eval", "m.thin", "--inputs", "u8.npy", "--labels", "labels.npy", "--device", "cpu", "--json", "e.json"], dir);
+    let eval = json(&dir.join("e.json"));
+    assert_eq!((eval["correct"].as_u64(), eval["count"].as_u64(), eval["top1"].as_f64()), (Some(1), Some(2), Some(50.0)));
+}
+
+#[test]
+fn bench_writes_the_figures_that_it_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save_model(&dir.join("a.thin"), 1.0);
+    save_model(&dir.join("b.thin"), 2.0);
+    let text = succeed(&["bench", "a.thin", "--against", "b.thin", "--device", "cpu", "--runs", "5", "--layers", "--json", "x.json"], dir);
+    assert!(text.contains("cpu") && text.contains("realised"), "{text}");
+    let figures = json(&dir.join("x.json"));
+    for key in ["ms_p50", "ms_p90", "ms_cold", "speedup", "macs", "dense_macs", "params", "bytes"] {
+        assert!(figures[key].is_number(), "{key} in {figures}");
+    }
+    assert!(figures["adapter"].is_string() && figures["against"]["ms_p50"].is_number());
+    assert_eq!(figures["layers"][0]["name"], "only");
+    let layer = ["bench", "--layer", "linear:64,32", "--rank", "4,8", "--batch", "3", "--device", "cpu", "--runs", "3", "--json", "y.json"];
+    assert!(succeed(&layer, dir).contains("fused"));
+    assert_eq!(json(&dir.join("y.json"))["forms"].as_array().unwrap().len(), 5);
+    assert!(succeed(&["inspect", "a.thin", "--json", "i.json"], dir).contains("low-rank"));
+    assert_eq!(json(&dir.join("i.json"))["macs"], 6);
+    assert!(succeed(&["devices", "--json", "d.json"], dir).contains("cpu"));
+    assert!(!json(&dir.join("d.json"))["devices"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn bad_input_is_one_line_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save_model(&dir.join("m.thin"), 1.0);
+    save_array(&dir.join("five.npy"), &[5], NpyData::F32(vec![0.0; 5]));
+    save_array(&dir.join("long.npy"), &[4], NpyData::I64(vec![0; 4]));
+    save_array(&dir.join("x.npy"), &[2, 4], NpyData::U8(vec![0; 8]));
+    save_array(&dir.join("labels.npy"), &[2], NpyData::I64(vec![0, 2]));
+    save_array(&dir.join("three.npy"), &[3], NpyData::I64(vec![0, 1, 1]));
+    save_png(&dir.join("wide.png"), 3, 2, &[0; 6]);
+    fs::write(dir.join("text.npy"), "hello").unwrap();
+    fs::write(dir.join("text.png"), "hello").unwrap();
+    fs::write(dir.join("text.thin"), "a text that is longer than the preamble of a file").unwrap();
+    refused(&["run", "absent.thin", "--input", "x.npy"], dir, &["absent.thin"]);
+    refused(&["run", "text.thin", "--input", "x.npy"], dir, &["text.thin", "not a .thin file"]);
+    refused(&["run", "m.thin", "--input", "absent.npy"], dir, &["absent.npy"]);
+    refused(&["run", "m.thin", "--input", "text.npy"], dir, &["text.npy"]);
+    refused(&["run", "m.thin", "--input", "text.png"], dir, &["text.png"]);
+    refused(&["run", "m.thin", "--input", "wide.png"], dir, &["wide.png", "3 × 2", "2 × 2"]);
+    refused(&["run", "m.thin", "--input", "five.npy"], dir, &["five.npy", "[5]", "[1, 2, 2]"]);
+    refused(&["run", "m.thin", "--input", "long.npy"], dir, &["long.npy", "8 bits"]);
+    refused(
+        &["eval", "m.thin", "--inputs", "x.npy", "--labels", "labels.npy", "--device", "cpu"],
+        dir,
+        &["labels.npy", "label 2", "2 classes"],
+    );
+    refused(
+        &["eval", "m.thin", "--inputs", "x.npy", "--labels", "three.npy", "--device", "cpu"],
+        dir,
+        &["three.npy", "3 labels for 2 inputs"],
+    );
+    refused(&["bench", "m.thin", "--batch", "0", "--device", "cpu"], dir, &["batch"]);
+    refused(&["bench", "--layer", "linear:8,4", "--rank", "9", "--device", "cpu"], dir, &["--rank 9", "1 to 4"]);
+    assert_eq!(thinfer(&["bench"], dir).status.code(), Some(2));
+    assert_eq!(thinfer(&["bench", "--layer", "linear:8", "--rank", "1"], dir).status.code(), Some(2));
+    assert_eq!(thinfer(&["run", "m.thin"], dir).status.code(), Some(2));
+}

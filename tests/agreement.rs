@@ -1,0 +1,93 @@
+//! Trainer, CPU executor and GPU executor give the same logits: on real MNIST where it is there, else on the glyphs.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use thinfer::artifact::{Dtype, Preprocess};
+use thinfer::{Device, DeviceKind, Form, Forms, Options, Session};
+use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
+use thinfer_compiler::graph::{self, Graph};
+use thinfer_compiler::import::{self, Checkpoint};
+use thinfer_compiler::lower::{self, Factored};
+use thinfer_compiler::rank::Policy;
+use thinfer_compiler::{train, zoo};
+
+/// The CPU, and the GPU where there is one; without one a test says so, or fails if THINFER_REQUIRE_GPU=1.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::cpu()];
+    match Device::open(DeviceKind::Gpu) {
+        Ok(gpu) => devices.push(gpu),
+        Err(e) if std::env::var_os("THINFER_REQUIRE_GPU").is_some_and(|v| v == "1") => panic!("{e}"),
+        Err(e) => println!("skipped on the GPU: {e}"),
+    }
+    devices
+}
+
+/// Largest difference as a share of the largest logit.
+fn difference(reference: &[f32], other: &[f32]) -> f32 {
+    assert_eq!(reference.len(), other.len());
+    let largest = reference.iter().fold(0f32, |m, x| m.max(x.abs()));
+    reference.iter().zip(other).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+fn check(graph: &Graph, checkpoint: &Checkpoint, preprocess: &Preprocess, images: &Dataset) {
+    let options = lower::Options { preprocess: preprocess.clone(), ..lower::Options::default() };
+    let factored = Factored::new(graph, checkpoint, options).unwrap();
+    let thin_policy = Policy::Local(0.25);
+    let ranks = factored.ranks(thin_policy).unwrap();
+    let dense = factored.emit(Policy::Dense, &vec![None; ranks.len()], Dtype::F32, false).unwrap();
+    let thin = factored.emit(thin_policy, &ranks, Dtype::F32, true).unwrap();
+    // The trainer runs dense networks: the thin one is given to it as the products of its factors.
+    let mut cut = checkpoint.params.clone();
+    for ((layer, svd), rank) in factored.layers().iter().zip(factored.svds()).zip(&ranks) {
+        let (pair, tensor) = (svd.as_ref().unwrap().truncate(rank.unwrap()), cut.get_mut(&format!("{}.weight", layer.name)).unwrap());
+        // Factors carry the folded batch norm; the trainer applies it itself.
+        let columns = layer.columns;
+        for (i, (w, p)) in tensor.data_mut().iter_mut().zip(pair.product()).enumerate() {
+            *w = layer.scale.as_ref().map_or(p, |s| (f64::from(p) / s[i / columns]) as f32);
+        }
+    }
+    for (name, artifact, params) in [("dense", &dense, &checkpoint.params), ("thin", &thin, &cut)] {
+        let reference = train::logits(graph, params, preprocess, images).unwrap();
+        for device in devices() {
+            for form in [Form::TwoStage, Form::Fused] {
+                let options = Options { batch: 256, forms: Forms::All(form), keep_factors: true };
+                let logits = Session::new(&device, artifact, &options).unwrap().run_images(&images.images).unwrap();
+                let off = difference(&reference, &logits);
+                println!("{} {name} {} on {}: {off:.1e} over {} images", graph.name, form.name(), device.info(), images.len());
+                assert!(off <= 1e-4, "{name} on {}: {off}", device.info());
+            }
+        }
+    }
+}
+
+#[test]
+fn trainer_and_devices_agree_on_a_network_with_batch_norm() {
+    let graph = zoo::build("fcn8").unwrap();
+    let mut params = graph::init(&graph, 4);
+    // Statistics as training leaves them, not the identity.
+    for (name, tensor) in &mut params {
+        let shift = if name.ends_with("running_var") { 0.3 } else { 0.0 };
+        if name.ends_with("running_mean") || name.ends_with("running_var") {
+            tensor.data_mut().iter_mut().enumerate().for_each(|(i, x)| *x = shift + 0.2 * ((i as f32) * 0.7).sin().abs());
+        }
+    }
+    let spec: DataSpec = "glyphs".parse().unwrap();
+    let images = data::load(&spec, Part::Test).unwrap();
+    check(&graph, &Checkpoint { params, ..Checkpoint::default() }, &data::default_preprocess(spec.kind), &images);
+}
+
+#[test]
+fn trainer_and_devices_agree_on_a_real_network_and_all_test_images() {
+    let Some(data) = std::env::var_os("THINFER_DATA") else { return println!("skipped: THINFER_DATA not set") };
+    let path = Path::new(&data).join("checkpoints/mnist_mlp_256x4.safetensors");
+    if !path.exists() {
+        return println!("skipped: no {}", path.display());
+    }
+    let spec: DataSpec = format!("mnist:{}", Path::new(&data).join("mnist").display()).parse().unwrap();
+    let images = data::load(&spec, Part::Test).unwrap();
+    assert_eq!(images.len(), 10_000);
+    let graph = zoo::build("mlp:784-256-256-256-256-10").unwrap();
+    check(&graph, &import::load(&path).unwrap(), &Preprocess::default(), &images);
+}
