@@ -16,7 +16,7 @@ use std::ops::Range;
 pub use check::Limits;
 pub use error::FormatError;
 pub use v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, Preprocess, Provenance, TensorId, TensorInfo, TimeNote, ValueId, Weight,
+    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorId, TensorInfo, TimeNote, ValueId, Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;
