@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use thinfer_shaders::Kernel;
 
-pub(super) use low_rank::supports_fused;
+pub(crate) use low_rank::supports_fused;
 use shape::Shape;
 
 use crate::artifact::{Activation, Artifact, Residual};
