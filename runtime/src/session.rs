@@ -86,7 +86,7 @@ impl Device {
         match (&self.inner, form, &layer.fused) {
             (_, Form::Fused, None) => false,
             #[cfg(feature = "gpu")]
-            (Inner::Gpu(gpu), Form::Fused, Some(step)) => gpu::supports_fused_step(gpu, step),
+            (Inner::Gpu(gpu), Form::Fused, Some(step)) => gpu::supports_fused(gpu, step),
             _ => true,
         }
     }

@@ -247,9 +247,9 @@ impl Executor {
         }
     }
 
-    /// The kernel of each step.
-    pub(crate) fn kernels(&self) -> Vec<&'static str> {
-        self.steps.iter().map(Dispatch::variant).collect()
+    /// The kernels of each step.
+    pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
+        self.steps.iter().map(|d| vec![d.variant()]).collect()
     }
 }
 

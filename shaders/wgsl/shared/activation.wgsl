@@ -2,7 +2,8 @@
 // there were no infinity.
 override ACTIVATION: u32 = 0u;
 
-// e^80 is far below the largest divisor that devices promise to divide by.
+// e^80 is far below the largest divisor that devices promise to divide by. Factors that vanish are multiplied with no more
+// either, so that they vanish for all x.
 const MOST = vec4f(80.0);
 
 fn activate(x: vec4f) -> vec4f {
@@ -14,10 +15,10 @@ fn activate(x: vec4f) -> vec4f {
         case 5u: { return hyperbolic(x); }
         case 6u: { return hard(x); }
         case 7u: { return x * hard(x); }
-        case 8u: { return logistic(x, x); }
+        case 8u: { return logistic(x, max(x, -MOST)); }
         case 9u: { return gelu(x); }
         // x/2 · (1 + tanh u) = x / (1 + e^-2u)
-        case 10u: { return logistic(1.5957691216 * x * (1.0 + 0.044715 * x * x), x); }
+        case 10u: { return logistic(1.5957691216 * x * (1.0 + 0.044715 * x * x), max(x, -MOST)); }
         default: { return x; }
     }
 }
@@ -48,5 +49,5 @@ fn gelu(x: vec4f) -> vec4f {
     p *= p;
     p *= p;
     let tail = 0.5 / (p * p);
-    return x * select(tail, 1.0 - tail, x > vec4f(0.0));
+    return select(max(x, -MOST) * tail, x * (1.0 - tail), x > vec4f(0.0));
 }
