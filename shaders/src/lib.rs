@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn workgroup_memory_is_counted() {
-        assert!(variants("linear").all(|k| k.workgroup_bytes == 0));
-        for k in variants("low_rank") {
+        assert!(variants("linear").chain(variants("conv")).all(|k| k.workgroup_bytes == 0));
+        for k in variants("low_rank").chain(variants("conv_low_rank")) {
             let d = |name| k.define(name).unwrap();
             assert_eq!(k.workgroup_bytes, d("KS") * d("TM") * d("R4") * 16, "{}", k.name);
         }

@@ -1,4 +1,4 @@
-// y[M, N] = act(x[M, K] · Wᵀ + b). An invocation keeps TM rows × TN vec4s of outputs in registers; no barrier, no
+// y[M, N] = act(x[M, K] · Wᵀ + b + r). An invocation keeps TM rows × TN vec4s of outputs in registers; no barrier, no
 // workgroup memory: the caches do what a shared tile would do.
 // Invocations are numbered through, column groups fastest, so that few columns leave no lane idle.
 #import shape
@@ -6,9 +6,9 @@
 
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
 // W in panels.
-@group(0) @binding(3) var<storage, read> w: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(4) var<storage, read> w: array<vec4f>;
+@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -16,10 +16,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let rows = row_count();
     let index = (group.y * groups.x + group.x) * WG + local;
     let row_group = index / shape.column_groups;
     let row = row_group * TM;
-    if row >= run.rows {
+    if row >= rows {
         return;
     }
     // Neighbours read neighbouring vec4s; the second one of each lies a whole row of groups further.
@@ -30,7 +31,7 @@ fn main(
     #endfor
     // Rows past the end read the last one again and are not stored.
     #for m TM
-    let x_row$m = min(row + $m, run.rows - 1) * shape.input_stride4;
+    let x_row$m = min(row + $m, rows - 1) * shape.input_stride4;
     #endfor
     #for m TM
     #for n TN
@@ -58,8 +59,8 @@ fn main(
     #for n TN
     if column + $n * shape.column_groups < shape.outputs4 {
         #for m TM
-        if row + $m < run.rows {
-            y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n, column$n);
+        if row + $m < rows {
+            y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n + bias[column$n], row + $m, column$n);
         }
         #endfor
     }

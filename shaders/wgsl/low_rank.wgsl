@@ -1,4 +1,4 @@
-// y[M, N] = act((x[M, K] · Vᵀ) · U'ᵀ + b) in one dispatch: a workgroup owns TM rows and keeps their intermediate, h, in
+// y[M, N] = act((x[M, K] · Vᵀ) · U'ᵀ + b + r) in one dispatch: a workgroup owns TM rows and keeps their intermediate, h, in
 // workgroup memory. A task is BM rows × BN vec4s in registers, in both stages, as in linear.wgsl.
 // KS > 1 cuts the sum over K in KS slices: small ranks and few rows leave not enough tasks for all invocations.
 #import shape
@@ -6,11 +6,11 @@
 
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
 // V in panels.
-@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read> v: array<vec4f>;
 // U in panels, K being the rank.
-@group(0) @binding(4) var<storage, read> u: array<vec4f>;
-@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(5) var<storage, read> u: array<vec4f>;
+@group(0) @binding(6) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> y: array<vec4f>;
 
 // [KS][TM][rank / 4], packed to the layer's own rank; R4 is the most that fits.
 var<workgroup> h: array<vec4f, KS * TM * R4>;
@@ -21,6 +21,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let rows = row_count();
     let first = (group.y * groups.x + group.x) * TM;
     let rank4 = shape.rank4;
     let rank_groups = (rank4 + BN - 1) / BN;
@@ -35,7 +36,7 @@ fn main(
         let v_column$n = r$n / PANEL * shape.inputs4 * 4u * PANEL + r$n % PANEL;
         #endfor
         #for m BM
-        let x_row$m = min(first + block * BM + $m, run.rows - 1) * shape.input_stride4;
+        let x_row$m = min(first + block * BM + $m, rows - 1) * shape.input_stride4;
         #for n BN
         var acc$m_$n = vec4f(0.0);
         #endfor
@@ -82,7 +83,7 @@ fn main(
         let block = task / column_groups;
         let column = task - block * column_groups;
         let row = first + block * BM;
-        if row >= run.rows {
+        if row >= rows {
             continue;
         }
         #for n BN
@@ -115,8 +116,8 @@ fn main(
         #for n BN
         if column + $n * column_groups < shape.outputs4 {
             #for m BM
-            if row + $m < run.rows {
-                y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n, column$n);
+            if row + $m < rows {
+                y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n + bias[column$n], row + $m, column$n);
             }
             #endfor
         }

@@ -1,15 +1,15 @@
-// y[M, N] = act((x[M, K] · Vᵀ) · U'ᵀ + b) in one dispatch: an invocation owns BM rows and keeps their intermediate, h, of
+// y[M, N] = act((x[M, K] · Vᵀ) · U'ᵀ + b + r) in one dispatch: an invocation owns BM rows and keeps their intermediate, h, of
 // exactly R4 vec4s a row, in registers. No barrier and nothing computed twice, but only M / BM invocations.
 #import shape
 #import epilogue
 
 @group(0) @binding(2) var<storage, read> x: array<vec4f>;
 // [K padded to 4][R4]
-@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read> v: array<vec4f>;
 // U in panels, K being R4 · 4.
-@group(0) @binding(4) var<storage, read> u: array<vec4f>;
-@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(5) var<storage, read> u: array<vec4f>;
+@group(0) @binding(6) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> y: array<vec4f>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -17,12 +17,13 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let rows = row_count();
     let row = ((group.y * groups.x + group.x) * WG + local) * BM;
-    if row >= run.rows {
+    if row >= rows {
         return;
     }
     #for m BM
-    let x_row$m = min(row + $m, run.rows - 1) * shape.input_stride4;
+    let x_row$m = min(row + $m, rows - 1) * shape.input_stride4;
     #for r R4
     var h$m_$r = vec4f(0.0);
     #endfor
@@ -68,8 +69,8 @@ fn main(
         }
         #endfor
         #for m BM
-        if row + $m < run.rows {
-            y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m, column);
+        if row + $m < rows {
+            y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m + bias[column], row + $m, column);
         }
         #endfor
     }

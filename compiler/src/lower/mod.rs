@@ -2,6 +2,7 @@
 
 mod emit;
 mod fold;
+pub mod folded;
 
 pub use emit::{Cut, Identity};
 pub use fold::FoldedLayer;

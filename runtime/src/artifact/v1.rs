@@ -61,7 +61,7 @@ pub struct Layer {
 /// What a layer does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
-    /// y = act(x·Wᵀ + b) over all elements of the sample, which are read as one vector.
+    /// y = act(x·Wᵀ + b) over all elements of the sample, which are read as one vector, channel after channel.
     Linear {
         /// W, [outputs, inputs], or its factors.
         weight: Weight,
@@ -70,34 +70,144 @@ pub enum Op {
         /// Applied last.
         activation: Activation,
     },
+    /// y = act(conv(x, W) + b + residual), a cross-correlation over [channels, height, width] as PyTorch's `Conv2d`. A
+    /// residual is the layer's second input.
+    Conv {
+        /// Output channels, and how the kernel moves.
+        window: Window,
+        /// Output channels.
+        outputs: u32,
+        /// Groups that input and output channels fall into; 1 unless the weight is dense.
+        groups: u32,
+        /// W, [outputs, inputs / groups, kernel height, kernel width], or its factors.
+        weight: Weight,
+        /// b, [outputs].
+        bias: Option<TensorId>,
+        /// How the second input is added, if there is one.
+        residual: Option<Residual>,
+        /// Applied last.
+        activation: Activation,
+    },
+    /// The largest or the mean value under a window, channel by channel.
+    Pool {
+        /// Which of them.
+        kind: PoolKind,
+        /// How the window moves.
+        window: Window,
+    },
+    /// The mean of each channel: [channels, height, width] → [channels].
+    GlobalAveragePool,
+    /// y = act(a + residual of b): what could not be fused into a convolution.
+    Add {
+        /// How the second input is added.
+        residual: Residual,
+        /// Applied last.
+        activation: Activation,
+    },
+    /// A function of each element alone: what could not be fused.
+    Activate(Activation),
+}
+
+/// How a kernel moves over an image: height first, width second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its size.
+    pub kernel: [u32; 2],
+    /// Steps from one output to the next.
+    pub stride: [u32; 2],
+    /// Rows and columns added around the image: top, left, bottom, right.
+    pub padding: [u32; 4],
+    /// Distance of the kernel's elements.
+    pub dilation: [u32; 2],
+}
+
+/// How a second input r is added: y[c, i, j] += r[c − offset, i·stride, j·stride], 0 where r has no such channel. Stride 1
+/// and offset 0 add it as it is; the CIFAR ResNets' option A has stride 2 and an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residual {
+    /// Steps in r for one step in y.
+    pub stride: u32,
+    /// The channel of y that r's first channel is added to.
+    pub offset: u32,
+}
+
+/// Which value of a window a pool takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolKind {
+    /// The largest; padding never wins.
+    Max,
+    /// The mean of the elements that are there.
+    Average,
+    /// The mean with padding counted as zeros.
+    AverageWithPadding,
 }
 
 /// The form in which a layer's weight is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Weight {
-    /// The matrix itself, [outputs, inputs].
+    /// The matrix itself, [outputs, inputs]; a kernel as [outputs, inputs / groups, height, width].
     Dense(TensorId),
-    /// W = U·V; both rank-major, most important component first, so that the first r' rows of each are the best
+    /// W = U·V over a kernel's [outputs, inputs · height · width]; both rank-major, most important component first, so that the first r' rows of each are the best
     /// factors of rank r' and one contiguous range.
     LowRank {
-        /// V, [rank, inputs].
+        /// V, [rank, inputs]; of a kernel [rank, inputs, height, width], which moves as the kernel does.
         v: TensorId,
-        /// Uᵀ, [rank, outputs].
+        /// Uᵀ, [rank, outputs]; of a kernel a 1×1 convolution.
         u: TensorId,
         /// The singular values of the components, [rank].
         sigma: TensorId,
         /// Σσ² of what was cut off.
         tail_energy: f32,
     },
+    /// A kernel as columns, then rows: W[o, i, y, x] = Σ_r Uᵀ[r, o, x]·V[r, i, y]. Rank-major as `LowRank`.
+    Spatial {
+        /// V, [rank, inputs, height]: a height × 1 convolution with the kernel's vertical stride, padding and dilation.
+        v: TensorId,
+        /// Uᵀ, [rank, outputs, width]: a 1 × width convolution with the horizontal ones.
+        u: TensorId,
+        /// The singular values of the components, [rank].
+        sigma: TensorId,
+        /// Σσ² of what was cut off.
+        tail_energy: f32,
+    },
+    /// A kernel as Tucker-2: W[o, i, y, x] = Σ_{p,q} B[p, o]·C[p, q, y, x]·A[q, i].
+    Tucker2 {
+        /// A, [input rank, inputs]: a 1×1 convolution.
+        a: TensorId,
+        /// C, [output rank, input rank, height, width]: moves as the kernel does.
+        core: TensorId,
+        /// B, [output rank, outputs]: a 1×1 convolution.
+        b: TensorId,
+        /// ‖W‖² − ‖C‖² at these ranks.
+        tail_energy: f32,
+    },
 }
 
-/// Applied to each element of a layer's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Applied to each element of a layer's output. NaN stays NaN or becomes what the device's min and max make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Activation {
     /// Nothing.
     None,
-    /// max(x, 0); NaN becomes 0 or NaN, whichever the device's max gives.
+    /// max(x, 0).
     Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
+    /// x where positive, else the slope times x.
+    LeakyRelu(f32),
+    /// 1 / (1 + e^−x).
+    Sigmoid,
+    /// tanh x.
+    Tanh,
+    /// min(max(x/6 + 1/2, 0), 1).
+    HardSigmoid,
+    /// x · min(max(x/6 + 1/2, 0), 1).
+    HardSwish,
+    /// x / (1 + e^−x).
+    Silu,
+    /// x · Φ(x) by the error function.
+    Gelu,
+    /// x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))).
+    GeluTanh,
 }
 
 /// Name, type, shape and place of one tensor.

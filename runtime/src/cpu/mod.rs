@@ -1,11 +1,20 @@
 //! The CPU executor: the reference for the GPU's kernels, and what machines without a GPU run.
 
+mod activation;
+mod conv;
+mod conv_tile;
+mod depthwise;
+mod elementwise;
+mod epilogue;
 mod gemm;
+mod global_average;
 mod linear;
+mod pool;
 
 use std::time::{Duration, Instant};
 
-use crate::artifact::Artifact;
+use self::epilogue::{Epilogue, Residual};
+use crate::artifact::{Activation, Artifact};
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::plan::{Plan, Slot, Step, StepKind};
 
@@ -21,13 +30,22 @@ pub(crate) struct Executor {
 #[derive(Debug)]
 enum Kernel {
     Linear(linear::Linear),
+    Conv(conv::Conv),
+    Pool(pool::Pool),
+    GlobalAverage,
+    /// Adds, if the step has a residual, and applies this.
+    Elementwise(Activation),
 }
 
 impl Executor {
     /// Packs every weight that `plan` names.
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
         let pack = |step: &Step| match &step.kind {
-            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, l, plan.batch)),
+            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l, plan.batch)),
+            StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
+            StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
+            StepKind::GlobalAveragePool => Kernel::GlobalAverage,
+            StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
@@ -37,15 +55,25 @@ impl Executor {
     /// Runs `rows` samples, at most the plan's batch: `input` and `output` hold them one after the other, unpadded.
     pub(crate) fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) {
         let (from, to) = (self.input, self.output);
-        for (row, line) in input.chunks_exact(from.len).take(rows).enumerate() {
-            self.buffers[from.buffer][row * from.stride..][..from.len].copy_from_slice(line);
-        }
+        from.fill(&input[..rows * from.len()], &mut self.buffers[from.buffer]);
         for at in 0..self.steps.len() {
             self.step(at, rows);
         }
-        for (row, line) in output.chunks_exact_mut(to.len).take(rows).enumerate() {
-            line.copy_from_slice(&self.buffers[to.buffer][row * to.stride..][..to.len]);
-        }
+        to.take(&self.buffers[to.buffer], &mut output[..rows * to.len()]);
+    }
+
+    /// The first `rows` samples of what lies in `slot`, unpadded.
+    pub(crate) fn value(&self, slot: Slot, rows: usize) -> Vec<f32> {
+        let mut values = vec![0.0; rows * slot.len()];
+        slot.take(&self.buffers[slot.buffer], &mut values);
+        values
+    }
+
+    /// Whether the padding of the first `rows` samples in `slot` is zero.
+    #[cfg(test)]
+    pub(crate) fn padding_is_zero(&self, slot: Slot, rows: usize) -> bool {
+        let pixels = self.buffers[slot.buffer].chunks_exact(slot.channel_stride()).take(rows * slot.pixels());
+        pixels.into_iter().all(|p| p[slot.channels..].iter().all(|&x| x == 0.0))
     }
 
     /// What each step is computed with.
@@ -56,8 +84,12 @@ impl Executor {
     /// Fills every buffer with NaN, so that whatever a run does not write shows.
     pub(crate) fn poison(&mut self) {
         self.buffers.iter_mut().for_each(|b| b.fill(f32::NAN));
-        for (_, Kernel::Linear(linear)) in &mut self.steps {
-            linear.poison();
+        for (_, kernel) in &mut self.steps {
+            match kernel {
+                Kernel::Linear(linear) => linear.poison(),
+                Kernel::Conv(conv) => conv.poison(),
+                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
+            }
         }
     }
 
@@ -73,7 +105,7 @@ impl Executor {
     }
 
     /// Times each step once on `rows` samples of whatever the buffers hold.
-    pub(crate) fn layer_times(&mut self, rows: usize) -> Vec<Duration> {
+    pub(crate) fn step_times(&mut self, rows: usize) -> Vec<Duration> {
         let steps = self.steps.len();
         let timed = |at| {
             let start = Instant::now();
@@ -87,15 +119,19 @@ impl Executor {
         let (step, kernel) = &mut self.steps[at];
         // The plan never gives a step one buffer twice, so taking the written ones out leaves the input in place.
         let mut output = std::mem::take(&mut self.buffers[step.output.buffer]);
-        let mut scratch = step.scratch.map(|s| std::mem::take(&mut self.buffers[s.buffer]));
-        let input = &self.buffers[step.input.buffer];
+        let input = &self.buffers[step.input.buffer][..rows * step.input.stride()];
+        let residual = step.residual.map(|(slot, how)| Residual::new(&self.buffers[slot.buffer], slot, step.output, how));
+        let y = &mut output[..rows * step.output.stride()];
         match kernel {
-            Kernel::Linear(linear) => linear.run(input, step, rows, scratch.as_deref_mut(), &mut output),
+            Kernel::Linear(linear) => linear.run(input, step, rows, y),
+            Kernel::Conv(conv) => conv.run(input, residual, step, y),
+            Kernel::Pool(pool) => pool.run(input, y),
+            Kernel::GlobalAverage => global_average::run(input, step.input, y),
+            Kernel::Elementwise(activation) => {
+                elementwise::run(input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
+            }
         }
         self.buffers[step.output.buffer] = output;
-        if let (Some(slot), Some(scratch)) = (step.scratch, scratch) {
-            self.buffers[slot.buffer] = scratch;
-        }
     }
 }
 

@@ -5,54 +5,67 @@ use crate::gpu::device::Gpu;
 /// vec4s of outputs of a panel: `PANEL` of wgsl/shared/shape.wgsl, which says why.
 pub(super) const PANEL: usize = 8;
 
-/// A matrix in the kernels' layout: panels of `panel` vec4s of outputs, [columns4 / panel][rows4 · 4][panel] vec4s, padded
-/// with zeros. A row holds what one input contributes to all outputs.
+/// A weight in the kernels' layout: panels of `panel` vec4s of outputs, [columns4 / panel][taps][inputs4 · 4][panel] vec4s,
+/// padded with zeros. A row holds what one input under one tap contributes to all outputs.
 pub(super) struct Packed {
-    pub(super) rows4: u32,
+    /// vec4s of inputs of a tap.
+    pub(super) inputs4: u32,
+    /// vec4s of outputs.
     pub(super) columns4: u32,
-    panel: usize,
     pub(super) values: Vec<f32>,
 }
 
-impl Packed {
-    fn zeros(inputs: usize, outputs: usize, panel: usize) -> Self {
-        let (rows4, columns4) = (inputs.div_ceil(4), outputs.div_ceil(4));
-        let len = columns4.div_ceil(panel) * rows4 * 4 * panel * 4;
-        Self { rows4: rows4 as u32, columns4: columns4 as u32, panel, values: vec![0.0; len] }
-    }
-
-    /// The place of the weight of input `i` for output `o`.
-    fn place(&self, i: usize, o: usize) -> usize {
-        let width = self.panel * 4;
-        (o / width * self.rows4 as usize * 4 + i) * width + o % width
-    }
+/// A weight as artifacts hold it: [outputs, inputs, taps] row-major.
+#[derive(Clone, Copy)]
+pub(super) struct Weight<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) outputs: usize,
+    /// Inputs that an output sums over: those of its group.
+    pub(super) inputs: usize,
+    /// Elements of the window.
+    pub(super) taps: usize,
 }
 
-/// Packs `matrix`, [outputs, inputs] row-major, turned round.
-pub(super) fn pack_transposed(matrix: &[f32], outputs: usize, inputs: usize, panel: usize) -> Packed {
-    let mut packed = Packed::zeros(inputs, outputs, panel);
-    // A panel's width of outputs at a time, so that both sides stay in the cache.
-    for block in (0..outputs).step_by(16) {
-        for i in 0..inputs {
-            for o in block..(block + 16).min(outputs) {
-                let place = packed.place(i, o);
-                packed.values[place] = matrix[o * inputs + i];
+impl Weight<'_> {
+    /// Packs it as one of at least `least_inputs`.
+    pub(super) fn pack(&self, panel: usize, least_inputs: usize) -> Packed {
+        let &Self { values: from, outputs, inputs, taps } = self;
+        let (inputs4, columns4, width) = (inputs.max(least_inputs).div_ceil(4), outputs.div_ceil(4), panel * 4);
+        let mut values = vec![0.0; columns4.div_ceil(panel) * taps * inputs4 * 4 * width];
+        // A few outputs at a time, so that both sides stay in the cache.
+        for block in (0..outputs).step_by(16) {
+            for i in 0..inputs {
+                for o in block..(block + 16).min(outputs) {
+                    for tap in 0..taps {
+                        let row = (o / width * taps + tap) * inputs4 * 4 + i;
+                        values[row * width + o % width] = from[(o * inputs + i) * taps + tap];
+                    }
+                }
             }
         }
+        Packed { inputs4: inputs4 as u32, columns4: columns4 as u32, values }
     }
-    packed
-}
 
-/// Packs `matrix`, [inputs, outputs] row-major, as one of at least `least_inputs`.
-pub(super) fn pack_rows(matrix: &[f32], inputs: usize, outputs: usize, panel: usize, least_inputs: usize) -> Packed {
-    let mut packed = Packed::zeros(inputs.max(least_inputs), outputs, panel);
-    for (i, row) in matrix.chunks_exact(outputs).enumerate() {
-        for (part, from) in row.chunks(panel * 4).enumerate() {
-            let place = packed.place(i, part * panel * 4);
-            packed.values[place..place + from.len()].copy_from_slice(from);
+    /// [taps][outputs padded to 4], for one input an output.
+    pub(super) fn pack_depthwise(&self) -> Vec<f32> {
+        let stride = self.outputs.next_multiple_of(4);
+        let mut values = vec![0.0; self.taps * stride];
+        for (o, kernel) in self.values.chunks_exact(self.taps).enumerate() {
+            kernel.iter().enumerate().for_each(|(tap, &x)| values[tap * stride + o] = x);
         }
+        values
     }
-    packed
+
+    /// [outputs][taps][inputs].
+    pub(super) fn pack_grouped(&self) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.values.len());
+        for o in 0..self.outputs {
+            for tap in 0..self.taps {
+                values.extend((0..self.inputs).map(|i| self.values[(o * self.inputs + i) * self.taps + tap]));
+            }
+        }
+        values
+    }
 }
 
 /// `bias`, or zeros, padded with zeros to vec4s.
@@ -87,24 +100,30 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Both ways of packing put the weight of input i for output o where its panel says, and zeros everywhere else.
+        /// Packing puts the weight of input i under a tap for output o where its panel says, and zeros everywhere else.
         #[test]
-        fn weights_lie_where_kernels_look(outputs in 1usize..90, inputs in 1usize..40, panel in 1usize..10, least in 0usize..50) {
-            let at = |o: usize, i: usize| (o * inputs + i + 1) as f32;
-            let weight: Vec<f32> = (0..outputs * inputs).map(|j| (j + 1) as f32).collect();
-            let turned: Vec<f32> = (0..inputs * outputs).map(|j| at(j % outputs, j / outputs)).collect();
-            let (a, b) = (pack_transposed(&weight, outputs, inputs, panel), pack_rows(&turned, inputs, outputs, panel, least));
-            prop_assert!(b.rows4 as usize * 4 >= least);
-            for p in [&a, &b] {
-                let rows = p.rows4 as usize * 4;
-                prop_assert_eq!(p.values.len(), outputs.div_ceil(panel * 4) * rows * panel * 4);
-                for (j, &value) in p.values.iter().enumerate() {
-                    let (lane, i, part) = (j % (panel * 4), j / (panel * 4) % rows, j / (panel * 4) / rows);
-                    let o = part * panel * 4 + lane;
-                    prop_assert_eq!(value, if i < inputs && o < outputs { at(o, i) } else { 0.0 });
-                }
+        fn weights_lie_where_kernels_look(outputs in 1usize..90, inputs in 1usize..40, taps in 1usize..5, panel in 1usize..10, least in 0usize..50) {
+            let values: Vec<f32> = (0..outputs * inputs * taps).map(|j| (j + 1) as f32).collect();
+            let p = Weight { values: &values, outputs, inputs, taps }.pack(panel, least);
+            let rows = p.inputs4 as usize * 4;
+            prop_assert!(rows >= least);
+            prop_assert_eq!(p.values.len(), outputs.div_ceil(panel * 4) * taps * rows * panel * 4);
+            for (j, &value) in p.values.iter().enumerate() {
+                let (lane, i, rest) = (j % (panel * 4), j / (panel * 4) % rows, j / (panel * 4) / rows);
+                let (tap, o) = (rest % taps, rest / taps * panel * 4 + lane);
+                let expected = if i < inputs && o < outputs { values[(o * inputs + i) * taps + tap] } else { 0.0 };
+                prop_assert_eq!(value, expected);
             }
         }
+    }
+
+    #[test]
+    fn small_kernels_lie_tap_by_tap() {
+        let values: Vec<f32> = (1..=12).map(|x| x as f32).collect();
+        let depthwise = Weight { values: &values, outputs: 6, inputs: 1, taps: 2 }.pack_depthwise();
+        assert_eq!(depthwise, [1., 3., 5., 7., 9., 11., 0., 0., 2., 4., 6., 8., 10., 12., 0., 0.]);
+        let grouped = Weight { values: &values, outputs: 2, inputs: 3, taps: 2 }.pack_grouped();
+        assert_eq!(grouped, [1., 3., 5., 2., 4., 6., 7., 9., 11., 8., 10., 12.]);
     }
 
     #[test]

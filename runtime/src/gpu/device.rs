@@ -1,11 +1,10 @@
 //! Adapters and the device that is opened on one of them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::error::{Error, Result};
-use crate::gpu::pipelines::Pipeline;
+use crate::gpu::pipelines::Cache;
 
 /// An open device; clones share it.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ struct Inner {
     queue: wgpu::Queue,
     info: DeviceInfo,
     limits: wgpu::Limits,
-    pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
+    pipelines: Mutex<Cache>,
     fault: Fault,
 }
 
@@ -146,7 +145,7 @@ impl Gpu {
         self.0.info.class == DeviceClass::Software
     }
 
-    pub(super) fn pipelines(&self) -> &Mutex<HashMap<&'static str, Arc<Pipeline>>> {
+    pub(super) fn pipelines(&self) -> &Mutex<Cache> {
         &self.0.pipelines
     }
 

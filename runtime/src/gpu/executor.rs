@@ -4,18 +4,17 @@ use std::time::{Duration, Instant};
 
 use thinfer_shaders::Kernel;
 
-use crate::artifact::{Activation, Artifact};
+use crate::artifact::Artifact;
 use crate::error::{Error, Result};
-use crate::gpu::buffers::{PANEL, empty, pack_bias, pack_rows, pack_transposed};
+use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
-use crate::gpu::ops::low_rank::Factors;
-use crate::gpu::ops::{Context, Dispatch, linear, low_rank};
+use crate::gpu::ops::{Context, Dispatch, dispatch};
 use crate::gpu::profile::Timestamps;
 use crate::gpu::transfer::Staging;
-use crate::plan::{Form, LinearStep, Plan, Slot, Step, StepKind, dense_weight, low_rank_factors};
+use crate::plan::{Plan, Slot, Step};
 
-/// Which variant a step takes for the kernel of that name; `None` leaves it to the heuristic.
-pub(crate) type Pick<'a> = &'a dyn Fn(&Step, &str) -> Option<&'static Kernel>;
+/// Which variant a step takes; `None` leaves it to the estimate.
+pub(crate) type Pick<'a> = &'a dyn Fn(&Step) -> Option<&'static Kernel>;
 
 /// A plan with its weights on a device.
 #[derive(Debug)]
@@ -29,8 +28,10 @@ pub(crate) struct Executor {
     run: wgpu::Buffer,
     /// What `run` holds.
     rows: usize,
-    /// The launches of each step.
-    steps: Vec<Vec<Dispatch>>,
+    /// The launch of each step.
+    steps: Vec<Dispatch>,
+    /// Samples as they lie on the device, on their way there or back.
+    staged: Vec<f32>,
     upload: Staging,
     readback: Staging,
     timestamps: Option<Timestamps>,
@@ -44,7 +45,7 @@ impl Executor {
     /// # Errors
     /// [`Error::Limit`] where a layer needs more than the device allows, [`Error::Gpu`] where the device refuses.
     pub(crate) fn new(gpu: &Gpu, artifact: &Artifact, plan: &Plan) -> Result<Self> {
-        Self::with(gpu, artifact, plan, &|_, _| None)
+        Self::with(gpu, artifact, plan, &|_| None)
     }
 
     /// As [`Executor::new`] with chosen variants.
@@ -85,17 +86,16 @@ impl Executor {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run };
-            steps.push(match &step.kind {
-                StepKind::Linear(layer) => linear_step(&context, artifact, step, layer, pick)?,
-            });
+            steps.push(dispatch(&context, artifact, step, pick(step))?);
         }
-        let bytes = |slot: Slot| (slot.stride * plan.batch * 4) as u64;
+        let bytes = |slot: Slot| (slot.stride() * plan.batch * 4) as u64;
         let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(plan.input));
         let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(plan.output));
         upload.map();
+        let staged = vec![0.0; plan.batch * plan.input.stride().max(plan.output.stride())];
         let timestamps = Timestamps::new(gpu, steps.len());
         let (batch, input, output, gpu) = (plan.batch, plan.input, plan.output, gpu.clone());
-        Ok(Self { gpu, batch, input, output, activations, run, rows: 0, steps, upload, readback, timestamps, failed: false })
+        Ok(Self { gpu, batch, input, output, activations, run, rows: 0, steps, staged, upload, readback, timestamps, failed: false })
     }
 
     /// Runs `rows` samples: `input` is [rows, input length], `output` [rows, output length], both without padding.
@@ -140,8 +140,8 @@ impl Executor {
             return Err(Error::invalid("rows", format!("{rows} of a session for 1 to {}", self.batch)));
         }
         for (what, len, slot) in [("input", input.len(), self.input), ("output", output.len(), self.output)] {
-            if Some(len) != rows.checked_mul(slot.len) {
-                return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len)));
+            if Some(len) != rows.checked_mul(slot.len()) {
+                return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len())));
             }
         }
         Ok(())
@@ -150,21 +150,19 @@ impl Executor {
     /// Uploads, records and submits; asks for both stagings back.
     fn submit(&mut self, input: &[f32], rows: usize) -> Result<wgpu::SubmissionIndex> {
         let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| self.gpu.error(e.to_string()))?;
-        let Slot { len, stride, .. } = self.input;
-        if len == stride {
-            view.slice(..rows * len * 4).copy_from_slice(bytemuck::cast_slice(input));
+        let len = rows * self.input.stride();
+        let input = if is_plain(self.input) {
+            input
         } else {
-            for (r, row) in input.chunks_exact(len).enumerate() {
-                let at = r * stride * 4;
-                view.slice(at..at + len * 4).copy_from_slice(bytemuck::cast_slice(row));
-                view.slice(at + len * 4..at + stride * 4).copy_from_slice(&[0; 12][..(stride - len) * 4]);
-            }
-        }
+            self.input.fill(input, &mut self.staged[..len]);
+            &self.staged[..len]
+        };
+        view.slice(..len * 4).copy_from_slice(bytemuck::cast_slice(input));
         drop(view);
         self.upload.buffer().unmap();
 
         self.set_rows(rows);
-        let bytes = |slot: Slot| (rows * slot.stride * 4) as u64;
+        let bytes = |slot: Slot| (rows * slot.stride() * 4) as u64;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(self.upload.buffer(), 0, &self.activations[self.input.buffer], 0, bytes(self.input));
         self.record(&mut encoder, 1);
@@ -176,11 +174,15 @@ impl Executor {
     }
 
     /// Reads the mapped result.
-    fn receive(&self, rows: usize, output: &mut [f32]) -> Result<()> {
-        let Slot { len, stride, .. } = self.output;
-        let view = self.readback.buffer().get_mapped_range(..(rows * stride * 4) as u64).map_err(|e| self.gpu.error(e.to_string()))?;
-        for (to, from) in output.chunks_exact_mut(len).zip(view.chunks_exact(stride * 4)) {
-            bytemuck::cast_slice_mut(to).copy_from_slice(&from[..len * 4]);
+    fn receive(&mut self, rows: usize, output: &mut [f32]) -> Result<()> {
+        let len = rows * self.output.stride();
+        let view = self.readback.buffer().get_mapped_range(..(len * 4) as u64).map_err(|e| self.gpu.error(e.to_string()))?;
+        // Copied as bytes: nobody promises that what is mapped is aligned for floats.
+        if is_plain(self.output) {
+            bytemuck::cast_slice_mut(output).copy_from_slice(&view);
+        } else {
+            bytemuck::cast_slice_mut(&mut self.staged[..len]).copy_from_slice(&view);
+            self.output.take(&self.staged[..len], output);
         }
         drop(view);
         self.readback.buffer().unmap();
@@ -198,7 +200,7 @@ impl Executor {
     fn record(&self, encoder: &mut wgpu::CommandEncoder, repeats: usize) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for _ in 0..repeats {
-            for dispatch in self.steps.iter().flatten() {
+            for dispatch in &self.steps {
                 dispatch.record(&mut pass, self.rows);
             }
         }
@@ -230,16 +232,14 @@ impl Executor {
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (i, step) in (0u32..).zip(&self.steps) {
             let mut pass = encoder.begin_compute_pass(&timestamps.around(i));
-            for dispatch in step {
-                dispatch.record(&mut pass, self.rows);
-            }
+            step.record(&mut pass, self.rows);
         }
         timestamps.resolve(&mut encoder);
         self.gpu.queue().submit([encoder.finish()]);
         timestamps.read(&self.gpu).map(Some)
     }
 
-    /// Fills every activation and scratch buffer with NaN, so that whoever reads what was never written is found out.
+    /// Fills every activation buffer with NaN, so that whoever reads what was never written is found out.
     pub(crate) fn poison(&mut self) {
         for buffer in &self.activations {
             let nan = vec![f32::NAN; (buffer.size() / 4) as usize];
@@ -249,40 +249,11 @@ impl Executor {
 
     /// The kernels of each step.
     pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
-        self.steps.iter().map(|s| s.iter().map(Dispatch::variant).collect()).collect()
+        self.steps.iter().map(|d| vec![d.variant()]).collect()
     }
 }
 
-/// The launches of a fully connected layer in its planned form.
-fn linear_step(context: &Context<'_>, artifact: &Artifact, step: &Step, layer: &LinearStep, pick: Pick<'_>) -> Result<Vec<Dispatch>> {
-    let bias = layer.bias.map(|id| artifact.tensor(id));
-    let bias = pack_bias(bias.as_deref(), layer.outputs);
-    let (input, output, activation) = (flat(step.input, layer.inputs), step.output, layer.activation);
-    let broken = || Error::invalid(context.layer, format!("is planned {} without factors", layer.form.name()));
-    match layer.form {
-        Form::Dense => {
-            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, PANEL);
-            Ok(vec![linear::dispatch(context, pick(step, "linear"), (input, output), weight, bias, activation)?])
-        }
-        Form::TwoStage => {
-            let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
-            let scratch = step.scratch.ok_or_else(broken)?;
-            let (v, none) = (pack_transposed(&v, rank, layer.inputs, PANEL), pack_bias(None, rank));
-            let u = pack_rows(&u, rank, layer.outputs, PANEL, 0);
-            Ok(vec![
-                linear::dispatch(context, pick(step, "linear"), (input, scratch), v, none, Activation::None)?,
-                linear::dispatch(context, pick(step, "linear"), (scratch, output), u, bias, activation)?,
-            ])
-        }
-        Form::Fused => {
-            let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
-            let factors = Factors { rank, v: &v, u: &u };
-            Ok(vec![low_rank::dispatch(context, pick(step, "low_rank"), (input, output), factors, bias, activation)?])
-        }
-    }
-}
-
-/// `slot` as one vector a sample.
-fn flat(slot: Slot, len: usize) -> Slot {
-    Slot { len, ..slot }
+/// Whether samples lie on the device as they do on the host.
+fn is_plain(slot: Slot) -> bool {
+    slot.is_vector() && slot.len() == slot.stride()
 }

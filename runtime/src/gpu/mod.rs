@@ -12,4 +12,4 @@ mod transfer;
 
 pub(crate) use device::{Gpu, list};
 pub(crate) use executor::Executor;
-pub(crate) use ops::low_rank::supports_fused;
+pub(crate) use ops::supports_fused;

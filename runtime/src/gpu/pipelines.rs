@@ -1,5 +1,6 @@
 //! Compute pipelines, made on first use and kept as long as the device.
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError};
 
@@ -16,13 +17,23 @@ pub(super) struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
 }
 
-/// The pipeline of `kernel`. Faults are reported by the device, not here.
-pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel) -> Arc<Pipeline> {
-    let mut cache = gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cache.entry(kernel.name).or_insert_with(|| Arc::new(build(gpu.device(), kernel))))
+/// What a pipeline fixes of wgsl/shared/epilogue.wgsl: the numbers of the activation and of the kind of residual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Epilogue {
+    pub(super) activation: u32,
+    pub(super) residual: u32,
 }
 
-fn build(device: &wgpu::Device, kernel: &'static Kernel) -> Pipeline {
+/// The pipelines of a device, by the variant's name.
+pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Pipeline>>;
+
+/// The pipeline of `kernel`. Faults are reported by the device, not here.
+pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Arc<Pipeline> {
+    let mut cache = gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(cache.entry((kernel.name, epilogue)).or_insert_with(|| Arc::new(build(gpu.device(), kernel, epilogue))))
+}
+
+fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> Pipeline {
     let label = Some(kernel.name);
     let entries: Vec<_> = kernel
         .bindings
@@ -54,6 +65,7 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel) -> Pipeline {
         module: &module,
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &[("ACTIVATION", epilogue.activation.into()), ("RESIDUAL", epilogue.residual.into())],
             // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
             ..Default::default()
@@ -71,8 +83,10 @@ mod tests {
     fn every_kernel_becomes_a_pipeline_once() {
         let Ok(gpu) = Gpu::open() else { return };
         for kernel in thinfer_shaders::KERNELS {
-            let first = pipeline(&gpu, kernel);
-            assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel)));
+            let (plain, relu) = (Epilogue::default(), Epilogue { activation: 1, residual: 1 });
+            let first = pipeline(&gpu, kernel, plain);
+            assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, plain)));
+            assert!(!Arc::ptr_eq(&first, &pipeline(&gpu, kernel, relu)));
         }
         gpu.check().unwrap();
     }

@@ -1,9 +1,45 @@
-// Bias and activation of the four outputs at `column4`. Columns past the end are written as 0, whatever was summed, so
-// that the next layer can load whole vec4s: its padding weights are 0, and NaN · 0 would be NaN.
-fn epilogue(sum: vec4f, column4: u32) -> vec4f {
-    var out = sum + bias[column4];
-    if (shape.flags & 1u) != 0u {
-        out = max(out, vec4f(0.0));
+// What happens to outputs before they are stored: a second input, an activation, zeros in the padding.
+#import activation
+
+// 0: none, 1: of the output's own shape, 2: with steps and an offset. A constant of the pipeline, as is ACTIVATION:
+// software adapters walk through both sides of a branch.
+override RESIDUAL: u32 = 0u;
+
+// The input again where there is none.
+@group(0) @binding(3) var<storage, read> residual: array<vec4f>;
+
+// The four outputs at `column4` of `row`. Columns past the end are written as 0, whatever was summed, so that the next
+// layer can load whole vec4s: its padding weights are 0, and NaN · 0 would be NaN.
+fn epilogue(sum: vec4f, row: u32, column4: u32) -> vec4f {
+    var out = sum;
+    switch RESIDUAL {
+        case 1u: {
+            out += residual[row * shape.residual_stride4 + column4];
+        }
+        case 2u: {
+            out += shifted(row, column4);
+        }
+        default: {}
     }
-    return select(vec4f(0.0), out, vec4u(0u, 1u, 2u, 3u) + vec4u(column4 * 4u) < vec4u(shape.outputs));
+    return select(vec4f(0.0), activate(out), vec4u(0u, 1u, 2u, 3u) + vec4u(column4 * 4u) < vec4u(shape.outputs));
+}
+
+// Four channels that need not lie in one vec4 of the residual, 0 where it has none.
+fn shifted(row: u32, column4: u32) -> vec4f {
+    let line = row / shape.output_width;
+    let image = line / shape.output_height;
+    let y = (line - image * shape.output_height) * shape.residual_step;
+    let x = (row - line * shape.output_width) * shape.residual_step;
+    let at = ((image * shape.residual_height + y) * shape.residual_width + x) * shape.residual_stride4;
+    // Below 0 they wrap round, beyond all channels.
+    let channels = vec4u(0u, 1u, 2u, 3u) + vec4u(column4 * 4u - shape.residual_offset);
+    let there = channels < vec4u(shape.residual_channels);
+    let source = select(vec4u(0u), channels, there);
+    let values = vec4f(
+        residual[at + source.x / 4u][source.x % 4u],
+        residual[at + source.y / 4u][source.y % 4u],
+        residual[at + source.z / 4u][source.z % 4u],
+        residual[at + source.w / 4u][source.w % 4u],
+    );
+    return select(vec4f(0.0), values, there);
 }

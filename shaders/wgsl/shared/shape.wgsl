@@ -1,9 +1,11 @@
-// What a layer's kernel must know: lengths in vec4s end in 4. Activations are rows of `*_stride4` vec4s.
+// What a step's kernel must know: lengths in vec4s end in 4. A value is rows of `*_stride4` vec4s: a row is a pixel, its
+// channels padded to 4, or in a fully connected layer a whole sample.
 // Weights lie in panels of this many vec4s of outputs, [N / 4 / PANEL][K padded to 4][PANEL]: neighbouring invocations walk
 // one stretch of memory, where whole rows would put each step on another page and, for round N, in the same cache set.
 const PANEL = 8u;
 
 struct Shape {
+    // vec4s that one row, or one tap of a window, is summed over.
     inputs4: u32,
     input_stride4: u32,
     outputs: u32,
@@ -13,14 +15,49 @@ struct Shape {
     rank4: u32,
     // How many invocations share a row of outputs.
     column_groups: u32,
-    // Bit 0: ReLU.
+    // Rows of outputs of a sample.
+    pixels: u32,
+    input_height: u32,
+    input_width: u32,
+    output_height: u32,
+    output_width: u32,
+    // How a window moves over the image.
+    kernel_height: u32,
+    kernel_width: u32,
+    stride_height: u32,
+    stride_width: u32,
+    padding_top: u32,
+    padding_left: u32,
+    dilation_height: u32,
+    dilation_width: u32,
+    // Channels of one group, or vec4s of them.
+    group_inputs: u32,
+    group_outputs: u32,
+    // The second input, r: y[c, i, j] += r[c - offset, i * step, j * step].
+    residual_channels: u32,
+    residual_stride4: u32,
+    residual_height: u32,
+    residual_width: u32,
+    residual_step: u32,
+    residual_offset: u32,
+    // Of a leaky ReLU, below 0.
+    slope: f32,
+    // -infinity, which WGSL cannot spell.
+    lowest: f32,
+    // Bit 0: an average counts the padding.
     flags: u32,
 }
 
 struct Run {
+    // Samples.
     rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 // Of this run, the same for all layers.
 @group(0) @binding(1) var<uniform> run: Run;
+
+// Rows of outputs of this run.
+fn row_count() -> u32 {
+    return run.rows * shape.pixels;
+}

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Another .thin file, run in turn with the first
     #[arg(long, conflicts_with = "layer")]
     against: Option<PathBuf>,
-    /// A single layer instead of a model, such as linear:512,512
+    /// A single layer instead of a model, such as linear:512,512 or conv:3x3,64,64,32x32 (,s2 for a stride)
     #[arg(long, requires = "rank")]
     layer: Option<LayerSpec>,
     /// Ranks at which to factor the layer
@@ -61,7 +61,7 @@ struct Contestant {
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let forms = if arguments.device.no_tune { Forms::Ruled } else { Forms::Timed };
-    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors };
+    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors, ..Options::default() };
     // Both files are read before anything is measured, so that a bad second one costs no time.
     let paths: Vec<&Path> = std::iter::once(model).chain(arguments.against.as_deref()).collect();
     let artifacts = paths.iter().map(Artifact::open).collect::<Result<Vec<_>>>()?;
@@ -188,7 +188,7 @@ fn bench_layer(arguments: &Arguments, spec: LayerSpec) -> Result<()> {
             format!("{ratio:.2}"),
             format!("{:.0} %", 100.0 * speedup / ratio),
         ]);
-        figures.push(json!({ "form": f.form.name(), "rank": f.rank, "macs": f.macs, "ms_p50": f.times.p50(), "ms_p90": f.times.p90(), "speedup": speedup, "mac_ratio": ratio }));
+        figures.push(json!({ "form": f.form.name(), "rank": f.rank, "macs": f.macs, "ms_min": f.times.quantile(0.0), "ms_p50": f.times.p50(), "ms_p90": f.times.p90(), "speedup": speedup, "mac_ratio": ratio }));
     }
     print!("{table}");
     let info = device.info();

@@ -1,12 +1,15 @@
 //! The GPU executor's own part of the conformance suite: every variant of every kernel, and what must be refused.
 
+mod conv;
+mod measure;
+
 use std::time::Duration;
 
 use crate::artifact::Activation;
 use crate::conformance::cases::{Case, LayerCase};
 use crate::conformance::reference;
 use crate::error::{Error, Result};
-use crate::gpu::{Executor, Gpu, supports_fused};
+use crate::gpu::{Executor, Gpu};
 use crate::plan::{Form, Plan};
 
 /// The adapter; without one the test passes and says so, unless THINFER_REQUIRE_GPU=1.
@@ -22,14 +25,14 @@ fn gpu() -> Option<Gpu> {
 }
 
 fn plan(case: &Case, artifact: &crate::artifact::Artifact) -> Plan {
-    Plan::new(artifact, case.batch, |layer, _| case.layers[layer].form).unwrap()
+    Plan::new(artifact, case.batch, |f| case.layers[f.layer].form).unwrap()
 }
 
 /// Runs `case` on poisoned buffers, twice, and compares.
 fn check(gpu: &Gpu, case: &Case, kernel: Option<&'static thinfer_shaders::Kernel>) -> Result<(), String> {
     let artifact = case.artifact();
     let expected = reference::run(&artifact, &case.input());
-    let mut executor = Executor::with(gpu, &artifact, &plan(case, &artifact), &|_, _| kernel).map_err(|e| e.to_string())?;
+    let mut executor = Executor::with(gpu, &artifact, &plan(case, &artifact), &|_| kernel).map_err(|e| e.to_string())?;
     let outputs = artifact.output_len();
     for _ in 0..2 {
         executor.poison();
@@ -53,7 +56,8 @@ fn an_executor_can_move_between_threads() {
 #[test]
 fn every_variant_agrees_with_f64() {
     let Some(gpu) = gpu() else { return };
-    for (key, kernel) in (1000..).zip(thinfer_shaders::KERNELS) {
+    let kernels = ["linear", "low_rank", "low_rank_registers"].into_iter().flat_map(thinfer_shaders::variants);
+    for (key, kernel) in (1000..).zip(kernels) {
         let capacity = kernel.define("R4").map(|r| r as usize * 4);
         let form = if capacity.is_some() { Form::Fused } else { Form::Dense };
         let ranks = capacity.map_or(vec![None], |most| vec![Some(1), Some(most - 3), Some(most)]);
@@ -84,7 +88,6 @@ fn long_rows_are_summed_to_the_end() {
 #[test]
 fn a_rank_that_cannot_be_fused_is_refused() {
     let Some(gpu) = gpu() else { return };
-    assert!(supports_fused(&gpu, 600, 128, 600) && !supports_fused(&gpu, 600, 257, 600));
     let case = Case::one(8, 600, layer(600, Some(257), Form::Fused), 3);
     let artifact = case.artifact();
     let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));

@@ -3,47 +3,91 @@
 use thinfer_shaders::{Kernel, variants};
 
 use super::cost::{Machine, Stage};
-use super::{Context, Dispatch, Grid, Shape};
-use crate::artifact::Activation;
+use super::low_rank::{self, Factors};
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, Values};
+use crate::artifact::{Artifact, Window};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::Packed;
-use crate::plan::Slot;
+use crate::gpu::buffers::{PANEL, Packed, Weight};
+use crate::plan::{LinearStep, matrix};
 
 /// The tile of the least estimated time for `rows` × `outputs4` vec4s: large ones win, until they are more than the rows
-/// or leave the device idle.
-fn choose(rows: usize, outputs4: usize, machine: Machine) -> Result<&'static Kernel> {
+/// or leave the device idle. `widest` is the most vec4s of outputs of a tile.
+fn choose(kernel: &str, rows: usize, outputs4: usize, widest: u64, machine: Machine) -> Result<&'static Kernel> {
     let time = |k: &Kernel| {
         let ((tm, tn), threads) = (tile(k), u64::from(k.invocations()));
         let tasks = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
         // The sum over the inputs is equally long for all.
         machine.time(tasks.div_ceil(threads), &[Stage { tasks: tasks.min(threads), length: 1, tm, tn }])
     };
-    variants("linear").min_by_key(|k| time(k)).ok_or_else(|| Error::invalid("linear", "has no variant"))
+    let all = variants(kernel).filter(|k| tile(k).1 <= widest);
+    all.min_by_key(|k| time(k)).ok_or_else(|| Error::invalid(kernel, "has no variant"))
 }
 
+/// Rows and vec4s of outputs of an invocation.
 fn tile(kernel: &Kernel) -> (u64, u64) {
     let define = |name| u64::from(kernel.define(name).unwrap_or(1));
     (define("TM"), define("TN"))
 }
 
-/// Binds a layer whose weight is packed [inputs][outputs] and whose bias is padded.
-pub(in crate::gpu) fn dispatch(
+/// Binds a fully connected step; `bias` is padded.
+pub(super) fn step(
     context: &Context<'_>,
     pick: Option<&'static Kernel>,
-    (input, output): (Slot, Slot),
+    artifact: &Artifact,
+    values: &Values,
+    step: &LinearStep,
+    bias: Vec<f32>,
+) -> Result<Dispatch> {
+    let weight = values.input.permute_columns(matrix(artifact, &step.matrix));
+    // A row is the whole sample, padding included.
+    let inputs = values.input.stride();
+    let mut shape = Shape::new(values, &Window::POINT);
+    shape.input_stride4 = (inputs / 4) as u32;
+    if let Some(second) = &step.second {
+        let u = matrix(artifact, second);
+        let factors = Factors { v: Weight { values: &weight, outputs: step.rank, inputs, taps: 1 }, u: &u };
+        return low_rank::dispatch(context, pick, shape, values, &factors, false, bias);
+    }
+    let weight = Weight { values: &weight, outputs: step.outputs, inputs, taps: 1 }.pack(PANEL, 0);
+    dispatch(context, pick, Rows { kernel: "linear", taps: 1, widest: u64::MAX }, shape, values, weight, bias)
+}
+
+/// How rows of outputs come from rows of inputs.
+pub(super) struct Rows {
+    /// `linear`, or a kernel with the same tiles.
+    pub(super) kernel: &'static str,
+    /// Elements of the window.
+    pub(super) taps: u64,
+    /// The most vec4s of outputs that a tile may be wide.
+    pub(super) widest: u64,
+}
+
+/// Binds rows × a packed matrix.
+pub(super) fn dispatch(
+    context: &Context<'_>,
+    pick: Option<&'static Kernel>,
+    rows: Rows,
+    mut shape: Shape,
+    values: &Values,
     weight: Packed,
     bias: Vec<f32>,
-    activation: Activation,
 ) -> Result<Dispatch> {
     let kernel = match pick {
         Some(kernel) => kernel,
-        None => choose(context.batch, weight.columns4 as usize, Machine::of(context.gpu))?,
+        None => {
+            let count = context.batch.saturating_mul(shape.pixels as usize);
+            choose(rows.kernel, count, weight.columns4 as usize, rows.widest, Machine::of(context.gpu))?
+        }
     };
     let (tm, tn) = tile(kernel);
-    let mut shape = Shape::new(weight.rows4, input, output, activation);
+    shape.inputs4 = weight.inputs4;
     shape.column_groups = weight.columns4.div_ceil(tn as u32);
-    let grid = Grid { rows: tm as u32, columns: shape.column_groups, units: kernel.invocations() };
-    context.dispatch(kernel, shape, grid, weight.rows4.into(), (input, &[weight.values, bias], output))
+    let grid = Grid { pixels: shape.pixels, rows: tm as u32, columns: shape.column_groups, units: kernel.invocations() };
+    let inputs4 = u64::from(weight.inputs4);
+    // A window is two more loops around the sum.
+    let trips = if rows.kernel == "linear" { inputs4 } else { rows.taps * (2 + inputs4) };
+    context.dispatch(kernel, shape, grid, trips, values, &[weight.values, bias])
 }
 
 #[cfg(test)]
@@ -62,7 +106,9 @@ mod tests {
             (64, 1024, Machine::GPU, "linear_1x1"),
             (4096, 4096, Machine::GPU, "linear_16x2"),
         ] {
-            assert_eq!(choose(rows, usize::div_ceil(outputs, 4), machine).unwrap().name, name, "{rows} × {outputs}, {machine:?}");
+            let chosen = choose("linear", rows, usize::div_ceil(outputs, 4), u64::MAX, machine).unwrap();
+            assert_eq!(chosen.name, name, "{rows} × {outputs}, {machine:?}");
         }
+        assert_eq!(tile(choose("conv", 1024, 16, 1, lavapipe).unwrap()).1, 1);
     }
 }

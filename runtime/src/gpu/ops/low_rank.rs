@@ -1,21 +1,20 @@
-//! y = act((x·Vᵀ)·U'ᵀ + b) in one dispatch. Two kernels: one keeps the intermediate in workgroup memory, one in registers.
+//! y = act(U·(V·x) + b + r) in one dispatch, over rows of features or under a window over images. Two kernels for each: one
+//! keeps the intermediate in workgroup memory, one in registers.
 
 use thinfer_shaders::{Kernel, variants};
 
 use super::cost::{Machine, Stage};
-use super::{Context, Dispatch, Grid, SOFTWARE_TRIPS, Shape};
-use crate::artifact::Activation;
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::{PANEL, pack_rows, pack_transposed};
+use crate::gpu::buffers::{PANEL, Weight};
 use crate::gpu::device::Gpu;
-use crate::plan::Slot;
+use crate::plan::StepKind;
 
-/// A factored weight: V as [rank, inputs], Uᵀ as [rank, outputs], both row-major.
-#[derive(Clone, Copy)]
-pub(in crate::gpu) struct Factors<'a> {
-    pub(in crate::gpu) rank: usize,
-    pub(in crate::gpu) v: &'a [f32],
-    pub(in crate::gpu) u: &'a [f32],
+/// A factored weight: V, whose outputs are the rank, and U as [outputs, rank] row-major.
+pub(super) struct Factors<'a> {
+    pub(super) v: Weight<'a>,
+    pub(super) u: &'a [f32],
 }
 
 /// The constants of a variant and what follows from them.
@@ -32,24 +31,41 @@ struct Variant {
     registers: bool,
 }
 
-/// vec4s of a layer's inputs, rank and outputs.
+/// vec4s of a layer's inputs, rank and outputs, and the elements of its window.
 #[derive(Clone, Copy)]
 struct Lengths {
     inputs4: u64,
+    /// `None` for rows of features.
+    taps: Option<u64>,
     rank4: u64,
     outputs4: u64,
 }
 
 impl Lengths {
-    fn new(inputs: usize, rank: usize, outputs: usize) -> Self {
+    /// Of a step that is fused; `None` of any other.
+    fn of(step: &StepKind) -> Option<Self> {
         let quarter = |n: usize| n.div_ceil(4) as u64;
-        Self { inputs4: quarter(inputs), rank4: quarter(rank), outputs4: quarter(outputs) }
+        let (inputs, taps, rank, outputs) = match step {
+            StepKind::Linear(l) if l.second.is_some() => (l.inputs, None, l.rank, l.outputs),
+            StepKind::Conv(c) if c.second.is_some() => {
+                let [height, width] = c.window.kernel.map(u64::from);
+                (c.inputs, (!c.is_pointwise()).then_some(height * width), c.rank, c.outputs)
+            }
+            _ => return None,
+        };
+        Some(Self { inputs4: quarter(inputs), taps, rank4: quarter(rank), outputs4: quarter(outputs) })
+    }
+
+    /// Iterations over all taps with `inputs4` vec4s under each.
+    fn trips(&self, inputs4: u64) -> u64 {
+        // A window is two more loops.
+        self.taps.map_or(inputs4, |taps| taps * (2 + inputs4))
     }
 }
 
 impl Variant {
     fn new(kernel: &'static Kernel) -> Self {
-        let registers = kernel.kernel == "low_rank_registers";
+        let registers = kernel.kernel.ends_with("registers");
         let define = |name| u64::from(kernel.define(name).unwrap_or(1));
         let (tm, capacity4) = (define("BM"), define("R4"));
         let (rows, tn) = if registers { (tm, capacity4) } else { (define("TM"), define("BN")) };
@@ -59,25 +75,28 @@ impl Variant {
     /// The two stages as a workgroup sees them.
     fn stages(&self, l: Lengths) -> [Stage; 2] {
         let &Self { tm, tn, .. } = self;
+        let taps = l.taps.unwrap_or(1);
         if self.registers {
             let tasks = u64::from(self.kernel.invocations());
-            return [l.inputs4, l.outputs4].map(|length| Stage { tasks, length, tm, tn });
+            return [taps * l.inputs4, l.outputs4].map(|length| Stage { tasks, length, tm, tn });
         }
         let tasks = |columns4: u64| self.rows / tm * columns4.div_ceil(tn);
         [
-            Stage { tasks: tasks(l.rank4) * self.slices, length: l.inputs4.div_ceil(self.slices), tm, tn },
+            Stage { tasks: tasks(l.rank4) * self.slices, length: taps * l.inputs4.div_ceil(self.slices), tm, tn },
             Stage { tasks: tasks(l.outputs4), length: l.rank4, tm, tn },
         ]
     }
 
     /// Loop iterations of the busiest invocation.
     fn trips(&self, l: Lengths) -> u64 {
+        let first = l.trips(l.inputs4.div_ceil(self.slices));
         if self.registers {
-            return l.inputs4 + l.outputs4;
+            return first + l.outputs4;
         }
         let threads = u64::from(self.kernel.invocations());
         let reduce = (self.rows * l.rank4).div_ceil(threads) * self.slices;
-        self.stages(l).iter().map(|s| s.tasks.div_ceil(threads) * (1 + s.length)).sum::<u64>() + reduce
+        let stages = self.stages(l).into_iter().zip([first, l.rank4]);
+        stages.map(|(s, trips)| s.tasks.div_ceil(threads) * (1 + trips)).sum::<u64>() + reduce
     }
 
     /// Estimated time for `rows` rows.
@@ -100,49 +119,59 @@ impl Variant {
     }
 }
 
-fn all() -> impl Iterator<Item = Variant> {
+/// The variants for rows of features, or for windows.
+fn all(windows: bool) -> impl Iterator<Item = Variant> {
+    let kernels = if windows { ["conv_low_rank_registers", "conv_low_rank"] } else { ["low_rank_registers", "low_rank"] };
     // Of two that are estimated alike, the one without a barrier.
-    variants("low_rank_registers").chain(variants("low_rank")).map(Variant::new)
+    kernels.into_iter().flat_map(variants).map(Variant::new)
 }
 
-/// Whether a layer of `inputs` and `outputs` features can be fused at `rank` on this device.
-pub(crate) fn supports_fused(gpu: &Gpu, inputs: usize, rank: usize, outputs: usize) -> bool {
-    all().any(|v| v.fits(gpu, Lengths::new(inputs, rank, outputs)))
+/// Whether `step`, of two matrices, can be run on this device.
+pub(crate) fn supports_fused(gpu: &Gpu, step: &StepKind) -> bool {
+    Lengths::of(step).is_some_and(|l| all(l.taps.is_some()).any(|v| v.fits(gpu, l)))
 }
 
 /// The variant of the least estimated time for `rows` rows, `None` where none fits.
-fn choose(gpu: &Gpu, rows: usize, l: Lengths) -> Option<&'static Kernel> {
+fn choose(gpu: &Gpu, rows: u64, l: Lengths) -> Option<&'static Kernel> {
     let machine = Machine::of(gpu);
-    all().filter(|v| v.fits(gpu, l)).min_by_key(|v| v.time(rows as u64, l, machine)).map(|v| v.kernel)
+    all(l.taps.is_some()).filter(|v| v.fits(gpu, l)).min_by_key(|v| v.time(rows, l, machine)).map(|v| v.kernel)
 }
 
-/// Packs the factors for the chosen variant and binds the layer.
-pub(in crate::gpu) fn dispatch(
+/// Packs the factors for the chosen variant and binds the step; `windows` says whether V moves over an image.
+pub(super) fn dispatch(
     context: &Context<'_>,
     pick: Option<&'static Kernel>,
-    (input, output): (Slot, Slot),
-    factors: Factors<'_>,
+    mut shape: Shape,
+    values: &Values,
+    factors: &Factors<'_>,
+    windows: bool,
     bias: Vec<f32>,
-    activation: Activation,
 ) -> Result<Dispatch> {
-    let Factors { rank, v, u } = factors;
-    let Some(kernel) = pick.or_else(|| choose(context.gpu, context.batch, Lengths::new(input.len, rank, output.len))) else {
-        let what = "components in a fused layer".into();
-        let allows = all().map(|v| v.capacity4 * 4).max().unwrap_or(0) as u64;
+    let (rank, outputs) = (factors.v.outputs, values.output.channels);
+    let quarter = |n: usize| n.div_ceil(4) as u64;
+    let lengths = Lengths {
+        inputs4: quarter(factors.v.inputs),
+        taps: windows.then_some(factors.v.taps as u64),
+        rank4: quarter(rank),
+        outputs4: quarter(outputs),
+    };
+    let rows = context.batch as u64 * u64::from(shape.pixels);
+    let what = "components in a fused layer";
+    let Some(kernel) = pick.or_else(|| choose(context.gpu, rows, lengths)) else {
+        let allows = all(windows).map(|v| v.capacity4 * 4).max().unwrap_or(0) as u64;
         let device = context.gpu.info().name.clone();
-        return Err(Error::Limit { layer: context.layer.into(), what, needs: rank as u64, allows, device });
+        return Err(Error::Limit { layer: context.layer.into(), what: what.into(), needs: rank as u64, allows, device });
     };
     let variant = Variant::new(kernel);
-    context.at_most("components in a fused layer", rank as u64, variant.capacity4 as u64 * 4)?;
+    context.at_most(what, rank as u64, variant.capacity4 as u64 * 4)?;
     // In registers the rank is a constant of the kernel: the rest of it is padding.
     let (panel, least) = if variant.registers { (variant.capacity4, variant.capacity4 * 4) } else { (PANEL, 0) };
-    let v = pack_transposed(v, rank, input.len, panel);
-    let u = pack_rows(u, rank, output.len, PANEL, least);
-    let mut shape = Shape::new(v.rows4, input, output, activation);
+    let v = factors.v.pack(panel, 0);
+    let u = Weight { values: factors.u, outputs, inputs: rank, taps: 1 }.pack(PANEL, least);
+    shape.inputs4 = v.inputs4;
     shape.rank4 = v.columns4;
     shape.column_groups = shape.outputs4.div_ceil(variant.tn as u32);
-    let trips = variant.trips(Lengths::new(input.len, rank, output.len));
     let units = if variant.registers { kernel.invocations() } else { 1 };
-    let grid = Grid { rows: variant.rows as u32, columns: 1, units };
-    context.dispatch(kernel, shape, grid, trips, (input, &[v.values, u.values, bias], output))
+    let grid = Grid { pixels: shape.pixels, rows: variant.rows as u32, columns: 1, units };
+    context.dispatch(kernel, shape, grid, variant.trips(lengths), values, &[v.values, u.values, bias])
 }

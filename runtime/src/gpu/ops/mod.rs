@@ -1,57 +1,56 @@
 //! One op a file: which variant, how its weights are packed, what is bound and how it is launched.
 
+mod conv;
 mod cost;
-pub(super) mod linear;
-pub(super) mod low_rank;
+mod elementwise;
+mod linear;
+mod low_rank;
+mod pool;
+mod shape;
 
 use std::sync::Arc;
 
-use bytemuck::{Pod, Zeroable};
 use thinfer_shaders::Kernel;
 
-use crate::artifact::Activation;
+pub(crate) use low_rank::supports_fused;
+use shape::Shape;
+
+use crate::artifact::{Activation, Artifact, Residual};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::constant;
+use crate::gpu::buffers::{constant, pack_bias};
 use crate::gpu::device::Gpu;
-use crate::gpu::pipelines::{Pipeline, pipeline};
-use crate::plan::Slot;
+use crate::gpu::pipelines::{Epilogue, Pipeline, pipeline};
+use crate::plan::{Slot, Step, StepKind};
 
 /// lavapipe 22 silently ends an invocation after 65 535 loop iterations, all its loops together.
 const SOFTWARE_TRIPS: u64 = 65_534;
 
-/// `Shape` of wgsl/shared/shape.wgsl.
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-#[repr(C)]
-struct Shape {
-    inputs4: u32,
-    input_stride4: u32,
-    outputs: u32,
-    outputs4: u32,
-    output_stride4: u32,
-    rank4: u32,
-    column_groups: u32,
-    flags: u32,
-}
-
-impl Shape {
-    /// `inputs4` vec4s a row of `input`, to `output`.
-    fn new(inputs4: u32, input: Slot, output: Slot, activation: Activation) -> Self {
-        Self {
-            inputs4,
-            input_stride4: (input.stride / 4) as u32,
-            outputs: output.len as u32,
-            outputs4: output.len.div_ceil(4) as u32,
-            output_stride4: (output.stride / 4) as u32,
-            rank4: 0,
-            column_groups: 1,
-            flags: u32::from(activation == Activation::Relu),
-        }
+/// The one launch of `step`; `pick` chooses its variant in place of the estimate.
+pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, pick: Option<&'static Kernel>) -> Result<Dispatch> {
+    let values = |activation| Values { input: step.input, residual: step.residual, output: step.output, activation };
+    let bias = |id: Option<u32>| pack_bias(id.map(|id| artifact.tensor(id)).as_deref(), step.output.channels);
+    match &step.kind {
+        StepKind::Linear(l) => linear::step(context, pick, artifact, &values(l.activation), l, bias(l.bias)),
+        StepKind::Conv(c) => conv::step(context, pick, artifact, &values(c.activation), c, bias(c.bias)),
+        StepKind::Pool(p) => pool::step(context, &values(Activation::None), p),
+        StepKind::GlobalAveragePool => pool::global(context, &values(Activation::None)),
+        StepKind::Add { activation } | StepKind::Activate(activation) => elementwise::step(context, &values(*activation)),
     }
 }
 
-/// How many workgroups serve how many rows.
+/// What a step reads and writes, and how its kernel ends.
+struct Values {
+    input: Slot,
+    residual: Option<(Slot, Residual)>,
+    output: Slot,
+    activation: Activation,
+}
+
+/// How many workgroups serve how many samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grid {
+    /// Rows of outputs of a sample.
+    pixels: u32,
     /// Rows of one unit of work.
     rows: u32,
     /// Units beside each other that share those rows.
@@ -61,20 +60,21 @@ struct Grid {
 }
 
 impl Grid {
-    /// Workgroups for `rows` rows.
-    fn groups(self, rows: u64) -> u64 {
+    /// Workgroups for `samples`.
+    fn groups(self, samples: u64) -> u64 {
+        let rows = samples * u64::from(self.pixels);
         (rows.div_ceil(u64::from(self.rows)) * u64::from(self.columns)).div_ceil(u64::from(self.units))
     }
 
     /// The same spread over two axes of at most `per_axis`; the last row of the grid may have some to spare.
-    fn spread(self, rows: u64, per_axis: u64) -> (u64, u64) {
-        let groups = self.groups(rows).max(1);
+    fn spread(self, samples: u64, per_axis: u64) -> (u64, u64) {
+        let groups = self.groups(samples).max(1);
         let y = groups.div_ceil(per_axis.max(1));
         (groups.div_ceil(y), y)
     }
 }
 
-/// One launch: everything bound, the grid a matter of rows.
+/// One launch: everything bound, the grid a matter of samples.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     pipeline: Arc<Pipeline>,
@@ -84,11 +84,11 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Records the launch for `rows` rows.
-    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, rows: usize) {
+    /// Records the launch for `samples`.
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, samples: usize) {
         pass.set_pipeline(&self.pipeline.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        let (x, y) = self.grid.spread(rows as u64, self.per_axis);
+        let (x, y) = self.grid.spread(samples as u64, self.per_axis);
         pass.dispatch_workgroups(x as u32, y as u32, 1);
     }
 
@@ -103,15 +103,20 @@ pub(super) struct Context<'a> {
     pub(super) gpu: &'a Gpu,
     /// The layer at hand, for messages and labels.
     pub(super) layer: &'a str,
-    /// The most rows of a run.
+    /// The most samples of a run.
     pub(super) batch: usize,
     /// The activation buffers, as the plan numbers them.
     pub(super) activations: &'a [wgpu::Buffer],
-    /// The uniform with the rows of the run.
+    /// The uniform with the samples of the run.
     pub(super) run: &'a wgpu::Buffer,
 }
 
 impl Context<'_> {
+    /// The kernel of that name that has no variants to choose from.
+    fn only(&self, name: &str) -> Result<&'static Kernel> {
+        thinfer_shaders::kernel(name).ok_or_else(|| Error::invalid(self.layer, format!("needs the kernel '{name}', which is not built in")))
+    }
+
     /// Refuses what the device does not allow.
     fn at_most(&self, what: &str, needs: u64, allows: u64) -> Result<()> {
         if needs <= allows {
@@ -121,15 +126,16 @@ impl Context<'_> {
         Err(Error::Limit { layer: self.layer.into(), what: what.into(), needs, allows, device })
     }
 
-    /// Binds `weights` between `input` and `output` and checks every limit that wgpu would not report in our words, or at
-    /// all; `trips` are the loop iterations of the busiest invocation.
+    /// Binds `weights` between the values and checks every limit that wgpu would not report in our words, or at all;
+    /// `trips` are the loop iterations of the busiest invocation.
     fn dispatch(
         &self,
         kernel: &'static Kernel,
         shape: Shape,
         grid: Grid,
         trips: u64,
-        (input, weights, output): (Slot, &[Vec<f32>], Slot),
+        values: &Values,
+        weights: &[Vec<f32>],
     ) -> Result<Dispatch> {
         let limits = self.gpu.limits();
         if self.gpu.is_software() {
@@ -143,15 +149,17 @@ impl Context<'_> {
         // Kernels number invocations in u32, with up to one row of the grid to spare.
         self.at_most("invocations", groups.saturating_mul(u64::from(kernel.invocations())), u64::from(u32::MAX / 2))?;
 
-        let bytes = |slot: Slot| (slot.stride * self.batch * 4) as u64;
+        let bytes = |slot: Slot| (slot.stride() * self.batch * 4) as u64;
         let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        // Kernels count vec4s in u32 as well.
-        let buffer = buffer.min(u64::from(u32::MAX) * 16);
-        for needs in [bytes(input), bytes(output)].into_iter().chain(weights.iter().map(|w| w.len() as u64 * 4)) {
+        // Kernels count vec4s in u32 as well, single values of a weight too.
+        let buffer = buffer.min(u64::from(u32::MAX) * 4);
+        let second = values.residual.map_or(values.input, |(slot, _)| slot);
+        let slots = [values.input, second, values.output];
+        for needs in slots.map(bytes).into_iter().chain(weights.iter().map(|w| w.len() as u64 * 4)) {
             self.at_most("bytes in one buffer", needs, buffer)?;
         }
 
-        let pipeline = pipeline(self.gpu, kernel);
+        let pipeline = pipeline(self.gpu, kernel, epilogue(values));
         let uniform = constant(self.gpu, self.layer, wgpu::BufferUsages::UNIFORM, bytemuck::bytes_of(&shape));
         let weights: Vec<wgpu::Buffer> =
             weights.iter().map(|w| constant(self.gpu, self.layer, wgpu::BufferUsages::STORAGE, bytemuck::cast_slice(w))).collect();
@@ -162,10 +170,10 @@ impl Context<'_> {
                 size: std::num::NonZeroU64::new(bytes(slot)),
             })
         };
-        let resources = [uniform.as_entire_binding(), self.run.as_entire_binding(), slot(input)]
+        let resources = [uniform.as_entire_binding(), self.run.as_entire_binding(), slot(values.input), slot(second)]
             .into_iter()
             .chain(weights.iter().map(wgpu::Buffer::as_entire_binding))
-            .chain([slot(output)]);
+            .chain([slot(values.output)]);
         let entries: Vec<_> = (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         let bind_group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(self.layer),
@@ -176,6 +184,31 @@ impl Context<'_> {
     }
 }
 
+/// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
+fn epilogue(values: &Values) -> Epilogue {
+    let activation = match values.activation {
+        Activation::None => 0,
+        Activation::Relu => 1,
+        Activation::Relu6 => 2,
+        Activation::LeakyRelu(_) => 3,
+        Activation::Sigmoid => 4,
+        Activation::Tanh => 5,
+        Activation::HardSigmoid => 6,
+        Activation::HardSwish => 7,
+        Activation::Silu => 8,
+        Activation::Gelu => 9,
+        Activation::GeluTanh => 10,
+    };
+    let residual = match values.residual {
+        None => 0,
+        Some((slot, how)) => {
+            let same = Slot { buffer: values.output.buffer, ..slot } == values.output;
+            if same && how.offset == 0 && how.stride == 1 { 1 } else { 2 }
+        }
+    };
+    Epilogue { activation, residual }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,12 +216,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_spread_grid_holds_all_work(rows in 1u64..1 << 40, tile in 1u32..64, columns in 1u32..5000, units in 1u32..256) {
-            let grid = Grid { rows: tile, columns, units };
-            let (groups, (x, y)) = (grid.groups(rows), grid.spread(rows, 65_535));
+        fn a_spread_grid_holds_all_work(samples in 1u64..1 << 30, pixels in 1u32..1025, rows in 1u32..64, columns in 1u32..5000, units in 1u32..256) {
+            let grid = Grid { pixels, rows, columns, units };
+            let (groups, (x, y)) = (grid.groups(samples), grid.spread(samples, 65_535));
             prop_assert!(x * y >= groups && x * y < groups + y);
             prop_assert!(x <= 65_535);
-            prop_assert!(u128::from(groups) * u128::from(units) * u128::from(tile) >= u128::from(rows) * u128::from(columns));
+            let needs = u128::from(samples) * u128::from(pixels) * u128::from(columns);
+            prop_assert!(u128::from(groups) * u128::from(units) * u128::from(rows) >= needs);
         }
     }
 }

@@ -1,0 +1,122 @@
+//! A network whose layers each do everything at once: what folding makes and what is factored and emitted.
+
+use thinfer::artifact::{Activation, PoolKind, Residual, Window};
+
+use crate::tensor::count;
+
+/// One fused layer; it defines value i + 1 of the folded network, where i is its place. Value 0 is the input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldedLayer {
+    /// The name of the node with the weight, else of the node itself.
+    pub name: String,
+    /// The values it reads; a residual is the second.
+    pub inputs: Vec<usize>,
+    /// What it does.
+    pub op: FoldedOp,
+}
+
+/// What a folded layer does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FoldedOp {
+    /// A linear layer or a convolution with all that follows it before the next layer.
+    Weighted(Weighted),
+    /// A pool.
+    Pool(PoolKind, Window),
+    /// The mean of each channel.
+    GlobalAveragePool,
+    /// An addition that could not be fused.
+    Add(Residual, Activation),
+    /// An activation that could not be fused.
+    Activate(Activation),
+}
+
+/// y = act(diag(scale)·W(x) + bias + residual).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighted {
+    /// Sizes of W.
+    pub kernel: Kernel,
+    /// How W moves; `None` for a linear layer.
+    pub window: Option<Window>,
+    /// Groups that input and output channels fall into.
+    pub groups: usize,
+    /// W as it was trained, [outputs, inputs, height, width] row-major.
+    pub weight: Vec<f32>,
+    /// γ/√(var + ε) of a folded batch norm, for each output.
+    pub scale: Option<Vec<f64>>,
+    /// Bias after folding.
+    pub bias: Option<Vec<f32>>,
+    /// How the second input is added.
+    pub residual: Option<Residual>,
+    /// Applied last.
+    pub activation: Activation,
+    /// Height and width of the input image; [1, 1] for a linear layer.
+    pub input_size: [usize; 2],
+    /// Height and width of the output image; [1, 1] for a linear layer.
+    pub output_size: [usize; 2],
+}
+
+/// Sizes of a weight. A linear layer has height and width 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels of one group.
+    pub inputs: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Kernel {
+    /// Elements that one output sums over: columns of the unfolding [outputs, inputs·height·width].
+    pub fn columns(&self) -> usize {
+        self.inputs * self.height * self.width
+    }
+
+    /// Elements of the weight.
+    pub fn len(&self) -> usize {
+        self.outputs * self.columns()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The shape in PyTorch's axis order: [outputs, inputs] or [outputs, inputs, height, width].
+    pub fn shape(&self, is_linear: bool) -> Vec<usize> {
+        if is_linear { vec![self.outputs, self.inputs] } else { vec![self.outputs, self.inputs, self.height, self.width] }
+    }
+}
+
+impl Weighted {
+    /// diag(scale)·W, rounded to f32 once.
+    pub fn folded_weight(&self) -> Vec<f32> {
+        let columns = self.kernel.columns();
+        match &self.scale {
+            None => self.weight.clone(),
+            Some(scale) => self.weight.iter().enumerate().map(|(i, &w)| (f64::from(w) * scale[i / columns]) as f32).collect(),
+        }
+    }
+
+    /// Output positions of one sample.
+    pub fn positions(&self) -> usize {
+        self.output_size.iter().product()
+    }
+
+    /// Multiply–accumulates for one sample in dense form; saturates.
+    pub fn dense_macs(&self) -> u64 {
+        count(&[self.kernel.len(), self.positions()]).map_or(u64::MAX, |n| n as u64)
+    }
+
+    /// Parameters in dense form, bias included.
+    pub fn dense_params(&self) -> u64 {
+        (self.kernel.len() + self.bias.as_ref().map_or(0, Vec::len)) as u64
+    }
+
+    /// Whether it may be cut into factors: grouped weights stay dense.
+    pub fn is_factorable(&self) -> bool {
+        self.groups == 1
+    }
+}

@@ -1,0 +1,14 @@
+//! y = act(x + r): sums and activations that stand alone.
+
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, Values};
+use crate::artifact::Window;
+use crate::error::Result;
+
+/// Binds the step.
+pub(super) fn step(context: &Context<'_>, values: &Values) -> Result<Dispatch> {
+    let kernel = context.only("elementwise")?;
+    let shape = Shape::new(values, &Window::POINT);
+    let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
+    context.dispatch(kernel, shape, grid, 0, values, &[])
+}

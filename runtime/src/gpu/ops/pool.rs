@@ -1,0 +1,26 @@
+//! Pools: the largest or the mean value under a window, and the mean of a whole channel.
+
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, Values};
+use crate::artifact::{PoolKind, Window};
+use crate::error::Result;
+use crate::plan::PoolStep;
+
+/// Binds a pool under a window.
+pub(super) fn step(context: &Context<'_>, values: &Values, pool: &PoolStep) -> Result<Dispatch> {
+    let kernel = context.only(if pool.kind == PoolKind::Max { "pool_max" } else { "pool_average" })?;
+    let mut shape = Shape::new(values, &pool.window);
+    shape.flags = u32::from(pool.kind == PoolKind::AverageWithPadding);
+    let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
+    let [height, width] = pool.window.kernel.map(u64::from);
+    context.dispatch(kernel, shape, grid, height * (1 + width), values, &[])
+}
+
+/// Binds the mean of each channel.
+pub(super) fn global(context: &Context<'_>, values: &Values) -> Result<Dispatch> {
+    let kernel = context.only("global_average")?;
+    let shape = Shape::new(values, &Window::POINT);
+    let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
+    let trips = values.input.height as u64 * (1 + values.input.width as u64);
+    context.dispatch(kernel, shape, grid, trips, values, &[])
+}

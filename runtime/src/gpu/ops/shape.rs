@@ -1,0 +1,84 @@
+//! What a kernel is told about the step at hand.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Values;
+use crate::artifact::{Activation, Window};
+
+/// `Shape` of wgsl/shared/shape.wgsl, field by field.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Shape {
+    pub(super) inputs4: u32,
+    pub(super) input_stride4: u32,
+    outputs: u32,
+    pub(super) outputs4: u32,
+    output_stride4: u32,
+    pub(super) rank4: u32,
+    pub(super) column_groups: u32,
+    pub(super) pixels: u32,
+    input_size: [u32; 2],
+    output_size: [u32; 2],
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [u32; 2],
+    dilation: [u32; 2],
+    pub(super) group_inputs: u32,
+    pub(super) group_outputs: u32,
+    residual_channels: u32,
+    residual_stride4: u32,
+    residual_size: [u32; 2],
+    residual_step: u32,
+    residual_offset: u32,
+    slope: f32,
+    lowest: f32,
+    pub(super) flags: u32,
+}
+
+impl Shape {
+    /// A row is a pixel, all input channels are summed over.
+    pub(super) fn new(values: &Values, window: &Window) -> Self {
+        let &Values { input, residual, output, activation } = values;
+        let size = |height: usize, width: usize| [height as u32, width as u32];
+        let (second, how) = residual.map_or((input, None), |(slot, how)| (slot, Some(how)));
+        let outputs4 = output.channels.div_ceil(4) as u32;
+        Self {
+            inputs4: input.channels.div_ceil(4) as u32,
+            input_stride4: (input.channel_stride() / 4) as u32,
+            outputs: output.channels as u32,
+            outputs4,
+            output_stride4: (output.channel_stride() / 4) as u32,
+            rank4: 0,
+            column_groups: outputs4,
+            pixels: output.pixels() as u32,
+            input_size: size(input.height, input.width),
+            output_size: size(output.height, output.width),
+            kernel: window.kernel,
+            stride: window.stride,
+            padding: [window.padding[0], window.padding[1]],
+            dilation: window.dilation,
+            group_inputs: input.channels as u32,
+            // Whatever the column, the first group.
+            group_outputs: outputs4.max(1),
+            residual_channels: second.channels as u32,
+            residual_stride4: (second.channel_stride() / 4) as u32,
+            residual_size: size(second.height, second.width),
+            residual_step: how.map_or(1, |how| how.stride),
+            residual_offset: how.map_or(0, |how| how.offset),
+            slope: if let Activation::LeakyRelu(slope) = activation { slope } else { 0.0 },
+            lowest: f32::NEG_INFINITY,
+            flags: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uniform_is_as_long_as_the_kernels_say() {
+        let size = size_of::<Shape>() as u32;
+        assert!(thinfer_shaders::KERNELS.iter().all(|k| k.bindings[0].min_size == size));
+    }
+}

@@ -1,0 +1,86 @@
+// y = act(U·conv(x, V) + b + r) over images in one dispatch: low_rank_registers.wgsl whose first sum goes over the taps of
+// a window as well. An invocation owns BM pixels and keeps their R4 vec4s of the intermediate, h, in registers.
+#import shape
+#import epilogue
+#import window
+
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+// [height][width][inputs padded to 4][R4]
+@group(0) @binding(4) var<storage, read> v: array<vec4f>;
+// U in panels, K being R4 · 4.
+@group(0) @binding(5) var<storage, read> u: array<vec4f>;
+@group(0) @binding(6) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let rows = row_count();
+    let row = ((group.y * groups.x + group.x) * WG + local) * BM;
+    if row >= rows {
+        return;
+    }
+    #for m BM
+    let corner$m = corner(min(row + $m, rows - 1));
+    #for r R4
+    var h$m_$r = vec4f(0.0);
+    #endfor
+    #endfor
+    var v_row = 0u;
+    for (var tap_y = 0u; tap_y < shape.kernel_height; tap_y++) {
+        for (var tap_x = 0u; tap_x < shape.kernel_width; tap_x++) {
+            #for m BM
+            let tap$m = tap(corner$m, tap_y, tap_x);
+            #endfor
+            for (var k = 0u; k < shape.inputs4; k++) {
+                #for m BM
+                let x$m = select(vec4f(0.0), x[tap$m.at + k], tap$m.inside);
+                #endfor
+                #for r R4
+                {
+                    let v0 = v[v_row + $r];
+                    let v1 = v[v_row + R4 + $r];
+                    let v2 = v[v_row + 2u * R4 + $r];
+                    let v3 = v[v_row + 3u * R4 + $r];
+                    #for m BM
+                    h$m_$r += x$m.x * v0;
+                    h$m_$r += x$m.y * v1;
+                    h$m_$r += x$m.z * v2;
+                    h$m_$r += x$m.w * v3;
+                    #endfor
+                }
+                #endfor
+                v_row += 4u * R4;
+            }
+        }
+    }
+    for (var column = 0u; column < shape.outputs4; column++) {
+        let u_column = column / PANEL * R4 * 4u * PANEL + column % PANEL;
+        #for m BM
+        var acc$m = bias[column];
+        #endfor
+        #for r R4
+        {
+            let u_row = u_column + $r * 4u * PANEL;
+            let u0 = u[u_row];
+            let u1 = u[u_row + PANEL];
+            let u2 = u[u_row + 2u * PANEL];
+            let u3 = u[u_row + 3u * PANEL];
+            #for m BM
+            acc$m += h$m_$r.x * u0;
+            acc$m += h$m_$r.y * u1;
+            acc$m += h$m_$r.z * u2;
+            acc$m += h$m_$r.w * u3;
+            #endfor
+        }
+        #endfor
+        #for m BM
+        if row + $m < rows {
+            y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m, row + $m, column);
+        }
+        #endfor
+    }
+}

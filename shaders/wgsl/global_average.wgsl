@@ -1,0 +1,33 @@
+// The mean of each channel of an image. An invocation computes one vec4, row of pixels by row of pixels, so that roundings
+// do not add up over the whole image.
+#import shape
+#import epilogue
+
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let rows = row_count();
+    let index = (group.y * groups.x + group.x) * WG + local;
+    let row = index / shape.outputs4;
+    if row >= rows {
+        return;
+    }
+    let column = index - row * shape.outputs4;
+    var at = row * shape.input_height * shape.input_width * shape.input_stride4 + column;
+    var sum = vec4f(0.0);
+    for (var i = 0u; i < shape.input_height; i++) {
+        var line = vec4f(0.0);
+        for (var j = 0u; j < shape.input_width; j++) {
+            line += x[at];
+            at += shape.input_stride4;
+        }
+        sum += line;
+    }
+    y[row * shape.output_stride4 + column] = epilogue(sum / f32(shape.input_height * shape.input_width), row, column);
+}

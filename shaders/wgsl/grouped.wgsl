@@ -1,0 +1,50 @@
+// y = act(conv(x, W) + b + r) with groups of any size, value by value: what conv.wgsl and depthwise.wgsl cannot do. An
+// invocation computes one vec4, whose channels may belong to several groups.
+#import shape
+#import epilogue
+#import window
+
+@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+// [outputs][height][width][inputs of a group]
+@group(0) @binding(4) var<storage, read> w: array<f32>;
+@group(0) @binding(5) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let rows = row_count();
+    let index = (group.y * groups.x + group.x) * WG + local;
+    let row = index / shape.outputs4;
+    if row >= rows {
+        return;
+    }
+    let column = index - row * shape.outputs4;
+    let taps = shape.kernel_height * shape.kernel_width;
+    let start = corner(row);
+    // Channels past the end do the last one's work again.
+    let outputs = min(vec4u(0u, 1u, 2u, 3u) + vec4u(column * 4u), vec4u(shape.outputs - 1u));
+    let first = outputs / shape.group_outputs * shape.group_inputs;
+    var at = outputs * (taps * shape.group_inputs);
+    var acc = vec4f(0.0);
+    for (var tap_y = 0u; tap_y < shape.kernel_height; tap_y++) {
+        for (var tap_x = 0u; tap_x < shape.kernel_width; tap_x++) {
+            let under = tap(start, tap_y, tap_x);
+            for (var i = 0u; i < shape.group_inputs; i++) {
+                let c = first + i;
+                let value = vec4f(
+                    x[under.at + c.x / 4u][c.x % 4u],
+                    x[under.at + c.y / 4u][c.y % 4u],
+                    x[under.at + c.z / 4u][c.z % 4u],
+                    x[under.at + c.w / 4u][c.w % 4u],
+                );
+                acc += select(vec4f(0.0), value, under.inside) * vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
+                at += vec4u(1u);
+            }
+        }
+    }
+    y[row * shape.output_stride4 + column] = epilogue(acc + bias[column], row, column);
+}
