@@ -132,10 +132,17 @@ fn draw(seed: u64) -> Graph {
     for i in 0..rng.random_range(2..14) {
         // Mostly the latest value, so that there is something to fuse.
         let from = if rng.random_bool(0.7) { shapes.len() - 1 } else { rng.random_range(0..shapes.len()) };
+        if shapes[from].is_empty() {
+            continue;
+        }
         let (op, inputs) = node(&mut rng, from, &shapes, fresh[from]);
         let read: Vec<&[usize]> = inputs.iter().map(|&v: &usize| &shapes[v][..]).collect();
         let Ok(shape) = op.output_shape(&read) else { continue };
         inputs.iter().for_each(|&v| fresh[v] = false);
+        // What a batch norm is folded into nothing else may read.
+        if matches!(op, Op::BatchNorm(_)) {
+            shapes[inputs[0]] = Vec::new();
+        }
         let takes_norm = matches!(op, Op::Conv2d(_) | Op::Linear(_) | Op::BatchNorm(_));
         b.push_from(format!("n{i}"), op, inputs);
         shapes.push(shape);
