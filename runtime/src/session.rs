@@ -193,7 +193,7 @@ impl Session {
             Plan::new(artifact, options.batch, form)?
         };
         let executor = match &device.inner {
-            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan)?)),
+            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
             #[cfg(feature = "gpu")]
             Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
             #[cfg(feature = "gpu")]
@@ -346,6 +346,16 @@ impl Session {
             Executor::Cpu(cpu) => Some(cpu.value(*slot, self.last_rows)),
             #[cfg(feature = "gpu")]
             Executor::Gpu(_) => None,
+        }
+    }
+
+    /// Whether the padding of every kept value is zero, as the last run left it.
+    #[cfg(test)]
+    pub(crate) fn padding_is_zero(&self) -> bool {
+        match &self.executor {
+            Executor::Cpu(cpu) => self.values.iter().all(|&slot| cpu.padding_is_zero(slot, self.last_rows)),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(_) => true,
         }
     }
 
