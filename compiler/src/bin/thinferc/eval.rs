@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// The .thin file
     #[arg(value_name = "model.thin")]
     model: PathBuf,
-    /// Its test images are judged: mnist:DIR or glyphs
+    /// Its test images are judged: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
     /// auto (a real GPU if there is one, else the CPU), gpu (software adapters too) or cpu
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
     check_fit(&artifact, &data)?;
     let device = Device::open(arguments.device)?;
-    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors };
+    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors, ..Options::default() };
     let mut session = Session::new(&device, &artifact, &options)?;
     let bar = crate::train::bar(data.len() as u64, "evaluating");
     let start = Instant::now();
