@@ -14,6 +14,7 @@ mod svd;
 mod tucker;
 
 pub use factoring::Factoring;
+pub use matrix::multiply;
 pub use factors::{Factors, NamedFactor};
 pub use moments::{LayerMoments, Moments, Regression};
 
