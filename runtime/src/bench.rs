@@ -141,7 +141,7 @@ pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usiz
     let mut racers = Vec::new();
     let mut enter = |rank: Option<usize>, form: Form| -> Result<()> {
         let artifact = layer_artifact(spec, rank)?;
-        let options = Options { batch, forms: Forms::All(form), keep_factors: true };
+        let options = Options { batch, forms: Forms::All(form), keep_factors: true, ..Options::default() };
         let mut session = Session::new(device, &artifact, &options)?;
         // A form that the device cannot run would be timed under another's name.
         if session.layers()[0].form == form {

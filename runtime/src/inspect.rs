@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::artifact::{Activation, Artifact, Op, Preprocess, Weight};
+use crate::artifact::{Activation, Artifact, Op, PoolKind, Preprocess, Weight};
 use crate::table::{Table, bytes, count};
 
 /// An artifact in figures.
@@ -45,23 +45,33 @@ pub struct Description {
 pub struct LayerDescription {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// What it does: `linear`, `conv`, `max pool`…
     pub op: &'static str,
-    /// Inputs and outputs of its weight.
+    /// Features or channels in and out.
     pub shape: [usize; 2],
-    /// `dense` or `low-rank`.
+    /// Height and width of its window, if it has one.
+    pub kernel: Option<[u32; 2]>,
+    /// Shape of its output.
+    pub output: Vec<usize>,
+    /// `dense`, `low-rank` (fully connected), `channel`, `spatial` or `tucker2`; `-` without a weight.
     pub scheme: &'static str,
-    /// Components of its factors.
+    /// Components of its factors, or Tucker's output rank.
     pub rank: Option<usize>,
+    /// Tucker's input rank.
+    pub input_rank: Option<usize>,
     /// Its rank before the cut, if it was cut.
     pub full_rank: Option<u32>,
     /// Share of Σσ² kept, if it was cut.
     pub energy: Option<f32>,
     /// Multiply–accumulates for one sample as stored.
     pub macs: u64,
+    /// The same if it were dense.
+    pub dense_macs: u64,
     /// Stored parameters, bias included.
     pub params: u64,
-    /// What follows the weight: `bias`, `relu`.
+    /// The same if it were dense.
+    pub dense_params: u64,
+    /// What follows the weight: `bias`, `residual`, an activation's name.
     pub epilogue: Vec<&'static str>,
 }
 
@@ -70,8 +80,6 @@ impl Description {
     pub fn of(artifact: &Artifact) -> Self {
         let model = artifact.model();
         let layers: Vec<LayerDescription> = (0..model.layers.len()).map(|i| layer(artifact, i)).collect();
-        let dense = |l: &LayerDescription| (l.shape[0] * l.shape[1]) as u64;
-        let biases: u64 = layers.iter().filter(|l| l.epilogue.contains(&"bias")).map(|l| l.shape[1] as u64).sum();
         Self {
             model: model.name.clone(),
             input: artifact.shapes()[0].clone(),
@@ -80,9 +88,9 @@ impl Description {
             classes: model.classes.clone(),
             bytes: artifact.as_bytes().len() as u64,
             macs: layers.iter().map(|l| l.macs).sum(),
-            dense_macs: layers.iter().map(dense).sum(),
+            dense_macs: layers.iter().map(|l| l.dense_macs).sum(),
             params: layers.iter().map(|l| l.params).sum(),
-            dense_params: layers.iter().map(dense).sum::<u64>() + biases,
+            dense_params: layers.iter().map(|l| l.dense_params).sum(),
             tool: model.provenance.tool.clone(),
             source: model.provenance.source.clone(),
             method: model.provenance.method.clone(),
@@ -93,26 +101,64 @@ impl Description {
 }
 
 fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
-    let layer = &artifact.model().layers[index];
-    let Op::Linear { weight, bias, activation } = &layer.op;
-    let len = |value: usize| artifact.shapes()[value].iter().product::<usize>();
-    let shape = [len(layer.inputs[0] as usize), len(index + 1)];
-    let rank = weight.rank(artifact);
-    let macs = rank.map_or((shape[0] * shape[1]) as u64, |r| (r * (shape[0] + shape[1])) as u64);
-    let note = artifact.model().provenance.layers.iter().find(|n| n.layer == layer.name);
-    let mut epilogue = Vec::new();
-    epilogue.extend(bias.map(|_| "bias"));
-    epilogue.extend((*activation == Activation::Relu).then_some("relu"));
+    let model = artifact.model();
+    let layer = &model.layers[index];
+    let shape = |value: usize| &artifact.shapes()[value];
+    let (input, output) = (shape(layer.inputs[0] as usize), shape(index + 1));
+    let channels = |shape: &[usize]| shape.first().copied().unwrap_or(1);
+    let (op, kernel) = match &layer.op {
+        Op::Linear { .. } => ("linear", None),
+        Op::Conv { window, groups: 1, .. } => ("conv", Some(window.kernel)),
+        Op::Conv { window, .. } => ("grouped conv", Some(window.kernel)),
+        Op::Pool { kind: PoolKind::Max, window } => ("max pool", Some(window.kernel)),
+        Op::Pool { window, .. } => ("average pool", Some(window.kernel)),
+        Op::GlobalAveragePool => ("global average pool", None),
+        Op::Add { .. } => ("add", None),
+        Op::Activate(_) => ("activate", None),
+    };
+    let (bias, residual, activation) = match &layer.op {
+        Op::Linear { bias, activation, .. } => (*bias, false, *activation),
+        Op::Conv { bias, residual, activation, .. } => (*bias, residual.is_some(), *activation),
+        Op::Add { activation, .. } | Op::Activate(activation) => (None, false, *activation),
+        Op::Pool { .. } | Op::GlobalAveragePool => (None, false, Activation::None),
+    };
+    let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
+    let weight = crate::plan::weight(&layer.op);
+    // Of a matrix as of a kernel: what it stores for one output, and how often it is multiplied for one sample.
+    let (fan_in, outputs) = match &layer.op {
+        Op::Conv { window, outputs, groups, .. } => {
+            let taps = window.kernel[0] as usize * window.kernel[1] as usize;
+            (channels(input) / (*groups as usize).max(1) * taps, *outputs as usize)
+        }
+        _ => (input.iter().product(), channels(output)),
+    };
+    let dense = weight.map_or(0, |_| (fan_in * outputs) as u64);
+    let singular = |w: &Weight| match *w {
+        Weight::LowRank { sigma, .. } | Weight::Spatial { sigma, .. } => vec![sigma],
+        Weight::Dense(_) | Weight::Tucker2 { .. } => Vec::new(),
+    };
+    let stored = weight.map_or(0, |w| {
+        let skip = singular(w);
+        w.tensors().into_iter().filter(|id| !skip.contains(id)).map(|id| model.tensors[id as usize].element_count()).sum::<u64>()
+    });
+    let biases = bias.map_or(0, |_| outputs as u64);
+    let note = model.provenance.layers.iter().find(|n| n.layer == layer.name);
+    let (macs, dense_macs) = crate::plan::layer_macs(artifact, index);
     LayerDescription {
         name: layer.name.clone(),
-        op: "linear",
-        shape,
-        scheme: if matches!(weight, Weight::Dense(_)) { "dense" } else { "low-rank" },
-        rank,
+        op,
+        shape: [if matches!(layer.op, Op::Linear { .. }) { fan_in } else { channels(input) }, channels(output)],
+        kernel,
+        output: output.clone(),
+        scheme: weight.map_or("-", |w| w.scheme(kernel.is_some())),
+        rank: weight.and_then(|w| w.rank(artifact)),
+        input_rank: weight.and_then(|w| w.input_rank(artifact)),
         full_rank: note.map(|n| n.full_rank),
         energy: note.map(|n| n.energy),
         macs,
-        params: macs + bias.map_or(0, |_| shape[1] as u64),
+        dense_macs,
+        params: stored + biases,
+        dense_params: dense + biases,
         epilogue,
     }
 }
@@ -140,16 +186,18 @@ impl std::fmt::Display for Description {
             count(self.params),
             share(self.params, self.dense_params)
         )?;
-        let mut table = Table::new(["layer", "op", "in", "out", "weight", "rank", "of", "energy kept", "MACs", "parameters", "then"]);
+        let mut table =
+            Table::new(["layer", "op", "in", "out", "output", "weight", "rank", "of", "energy kept", "MACs", "parameters", "then"]);
         for l in &self.layers {
             let or_dash = |s: Option<String>| s.unwrap_or_else(|| "-".into());
             table.row([
                 l.name.clone(),
-                l.op.into(),
+                l.kernel.map_or_else(|| l.op.to_string(), |[h, w]| format!("{} {h}×{w}", l.op)),
                 l.shape[0].to_string(),
                 l.shape[1].to_string(),
+                l.output.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
                 l.scheme.into(),
-                or_dash(l.rank.map(|r| r.to_string())),
+                or_dash(l.rank.map(|r| l.input_rank.map_or_else(|| r.to_string(), |q| format!("{q}, {r}")))),
                 or_dash(l.full_rank.map(|r| r.to_string())),
                 or_dash(l.energy.map(|e| format!("{:.2} %", 100.0 * e))),
                 count(l.macs),

@@ -8,7 +8,7 @@ use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::plan::{Form, LinearStep, Memory, Plan, StepKind};
+use crate::plan::{Factored, Form, Memory, Plan, Slot, StepKind};
 use crate::tune;
 
 /// Something to run on; cheap to clone, and sessions on clones share it.
@@ -81,11 +81,12 @@ impl Device {
         }
     }
 
-    /// Whether this device can run a layer of these sizes in `form`.
-    pub(crate) fn supports(&self, form: Form, step: &LinearStep) -> bool {
-        match (&self.inner, form, step) {
+    /// Whether this device can run `layer` in `form`.
+    pub(crate) fn supports(&self, form: Form, layer: &Factored) -> bool {
+        match (&self.inner, form, &layer.fused) {
+            (_, Form::Fused, None) => false,
             #[cfg(feature = "gpu")]
-            (Inner::Gpu(gpu), Form::Fused, step) => gpu::supports_fused(gpu, step.inputs, step.rank.unwrap_or(0), step.outputs),
+            (Inner::Gpu(gpu), Form::Fused, Some(step)) => gpu::supports_fused_step(gpu, step),
             _ => true,
         }
     }
@@ -114,11 +115,13 @@ pub struct Options {
     pub forms: Forms,
     /// Never multiply a factored layer back to its dense form, even where dense is faster.
     pub keep_factors: bool,
+    /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
+    pub keep_values: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 1, forms: Forms::Timed, keep_factors: false }
+        Self { batch: 1, forms: Forms::Timed, keep_factors: false, keep_values: false }
     }
 }
 
@@ -131,8 +134,10 @@ pub struct LayerChoice {
     pub inputs: usize,
     /// Features or channels out.
     pub outputs: usize,
-    /// Components of its factors; `None` for a layer stored dense.
+    /// Components of its factors, or Tucker's output rank; `None` for a layer stored dense or without a weight.
     pub rank: Option<usize>,
+    /// Tucker's input rank.
+    pub input_rank: Option<usize>,
     /// The form in which it runs.
     pub form: Form,
     /// Multiply–accumulates for one sample in that form.
@@ -155,6 +160,12 @@ pub struct Session {
     image: [usize; 3],
     preprocess: Preprocess,
     layers: Vec<LayerChoice>,
+    /// The layer of each step.
+    step_layers: Vec<usize>,
+    /// Where each value lies, if values are kept.
+    values: Vec<Slot>,
+    /// Samples of the last run, or of its last part.
+    last_rows: usize,
     memory: Memory,
     /// Normalised images of one batch.
     staging: Vec<f32>,
@@ -175,9 +186,16 @@ impl Session {
     /// [`Error::Gpu`] when the device fails.
     pub fn new(device: &Device, artifact: &Artifact, options: &Options) -> Result<Self> {
         let choices = tune::choose(device, artifact, options)?;
-        let plan = Plan::new(artifact, options.batch, |layer, _| choices[layer].form)?;
+        let form = |layer: &Factored| choices[layer.layer].form;
+        let plan = if options.keep_values {
+            Plan::keeping_values(artifact, options.batch, form)?
+        } else {
+            Plan::new(artifact, options.batch, form)?
+        };
         let executor = match &device.inner {
-            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
+            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan)?)),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
             #[cfg(feature = "gpu")]
             Inner::Gpu(gpu) => Executor::Gpu(Box::new(gpu::Executor::new(gpu, artifact, &plan)?)),
         };
@@ -186,19 +204,7 @@ impl Session {
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.kernels(),
         };
-        let layers = plan.steps.iter().zip(choices).zip(kernels).map(|((step, choice), kernels)| {
-            let StepKind::Linear(l) = &step.kind;
-            LayerChoice {
-                name: step.name.clone(),
-                inputs: l.inputs,
-                outputs: l.outputs,
-                rank: l.rank,
-                form: l.form,
-                macs: l.macs(),
-                kernels,
-                measured_us: choice.measured_us,
-            }
-        });
+        let layers = choices.into_iter().enumerate().map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, choice)).collect();
         let image = match artifact.shapes()[0][..] {
             [channels, height, width] => [channels, height, width],
             ref shape => [1, 1, shape.iter().product()],
@@ -211,7 +217,10 @@ impl Session {
             output_len: artifact.output_len(),
             image,
             preprocess: artifact.model().preprocess.clone(),
-            layers: layers.collect(),
+            layers,
+            step_layers: plan.steps.iter().map(|s| s.layer).collect(),
+            values: if options.keep_values { plan.values } else { Vec::new() },
+            last_rows: 0,
             memory: plan.memory,
             staging: Vec::new(),
         })
@@ -224,7 +233,8 @@ impl Session {
     pub fn run(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
         for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
-            self.executor.run(input, input.len() / self.input_len, output)?;
+            self.last_rows = input.len() / self.input_len;
+            self.executor.run(input, self.last_rows, output)?;
         }
         Ok(output)
     }
@@ -236,7 +246,8 @@ impl Session {
     pub async fn run_async(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
         for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
-            self.executor.run_async(input, input.len() / self.input_len, output).await?;
+            self.last_rows = input.len() / self.input_len;
+            self.executor.run_async(input, self.last_rows, output).await?;
         }
         Ok(output)
     }
@@ -251,7 +262,8 @@ impl Session {
         for (pixels, output) in pixels.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
             staging.resize(pixels.len(), 0.0);
             self.preprocess.apply(self.image, pixels, &mut staging);
-            self.executor.run(&staging, pixels.len() / self.input_len, output)?;
+            self.last_rows = pixels.len() / self.input_len;
+            self.executor.run(&staging, self.last_rows, output)?;
         }
         self.staging = staging;
         Ok(output)
@@ -311,10 +323,29 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
     pub fn layer_times(&mut self) -> Result<Option<Vec<Duration>>> {
-        match &mut self.executor {
-            Executor::Cpu(cpu) => Ok(Some(cpu.layer_times(self.batch))),
+        let steps = match &mut self.executor {
+            Executor::Cpu(cpu) => Some(cpu.step_times(self.batch)),
             #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.layer_times(),
+            Executor::Gpu(gpu) => gpu.layer_times()?,
+        };
+        Ok(steps.map(|steps| {
+            let mut layers = vec![Duration::ZERO; self.layers.len()];
+            for (&layer, time) in self.step_layers.iter().zip(steps) {
+                layers[layer] += time;
+            }
+            layers
+        }))
+    }
+
+    /// The output of layer `layer` in the last run ([channels, height, width] each sample, one after the other; of the last
+    /// part, where the input was more than a batch). `None` without [`Options::keep_values`], or for a layer that there
+    /// is not.
+    pub fn value(&self, layer: usize) -> Option<Vec<f32>> {
+        let slot = self.values.get(layer.checked_add(1)?)?;
+        match &self.executor {
+            Executor::Cpu(cpu) => Some(cpu.value(*slot, self.last_rows)),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(_) => None,
         }
     }
 
@@ -325,6 +356,26 @@ impl Session {
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.poison(),
         }
+    }
+}
+
+/// What became of layer `index`.
+fn layer_choice(artifact: &Artifact, plan: &Plan, index: usize, kernels: &[Vec<&'static str>], choice: tune::Choice) -> LayerChoice {
+    let layer = &artifact.model().layers[index];
+    let steps: Vec<_> = plan.steps.iter().zip(kernels).filter(|(s, _)| s.layer == index).collect();
+    let (input, output) = (steps.first().map_or_else(Slot::default, |s| s.0.input), plan.values[index + 1]);
+    let flat = matches!(steps.first().map(|s| &s.0.kind), Some(StepKind::Linear(_)));
+    let weight = crate::plan::weight(&layer.op);
+    LayerChoice {
+        name: layer.name.clone(),
+        inputs: if flat { input.len() } else { input.channels },
+        outputs: output.channels,
+        rank: weight.and_then(|w| w.rank(artifact)),
+        input_rank: weight.and_then(|w| w.input_rank(artifact)),
+        form: plan.forms[index],
+        macs: steps.iter().map(|s| s.0.macs()).sum(),
+        kernels: steps.iter().flat_map(|s| s.1.iter().copied()).collect(),
+        measured_us: choice.measured_us,
     }
 }
 

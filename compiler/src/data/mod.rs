@@ -1,13 +1,16 @@
 //! Labelled image sets: real ones from disk, and the built-in glyphs.
 
+mod cifar;
+mod folder;
 pub mod glyphs;
 mod idx;
 mod spec;
+mod stream;
 mod strokes;
 
 use std::path::Path;
 
-pub use spec::{DataSpec, SetKind, default_preprocess};
+pub use spec::{CalibrationSpec, DataSpec, SetKind, default_preprocess};
 
 use crate::error::Result;
 
@@ -36,15 +39,19 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// Loads one part of the set that `spec` names. MNIST comes as its files have it; of the glyphs there are
+/// Loads one part of the set that `spec` names. Real sets come as their files have them; of the glyphs there are
 /// [`glyphs::TRAIN_COUNT`] training and [`glyphs::TEST_COUNT`] test images, drawn with [`glyphs::SEED`].
 ///
 /// # Errors
 /// [`crate::Error::Data`] naming the folder or file that is missing or malformed; [`crate::Error::Io`].
 pub fn load(spec: &DataSpec, part: Part) -> Result<Dataset> {
     let name = format!("{spec} ({part})");
+    let dir = spec.dir.as_deref().unwrap_or(Path::new(""));
     match spec.kind {
-        SetKind::Mnist => idx::load(spec.dir.as_deref().unwrap_or(Path::new("")), part, name),
+        SetKind::Mnist => idx::load(dir, part, name),
+        SetKind::Cifar10 => cifar::load_10(dir, part, name),
+        SetKind::Cifar100 => cifar::load_100(dir, part, name),
+        SetKind::Folder => folder::load(dir, part, name),
         SetKind::Glyphs => {
             let count = match part {
                 Part::Train => glyphs::TRAIN_COUNT,

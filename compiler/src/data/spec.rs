@@ -1,4 +1,4 @@
-//! Naming a data set: `SET:DIR`, or `glyphs`.
+//! Naming a data set: `SET:DIR`, or `glyphs`; for calibration also how many of its images.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,11 +10,21 @@ use thinfer::artifact::Preprocess;
 pub enum SetKind {
     /// MNIST in its original IDX files, plain or gzipped.
     Mnist,
+    /// CIFAR-10 in its binary version, plain or compressed.
+    Cifar10,
+    /// CIFAR-100 in its binary version with fine labels, plain or compressed.
+    Cifar100,
+    /// Image files in one folder a class.
+    Folder,
     /// The built-in 28×28 digits.
     Glyphs,
 }
 
-/// A data set by kind and folder, as a command line names it: `mnist:DIR` or `glyphs`.
+/// The sets that have a folder, as a command line names them.
+const FOLDERS: [(&str, SetKind); 4] =
+    [("mnist", SetKind::Mnist), ("cifar10", SetKind::Cifar10), ("cifar100", SetKind::Cifar100), ("folder", SetKind::Folder)];
+
+/// A data set by kind and folder, as a command line names it: `cifar10:DIR` or `glyphs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
     /// Which kind.
@@ -31,32 +41,77 @@ impl FromStr for DataSpec {
             Some((set, dir)) => (set, Some(PathBuf::from(dir))),
             None => (text, None),
         };
+        if let Some((name, kind)) = FOLDERS.into_iter().find(|(name, _)| *name == set) {
+            return match dir {
+                Some(dir) if !dir.as_os_str().is_empty() => Ok(Self { kind, dir: Some(dir) }),
+                _ => Err(format!("{name} needs a folder: {name}:DIR")),
+            };
+        }
         match (set, dir) {
-            ("mnist", Some(dir)) if !dir.as_os_str().is_empty() => Ok(Self { kind: SetKind::Mnist, dir: Some(dir) }),
-            ("mnist", _) => Err("mnist needs a folder: mnist:DIR".into()),
             ("glyphs", None) => Ok(Self { kind: SetKind::Glyphs, dir: None }),
             ("glyphs", Some(_)) => Err("glyphs is built in and takes no folder".into()),
-            _ => Err(format!("unknown data set '{set}' (known: mnist:DIR, glyphs)")),
+            _ => Err(format!("unknown data set '{set}' (known: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR, glyphs)")),
         }
     }
 }
 
 impl std::fmt::Display for DataSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.kind, &self.dir) {
-            (SetKind::Mnist, dir) => write!(f, "mnist:{}", dir.iter().map(|d| d.display().to_string()).collect::<String>()),
-            (SetKind::Glyphs, _) => write!(f, "glyphs"),
+        let name = FOLDERS.iter().find(|(_, kind)| *kind == self.kind).map_or("glyphs", |(name, _)| name);
+        match &self.dir {
+            Some(dir) => write!(f, "{name}:{}", dir.display()),
+            None => write!(f, "{name}"),
+        }
+    }
+}
+
+/// Images to calibrate with: a data set and how many of its training images, `SET:DIR[:COUNT]` or `glyphs[:COUNT]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalibrationSpec {
+    /// The set.
+    pub data: DataSpec,
+    /// How many images, at least 1; `None` leaves it to the reader.
+    pub count: Option<usize>,
+}
+
+impl FromStr for CalibrationSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_count = |c: &str| !c.is_empty() && c.bytes().all(|b| b.is_ascii_digit());
+        // A set that needs a folder keeps a lone number as its folder's name.
+        if let Some((set, count)) = text.rsplit_once(':').filter(|(_, c)| is_count(c))
+            && let Ok(data) = set.parse()
+        {
+            return match count.parse() {
+                Ok(count) if count > 0 => Ok(Self { data, count: Some(count) }),
+                _ => Err(format!("'{count}' is no number of images")),
+            };
+        }
+        Ok(Self { data: text.parse()?, count: None })
+    }
+}
+
+impl std::fmt::Display for CalibrationSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            Some(count) => write!(f, "{}:{count}", self.data),
+            None => write!(f, "{}", self.data),
         }
     }
 }
 
 /// How images of a set become a network's input: pixels to 0…1, then mean 0 and deviation 1 over the training images.
+/// Nothing is known of a folder's images: they stay 0…1.
 pub fn default_preprocess(kind: SetKind) -> Preprocess {
-    let (mean, std) = match kind {
-        SetKind::Mnist => (0.1307, 0.3081),
-        SetKind::Glyphs => (0.17, 0.21),
+    let (mean, std): (&[f32], &[f32]) = match kind {
+        SetKind::Mnist => (&[0.1307], &[0.3081]),
+        SetKind::Cifar10 => (&[0.4914, 0.4822, 0.4465], &[0.2470, 0.2435, 0.2616]),
+        SetKind::Cifar100 => (&[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762]),
+        SetKind::Folder => (&[], &[]),
+        SetKind::Glyphs => (&[0.17], &[0.21]),
     };
-    Preprocess { scale: 1.0 / 255.0, mean: vec![mean], std: vec![std] }
+    Preprocess { scale: 1.0 / 255.0, mean: mean.to_vec(), std: std.to_vec() }
 }
 
 #[cfg(test)]
@@ -65,10 +120,27 @@ mod tests {
 
     #[test]
     fn specs_say_what_they_need() {
-        assert_eq!("mnist:/a/b".parse(), Ok(DataSpec { kind: SetKind::Mnist, dir: Some("/a/b".into()) }));
+        let spec = |kind, dir: &str| Ok(DataSpec { kind, dir: Some(dir.into()) });
+        assert_eq!("mnist:/a/b".parse(), spec(SetKind::Mnist, "/a/b"));
+        assert_eq!("cifar100:C:/x".parse(), spec(SetKind::Cifar100, "C:/x"));
         assert_eq!("glyphs".parse(), Ok(DataSpec { kind: SetKind::Glyphs, dir: None }));
-        for bad in ["", "mnist", "mnist:", "glyphs:x", "imagenet:/x"] {
+        for text in ["mnist:/a", "cifar10:b", "cifar100:c", "folder:d e", "glyphs"] {
+            assert_eq!(text.parse::<DataSpec>().unwrap().to_string(), text);
+        }
+        for bad in ["", "mnist", "mnist:", "cifar10", "folder:", "glyphs:x", "imagenet:/x"] {
             assert!(bad.parse::<DataSpec>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_count_may_follow() {
+        let parsed = |text: &str| text.parse::<CalibrationSpec>().map(|s| (s.data.to_string(), s.count));
+        assert_eq!(parsed("cifar10:/a:500"), Ok(("cifar10:/a".into(), Some(500))));
+        assert_eq!(parsed("glyphs:20"), Ok(("glyphs".into(), Some(20))));
+        assert_eq!(parsed("cifar10:2024"), Ok(("cifar10:2024".into(), None)));
+        assert_eq!(parsed("cifar10:C:/x"), Ok(("cifar10:C:/x".into(), None)));
+        for bad in ["cifar10:/a:0", "glyphs:0", "cifar10:/a:99999999999999999999", "x:/a:5", "mnist:"] {
+            assert!(parsed(bad).is_err(), "{bad}");
         }
     }
 }

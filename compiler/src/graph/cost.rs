@@ -20,11 +20,11 @@ pub struct LayerCost {
 /// As [`Graph::shapes`].
 pub fn layer_costs(graph: &Graph) -> Result<Vec<LayerCost>> {
     let shapes = graph.shapes()?;
-    let layers = graph.nodes.iter().filter(|n| matches!(n.op, Op::Linear(_)));
+    let layers = graph.nodes.iter().zip(&shapes[1..]).filter(|(n, _)| matches!(n.op, Op::Linear(_) | Op::Conv2d(_)));
     Ok(layers
-        .map(|node| LayerCost {
+        .map(|(node, output)| LayerCost {
             name: node.name.clone(),
-            macs: node.op.macs(&shapes[node.inputs[0]]),
+            macs: node.op.macs(output),
             params: node.op.params(&node.name).iter().map(|p| p.shape.iter().product::<usize>() as u64).sum(),
         })
         .collect())

@@ -1,13 +1,19 @@
 //! The one model definition: operations, named parameters, shapes and costs. The trainer runs a graph, `lower` turns
 //! it into an artifact, and `cost` counts it; the graph itself knows none of them.
 
+mod activation;
 mod cost;
 mod init;
 mod op;
+mod window;
 
+pub use activation::Activation;
 pub use cost::{LayerCost, layer_costs};
 pub use init::{init, uniform};
-pub use op::{Activation, BatchNorm, Linear, Op, ParamSpec, Role};
+pub use op::{BatchNorm, Conv2d, Linear, Op, ParamSpec, Role, ShortcutA};
+pub use window::Window;
+
+use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::tensor::Params;
@@ -76,11 +82,13 @@ impl Graph {
     /// [`Error::Params`] listing every missing, left-over, misshapen and non-finite tensor by name.
     pub fn check(&self, params: &Params) -> Result<()> {
         let specs = self.params();
+        let known: BTreeSet<&str> = specs.iter().map(|s| s.name.as_str()).collect();
+        let extra: Vec<&String> = params.keys().filter(|k| !known.contains(k.as_str())).collect();
         let mut faults = Vec::new();
         for spec in &specs {
             match params.get(&spec.name) {
                 None => {
-                    let near = nearest(&spec.name, params.keys().filter(|k| !specs.iter().any(|s| s.name == **k)));
+                    let near = nearest(&spec.name, extra.iter().copied());
                     faults.push(format!(
                         "missing tensor '{}'{}",
                         spec.name,
@@ -97,9 +105,7 @@ impl Graph {
                 }
             }
         }
-        for name in params.keys().filter(|k| !specs.iter().any(|s| s.name == **k)) {
-            faults.push(format!("extra tensor '{name}' that the network does not have"));
-        }
+        faults.extend(extra.iter().map(|name| format!("extra tensor '{name}' that the network does not have")));
         if faults.is_empty() { Ok(()) } else { Err(Error::Params { model: self.name.clone(), faults }) }
     }
 }
@@ -138,13 +144,17 @@ impl Builder {
 
     /// Appends `op` as `name`, reading the latest value; returns the value it defines.
     pub fn push(&mut self, name: impl Into<String>, op: Op) -> ValueId {
-        let latest = self.graph.nodes.len();
-        self.push_from(name, op, vec![latest])
+        self.push_from(name, op, vec![self.latest()])
     }
 
     /// Appends `op` as `name`, reading `inputs`; returns the value it defines.
     pub fn push_from(&mut self, name: impl Into<String>, op: Op, inputs: Vec<ValueId>) -> ValueId {
         self.graph.nodes.push(Node { name: name.into(), op, inputs });
+        self.graph.nodes.len()
+    }
+
+    /// The latest value.
+    pub fn latest(&self) -> ValueId {
         self.graph.nodes.len()
     }
 

@@ -1,5 +1,8 @@
 //! The operations a graph is made of: their parameters, shapes and costs.
 
+use super::{Activation, Window};
+use crate::tensor::count;
+
 /// What a parameter is for, which decides its initial value and whether training moves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -41,7 +44,7 @@ pub struct ParamSpec {
     pub role: Role,
 }
 
-/// y = x·Wᵀ + b over the last axis; W is [outputs, inputs].
+/// y = x·Wᵀ + b of a vector [inputs]; W is [outputs, inputs]. An image needs a [`Op::Flatten`] before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
     /// Features of the input.
@@ -50,6 +53,78 @@ pub struct Linear {
     pub outputs: usize,
     /// Whether a bias of [outputs] is added.
     pub bias: bool,
+}
+
+/// A cross-correlation over [channels, height, width], as PyTorch's `Conv2d`; W is [outputs, inputs / groups, kernel
+/// height, kernel width].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv2d {
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+    /// How the kernel moves.
+    pub window: Window,
+    /// Groups that input and output channels fall into; must divide both.
+    pub groups: usize,
+    /// Whether a bias of [outputs] is added.
+    pub bias: bool,
+}
+
+impl Conv2d {
+    /// The shape of W.
+    pub fn weight_shape(&self) -> [usize; 4] {
+        let [height, width] = self.window.kernel;
+        [self.outputs, self.inputs / self.groups.max(1), height, width]
+    }
+
+    /// Elements that one output sums over.
+    fn fan_in(&self) -> usize {
+        self.weight_shape()[1..].iter().fold(1, |n, &d| n.saturating_mul(d))
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, String> {
+        if self.groups == 0 || !self.inputs.is_multiple_of(self.groups) || !self.outputs.is_multiple_of(self.groups) {
+            return Err(format!("has {} groups, which do not divide its {} inputs and {} outputs", self.groups, self.inputs, self.outputs));
+        }
+        let &[channels, height, width] = input else { return Err(not_an_image(input)) };
+        if channels != self.inputs {
+            return Err(format!("takes {} channels, its input has shape {input:?}", self.inputs));
+        }
+        let [height, width] = self.window.output_size([height, width])?;
+        count(&self.weight_shape()).ok_or_else(|| format!("has a weight of {:?}, more than can be counted", self.weight_shape()))?;
+        Ok(vec![self.outputs, height, width])
+    }
+}
+
+/// The CIFAR ResNets' option A: x[:, ::stride, ::stride], then channels of zeros on both sides, as many before as after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShortcutA {
+    /// Steps in the input for one in the output, on both axes.
+    pub stride: usize,
+    /// Channels of the input.
+    pub inputs: usize,
+    /// Channels of the output.
+    pub outputs: usize,
+}
+
+impl ShortcutA {
+    /// The output's channel that the input's first one becomes.
+    pub fn offset(&self) -> usize {
+        self.outputs.saturating_sub(self.inputs) / 2
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, String> {
+        let &[channels, height, width] = input else { return Err(not_an_image(input)) };
+        if channels != self.inputs {
+            return Err(format!("takes {} channels, its input has shape {input:?}", self.inputs));
+        }
+        if self.stride == 0 || self.outputs < self.inputs || !(self.outputs - self.inputs).is_multiple_of(2) {
+            let Self { stride, inputs, outputs } = self;
+            return Err(format!("cannot make {outputs} channels of {inputs} with stride {stride}"));
+        }
+        Ok(vec![self.outputs, height.div_ceil(self.stride), width.div_ceil(self.stride)])
+    }
 }
 
 /// Normalises each channel (the sample's first axis) by its running statistics, then scales and shifts it.
@@ -70,34 +145,52 @@ impl BatchNorm {
     }
 }
 
-/// A function of each element alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// max(x, 0).
-    Relu,
-}
-
 /// One kind of operation with its settings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Fully connected layer.
     Linear(Linear),
+    /// Convolution.
+    Conv2d(Conv2d),
     /// Batch normalisation.
     BatchNorm(BatchNorm),
     /// Elementwise activation.
     Activation(Activation),
+    /// The largest value under a window, channel by channel; padding never wins.
+    MaxPool(Window),
+    /// The mean under a window, channel by channel.
+    AvgPool {
+        /// How it moves.
+        window: Window,
+        /// Whether padding counts as zeros (PyTorch's `count_include_pad`) or not at all.
+        count_include_pad: bool,
+    },
+    /// The mean of each channel: [channels, height, width] → [channels].
+    GlobalAvgPool,
+    /// The sum of two values of one shape.
+    Add,
+    /// An image with fewer pixels and more channels, without weights.
+    ShortcutA(ShortcutA),
+    /// Any shape as one vector, row-major: [channels, height, width] → [channels · height · width].
+    Flatten,
+}
+
+fn not_an_image(input: &[usize]) -> String {
+    format!("takes an image [channels, height, width], its input has shape {input:?}")
 }
 
 impl Op {
     /// The tensors that this operation owns as node `name`.
     pub fn params(&self, name: &str) -> Vec<ParamSpec> {
         let spec = |suffix: &str, shape: &[usize], role| ParamSpec { name: format!("{name}.{suffix}"), shape: shape.to_vec(), role };
+        let weighted = |shape: &[usize], fan_in: usize, bias: bool| {
+            let mut specs = vec![spec("weight", shape, Role::Weight { fan_in })];
+            specs.extend(bias.then(|| spec("bias", &shape[..1], Role::Bias { fan_in })));
+            specs
+        };
         match self {
-            Op::Linear(l) => {
-                let mut specs = vec![spec("weight", &[l.outputs, l.inputs], Role::Weight { fan_in: l.inputs })];
-                specs.extend(l.bias.then(|| spec("bias", &[l.outputs], Role::Bias { fan_in: l.inputs })));
-                specs
-            }
+            Op::Linear(l) => weighted(&[l.outputs, l.inputs], l.inputs, l.bias),
+            Op::Conv2d(c) => weighted(&c.weight_shape(), c.fan_in(), c.bias),
             Op::BatchNorm(b) => {
                 let c = [b.channels];
                 vec![
@@ -107,39 +200,118 @@ impl Op {
                     spec("running_var", &c, Role::RunningVar),
                 ]
             }
-            Op::Activation(_) => Vec::new(),
+            Op::Activation(_) | Op::MaxPool(_) | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Add | Op::ShortcutA(_) | Op::Flatten => {
+                Vec::new()
+            }
         }
     }
 
     /// The output's shape for inputs of these shapes (one sample), or why they do not fit.
     ///
     /// # Errors
-    /// A sentence that says what was expected and what came.
+    /// A phrase that says what was expected and what came.
     pub fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
-        let [input] = inputs else { return Err(format!("takes 1 input, not {}", inputs.len())) };
-        match self {
-            Op::Linear(l) => match input {
-                [.., features] if *features == l.inputs => {
-                    let mut shape = input.to_vec();
-                    shape[input.len() - 1] = l.outputs;
-                    Ok(shape)
-                }
-                _ => Err(format!("takes {} features, its input has shape {input:?}", l.inputs)),
-            },
-            Op::BatchNorm(b) if input.first() == Some(&b.channels) => Ok(input.to_vec()),
-            Op::BatchNorm(b) => Err(format!("takes {} channels, its input has shape {input:?}", b.channels)),
-            Op::Activation(_) => Ok(input.to_vec()),
+        let shape = match (self, inputs) {
+            (Op::Add, [a, b]) if a == b => Ok(a.to_vec()),
+            (Op::Add, [a, b]) => Err(format!("adds values of one shape, its inputs have {a:?} and {b:?}")),
+            (Op::Add, _) => Err(format!("takes 2 inputs, not {}", inputs.len())),
+            (_, [input]) => self.shape_from(input),
+            _ => Err(format!("takes 1 input, not {}", inputs.len())),
+        }?;
+        match count(&shape) {
+            Some(0) | None => Err(format!("would give {shape:?}, which holds nothing or more than can be counted")),
+            Some(_) => Ok(shape),
         }
     }
 
-    /// Multiply–accumulates for one sample of shape `input`; conv and linear layers only, as papers count.
-    pub fn macs(&self, input: &[usize]) -> u64 {
+    /// [`Op::output_shape`] of an operation with one input.
+    fn shape_from(&self, input: &[usize]) -> Result<Vec<usize>, String> {
+        let pooled = |window: &Window| {
+            let &[channels, height, width] = input else { return Err(not_an_image(input)) };
+            window.check_pool()?;
+            let [height, width] = window.output_size([height, width])?;
+            Ok(vec![channels, height, width])
+        };
         match self {
-            Op::Linear(l) => {
-                let rows: usize = input.iter().rev().skip(1).product();
-                (rows * l.inputs * l.outputs) as u64
+            Op::Linear(l) if input == [l.inputs] => {
+                let weight = [l.outputs, l.inputs];
+                count(&weight).ok_or_else(|| format!("has a weight of {weight:?}, more than can be counted"))?;
+                Ok(vec![l.outputs])
             }
-            Op::BatchNorm(_) | Op::Activation(_) => 0,
+            Op::Linear(l) => {
+                let hint = if input.len() > 1 && count(input) == Some(l.inputs) { "; it needs a Flatten before it" } else { "" };
+                Err(format!("takes {} features, its input has shape {input:?}{hint}", l.inputs))
+            }
+            Op::Conv2d(c) => c.output_shape(input),
+            Op::BatchNorm(b) if input.first() == Some(&b.channels) => Ok(input.to_vec()),
+            Op::BatchNorm(b) => Err(format!("takes {} channels, its input has shape {input:?}", b.channels)),
+            Op::Activation(_) | Op::Add => Ok(input.to_vec()),
+            Op::MaxPool(window) | Op::AvgPool { window, .. } => pooled(window),
+            Op::GlobalAvgPool if input.len() == 3 => Ok(vec![input[0]]),
+            Op::GlobalAvgPool => Err(not_an_image(input)),
+            Op::ShortcutA(s) => s.output_shape(input),
+            Op::Flatten => Ok(vec![count(input).ok_or_else(|| format!("cannot count the elements of {input:?}"))?]),
+        }
+    }
+
+    /// Multiply–accumulates for one sample that gives `output`; conv and linear layers only, as papers count. Saturates.
+    pub fn macs(&self, output: &[usize]) -> u64 {
+        let fan_in = match self {
+            Op::Linear(l) => l.inputs,
+            Op::Conv2d(c) => c.fan_in(),
+            _ => return 0,
+        };
+        output.iter().fold(fan_in as u64, |n, &d| n.saturating_mul(d as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conv(inputs: usize, outputs: usize, groups: usize) -> Op {
+        Op::Conv2d(Conv2d { inputs, outputs, window: Window::square(3, 2, 1), groups, bias: true })
+    }
+
+    #[test]
+    fn a_conv_has_pytorchs_shapes_and_costs() {
+        let op = conv(4, 6, 2);
+        assert_eq!(op.output_shape(&[&[4, 9, 8]]).unwrap(), [6, 5, 4]);
+        let shapes: Vec<_> = op.params("c").into_iter().map(|p| (p.name, p.shape, p.role)).collect();
+        let role = Role::Weight { fan_in: 18 };
+        assert_eq!(shapes, [("c.weight".into(), vec![6, 2, 3, 3], role), ("c.bias".into(), vec![6], Role::Bias { fan_in: 18 })]);
+        assert_eq!(op.macs(&[6, 5, 4]), 6 * 2 * 9 * 20);
+    }
+
+    #[test]
+    fn shapes_of_ops_without_weights() {
+        let image: &[usize] = &[16, 33, 32];
+        let shape = |op: Op| op.output_shape(&[image]).unwrap();
+        assert_eq!(shape(Op::GlobalAvgPool), [16]);
+        assert_eq!(shape(Op::Flatten), [16 * 33 * 32]);
+        assert_eq!(shape(Op::MaxPool(Window::square(3, 2, 1))), [16, 17, 16]);
+        assert_eq!(shape(Op::ShortcutA(ShortcutA { stride: 2, inputs: 16, outputs: 32 })), [32, 17, 16]);
+        assert_eq!(Op::Add.output_shape(&[image, image]).unwrap(), image);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let linear = Op::Linear(Linear { inputs: 12, outputs: 3, bias: false });
+        let wide = Op::Conv2d(Conv2d { inputs: 1, outputs: usize::MAX, window: Window::square(1, 1, 0), groups: 1, bias: false });
+        let cases: [(&Op, &[&[usize]], &str); 9] = [
+            (&linear, &[&[3, 2, 2]], "needs a Flatten"),
+            (&linear, &[&[3, 12]], "takes 12 features"),
+            (&conv(4, 6, 4), &[&[4, 9, 8]], "do not divide"),
+            (&conv(4, 6, 0), &[&[4, 9, 8]], "do not divide"),
+            (&conv(4, 6, 1), &[&[5, 9, 8]], "takes 4 channels"),
+            (&conv(4, 6, 1), &[&[4]], "takes an image"),
+            (&wide, &[&[1, 9, 9]], "more than can be counted"),
+            (&Op::Add, &[&[4, 9, 8], &[4, 9, 9]], "values of one shape"),
+            (&Op::MaxPool(Window::square(2, 2, 2)), &[&[4, 9, 8]], "half of its kernel"),
+        ];
+        for (op, inputs, expected) in cases {
+            let why = op.output_shape(inputs).unwrap_err();
+            assert!(why.contains(expected), "'{why}' lacks '{expected}'");
         }
     }
 }

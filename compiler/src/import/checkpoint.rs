@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::tensor::{Params, Tensor};
 
+/// What PyTorch's `DataParallel` puts before the name of every tensor.
+const PARALLEL: &str = "module.";
+
 /// What a checkpoint says of itself in the safetensors metadata; all of it may be absent in files from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Meta {
@@ -36,7 +39,7 @@ pub struct Checkpoint {
 }
 
 /// Reads a safetensors file. Float tensors of any width become f32; the integer counters `num_batches_tracked` that
-/// PyTorch keeps beside batch norm are dropped.
+/// PyTorch keeps beside batch norm are dropped, and so is the `module.` that `DataParallel` puts before every name.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type or unreadable
@@ -52,6 +55,9 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
         let tensor =
             Tensor::new(view.shape(), data).ok_or_else(|| fail(format!("tensor '{name}' has impossible shape {:?}", view.shape())))?;
         params.insert(name.to_string(), tensor);
+    }
+    if !params.is_empty() && params.keys().all(|name| name.starts_with(PARALLEL)) {
+        params = params.into_iter().map(|(name, tensor)| (name[PARALLEL.len()..].to_string(), tensor)).collect();
     }
     let meta = header.metadata().as_ref().map(|m| read_meta(&m.iter().collect())).transpose().map_err(fail)?;
     Ok(Checkpoint { params, meta: meta.unwrap_or_default() })
@@ -148,6 +154,18 @@ mod tests {
         save(&b, &sample()).unwrap();
         assert_eq!(load(&a).unwrap(), sample());
         assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
+    }
+
+    #[test]
+    fn a_prefix_of_every_name_is_stripped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("parallel");
+        let tensor = || Tensor::full([1], 0.0);
+        for (names, expected) in [(["module.a", "module.b.c"], ["a", "b.c"]), (["module.a", "b"], ["b", "module.a"])] {
+            let params = names.map(|n| (n.to_string(), tensor())).into();
+            save(&path, &Checkpoint { params, meta: Meta::default() }).unwrap();
+            assert!(load(&path).unwrap().params.keys().eq(&expected));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use thinfer::artifact::{Artifact, Dtype, Layer, LayerNote, Model, Op, Preprocess, Provenance, TensorData, TensorId, Weight};
 
-use super::fold::FoldedLayer;
+use super::folded::{FoldedLayer, FoldedOp, Weighted};
 use crate::error::{Error, Result};
 use crate::factor::{FactorPair, Svd};
 use crate::rank::{break_even, factored_cost};
@@ -50,64 +50,29 @@ pub struct Identity {
 }
 
 /// Writes every layer in its form, weights as `dtype`, biases and singular values as f32. `svds[i]` must be there for
-/// each layer that is cut.
+/// each layer that is cut; a layer without a weight has neither.
 ///
 /// # Errors
 /// [`Error::Runtime`] when the network breaks a rule of the format.
 pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], svds: &[Option<Svd>], cuts: &[Cut], dtype: Dtype) -> Result<Artifact> {
-    let mut tensors: Vec<TensorData> = Vec::new();
-    let mut put = |tensor: TensorData| {
-        tensors.push(tensor);
-        (tensors.len() - 1) as TensorId
-    };
-    let mut provenance = Provenance {
+    let provenance = Provenance {
         tool: concat!("thinferc ", env!("CARGO_PKG_VERSION")).into(),
         source: identity.source,
         method: identity.method,
         policy: identity.policy,
         ..Provenance::default()
     };
-    let weights = |name: String, shape: &[usize], values: Vec<f32>| TensorData { name, dtype, shape: shape.to_vec(), values };
+    let mut file = File { dtype, tensors: Vec::new(), provenance };
     let mut ops = Vec::with_capacity(layers.len());
     for ((layer, svd), cut) in layers.iter().zip(svds).zip(cuts) {
-        let named = |suffix: &str| format!("{}.{suffix}", layer.name);
-        let dense = (layer.rows * layer.columns) as u64;
-        let pair = |rank: usize| {
-            svd.as_ref()
-                .map(|s| s.truncate(rank))
-                .ok_or_else(|| Error::invalid(format!("layer '{}'", layer.name), "was to be cut but never factored"))
+        let op = match &layer.op {
+            FoldedOp::Weighted(weighted) => file.weighted(&layer.name, weighted, svd.as_ref(), cut)?,
+            FoldedOp::Pool(kind, window) => Op::Pool { kind: *kind, window: *window },
+            FoldedOp::GlobalAveragePool => Op::GlobalAveragePool,
+            FoldedOp::Add(residual, activation) => Op::Add { residual: *residual, activation: *activation },
+            FoldedOp::Activate(activation) => Op::Activate(*activation),
         };
-        let (weight, cost) = match *cut {
-            Cut::Dense => (Weight::Dense(put(weights(named("weight"), &[layer.rows, layer.columns], layer.folded_weight()))), dense),
-            Cut::Recomposed(rank) => {
-                (Weight::Dense(put(weights(named("weight"), &[layer.rows, layer.columns], pair(rank)?.product()))), dense)
-            }
-            Cut::Factors(rank) => {
-                let FactorPair { rank, v, u, sigma, tail_energy } = pair(rank)?;
-                let v = put(weights(named("weight.v"), &[rank, layer.columns], v));
-                let u = put(weights(named("weight.u"), &[rank, layer.rows], u));
-                let sigma = put(TensorData::f32(named("weight.sigma"), &[rank], sigma));
-                (Weight::LowRank { v, u, sigma, tail_energy: tail_energy as f32 }, factored_cost(layer.rows, layer.columns, rank))
-            }
-        };
-        let bias = layer.bias.as_ref().map(|b| put(TensorData::f32(named("bias"), &[layer.rows], b.clone())));
-        let bias_params = layer.bias.as_ref().map_or(0, |b| b.len() as u64);
-        provenance.macs += cost * layer.macs_rows as u64;
-        provenance.dense_macs += dense * layer.macs_rows as u64;
-        provenance.params += cost + bias_params;
-        provenance.dense_params += dense + bias_params;
-        if let (Some(svd), Cut::Factors(rank) | Cut::Recomposed(rank)) = (svd, cut) {
-            provenance.layers.push(LayerNote {
-                layer: layer.name.clone(),
-                full_rank: svd.full_rank() as u32,
-                energy: svd.energy(*rank) as f32,
-            });
-        }
-        ops.push(Layer {
-            name: layer.name.clone(),
-            inputs: vec![layer.input as u32],
-            op: Op::Linear { weight, bias, activation: layer.activation },
-        });
+        ops.push(Layer { name: layer.name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }
     let model = Model {
         name: identity.model,
@@ -116,8 +81,71 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], svds: &[Option<Sv
         classes: identity.classes,
         layers: ops,
         tensors: Vec::new(),
-        provenance,
+        provenance: file.provenance,
     };
-    Artifact::build(model, tensors)
+    Artifact::build(model, file.tensors)
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))
+}
+
+/// The file under construction.
+struct File {
+    dtype: Dtype,
+    tensors: Vec<TensorData>,
+    provenance: Provenance,
+}
+
+impl File {
+    fn put(&mut self, tensor: TensorData) -> TensorId {
+        self.tensors.push(tensor);
+        (self.tensors.len() - 1) as TensorId
+    }
+
+    /// Stores a weight and its bias, notes what they cost.
+    fn weighted(&mut self, name: &str, layer: &Weighted, svd: Option<&Svd>, cut: &Cut) -> Result<Op> {
+        let bias = layer.bias.clone();
+        let bias_params = bias.as_ref().map_or(0, |b| b.len() as u64);
+        let (weight, cost) = self.weight(name, layer, svd, cut)?;
+        let bias = bias.map(|b| self.put(TensorData::f32(format!("{name}.bias"), &[b.len()], b)));
+        let p = &mut self.provenance;
+        p.macs = p.macs.saturating_add(cost.saturating_mul(layer.positions() as u64));
+        p.dense_macs = p.dense_macs.saturating_add(layer.dense_macs());
+        p.params += cost + bias_params;
+        p.dense_params += layer.dense_params();
+        if let (Some(svd), Cut::Factors(rank) | Cut::Recomposed(rank)) = (svd, cut) {
+            p.layers.push(LayerNote { layer: name.into(), full_rank: svd.full_rank() as u32, energy: svd.energy(*rank) as f32 });
+        }
+        let activation = layer.activation;
+        Ok(match layer.window {
+            None => Op::Linear { weight, bias, activation },
+            Some(window) => {
+                let (outputs, groups) = (layer.kernel.outputs as u32, layer.groups as u32);
+                Op::Conv { window, outputs, groups, weight, bias, residual: layer.residual, activation }
+            }
+        })
+    }
+
+    /// Stores a weight; also gives its elements, which are the multiply–accumulates at one position.
+    fn weight(&mut self, name: &str, layer: &Weighted, svd: Option<&Svd>, cut: &Cut) -> Result<(Weight, u64)> {
+        let (kernel, dtype) = (layer.kernel, self.dtype);
+        let named =
+            |suffix: &str, shape: Vec<usize>, values: Vec<f32>| TensorData { name: format!("{name}.{suffix}"), dtype, shape, values };
+        let shape = kernel.shape(layer.window.is_none());
+        let pair = |rank: usize| {
+            let missing = || Error::invalid(format!("layer '{name}'"), "was to be cut but never factored");
+            svd.map(|s| s.truncate(rank)).ok_or_else(missing)
+        };
+        Ok(match *cut {
+            Cut::Dense => (Weight::Dense(self.put(named("weight", shape, layer.folded_weight()))), kernel.len() as u64),
+            Cut::Recomposed(rank) => (Weight::Dense(self.put(named("weight", shape, pair(rank)?.product()))), kernel.len() as u64),
+            Cut::Factors(rank) => {
+                let FactorPair { rank, v, u, sigma, tail_energy } = pair(rank)?;
+                let v_shape = std::iter::once(rank).chain(shape[1..].iter().copied()).collect();
+                let v = self.put(named("weight.v", v_shape, v));
+                let u = self.put(named("weight.u", vec![rank, kernel.outputs], u));
+                let sigma = self.put(TensorData::f32(format!("{name}.weight.sigma"), &[rank], sigma));
+                let cost = factored_cost(kernel.outputs, kernel.columns(), rank);
+                (Weight::LowRank { v, u, sigma, tail_energy: tail_energy as f32 }, cost)
+            }
+        })
+    }
 }

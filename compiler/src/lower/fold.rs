@@ -1,119 +1,276 @@
 //! From a graph and its parameters to layers that each do everything at once: batch norm folded into the weight before
-//! it, bias and activation fused behind it.
+//! it, a residual, bias and activation fused behind it. A value that anything else reads is never fused away.
 
-use thinfer::artifact::Activation as Fused;
+use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
+use super::folded::{FoldedLayer, FoldedOp, Kernel, Weighted};
 use crate::error::{Error, Result};
-use crate::graph::{Activation, BatchNorm, Graph, Op, ValueId};
+use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, ValueId, Window};
 use crate::tensor::{Params, Tensor};
 
-/// A fully connected layer with all that follows it before the next: y = act(diag(scale)·W·x + bias).
-#[derive(Clone, Debug, PartialEq)]
-pub struct FoldedLayer {
-    /// The linear layer's name.
-    pub name: String,
-    /// The value it reads, in the numbering of the folded network: 0 the input, i + 1 the output of layer i.
-    pub input: usize,
-    /// W as it was trained, [outputs, inputs] row-major.
-    pub weight: Vec<f32>,
-    /// Outputs.
-    pub rows: usize,
-    /// Inputs.
-    pub columns: usize,
-    /// γ/√(var + ε) of a folded batch norm, for each output.
-    pub scale: Option<Vec<f64>>,
-    /// Bias after folding.
-    pub bias: Option<Vec<f32>>,
-    /// Applied last.
-    pub activation: Fused,
-    /// Rows that one sample has (1 but for inputs of several axes).
-    pub macs_rows: usize,
-}
-
-impl FoldedLayer {
-    /// diag(scale)·W, rounded to f32 once.
-    pub fn folded_weight(&self) -> Vec<f32> {
-        match &self.scale {
-            None => self.weight.clone(),
-            Some(scale) => self.weight.iter().enumerate().map(|(i, &w)| (f64::from(w) * scale[i / self.columns]) as f32).collect(),
-        }
-    }
-
-    /// Multiply–accumulates for one sample in dense form.
-    pub fn dense_macs(&self) -> u64 {
-        (self.rows * self.columns) as u64
-    }
-}
+/// A residual that is added as it is.
+const AS_IT_IS: Residual = Residual { stride: 1, offset: 0 };
 
 /// Folds `graph`, whose parameters must have passed [`Graph::check`].
 ///
 /// # Errors
-/// [`Error::Graph`] naming a node that stands where nothing can take it in.
+/// [`Error::Graph`] naming a node that stands where nothing can take it in; as [`Graph::shapes`].
 pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
     let shapes = graph.shapes()?;
-    let mut layers: Vec<FoldedLayer> = Vec::new();
-    // Where each graph value went: the folded value, as long as the layer that made it may still take something in.
-    let mut values: Vec<usize> = vec![0];
-    for (at, node) in graph.nodes.iter().enumerate() {
-        let input = node.inputs[0];
-        let sole_reader = graph.nodes.iter().filter(|n| n.inputs.contains(&input)).count() == 1;
-        let tensor = |suffix: &str| -> Result<&Tensor> {
-            let name = format!("{}.{suffix}", node.name);
-            params.get(&name).ok_or_else(|| Error::Graph { node: node.name.clone(), why: format!("has no tensor '{name}'") })
-        };
-        let value = match &node.op {
-            Op::Linear(l) => {
-                layers.push(FoldedLayer {
-                    name: node.name.clone(),
-                    input: values[input],
-                    weight: tensor("weight")?.data().to_vec(),
-                    rows: l.outputs,
-                    columns: l.inputs,
-                    scale: None,
-                    bias: if l.bias { Some(tensor("bias")?.data().to_vec()) } else { None },
-                    activation: Fused::None,
-                    macs_rows: shapes[input].iter().rev().skip(1).product(),
-                });
-                layers.len()
-            }
-            Op::BatchNorm(norm) => {
-                let layer = open_layer(&mut layers, &values, input, sole_reader, &node.name)?;
-                let statistics = ["weight", "bias", "running_mean", "running_var"].map(|s| tensor(s).map(Tensor::data));
-                let [gamma, beta, mean, var] = statistics;
-                fold_batch_norm(layer, norm, [gamma?, beta?, mean?, var?]);
-                values[input]
-            }
-            Op::Activation(Activation::Relu) => {
-                open_layer(&mut layers, &values, input, sole_reader, &node.name)?.activation = Fused::Relu;
-                values[input]
-            }
-        };
-        debug_assert_eq!(values.len(), at + 1);
-        values.push(value);
+    let mut readers = vec![0; shapes.len()];
+    graph.nodes.iter().flat_map(|n| &n.inputs).for_each(|&v| readers[v] += 1);
+    let input = Value::Plain { folded: 0, open: false };
+    let mut fold = Fold { params, shapes, readers, values: vec![input], folded_shapes: vec![graph.input.clone()], layers: Vec::new() };
+    for node in &graph.nodes {
+        let value = fold.node(node)?;
+        fold.values.push(value);
     }
-    Ok(layers)
+    match (fold.values.last(), graph.nodes.last()) {
+        (Some(Value::Plain { folded, .. }), _) if *folded > 0 && *folded == fold.layers.len() => Ok(fold.layers),
+        (_, Some(last)) => Err(refuse(last, "gives the network's output, which the last layer does not compute")),
+        (_, None) => Err(Error::Graph { node: graph.name.clone(), why: "is empty".into() }),
+    }
 }
 
-/// The layer that made graph value `input`, if `node` may still be fused into it.
-fn open_layer<'a>(
-    layers: &'a mut [FoldedLayer],
-    values: &[usize],
-    input: ValueId,
-    sole_reader: bool,
-    node: &str,
-) -> Result<&'a mut FoldedLayer> {
-    let fail = |why: &str| Error::Graph { node: node.into(), why: why.into() };
-    let index =
-        values[input].checked_sub(1).ok_or_else(|| fail("stands before the first layer with a weight, where nothing can take it in"))?;
-    let layer = layers.get_mut(index).ok_or_else(|| fail("follows no layer"))?;
-    if !sole_reader || layer.activation != Fused::None {
-        return Err(fail("cannot be folded into the layer before it: another one stands between or reads the same value"));
+/// Where a value of the graph is found in the folded network.
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    /// It is a folded value.
+    Plain {
+        /// 0 the input, i + 1 the output of layer i.
+        folded: usize,
+        /// Whether its layer may still take something in: nothing reads what the layer gave before.
+        open: bool,
+    },
+    /// A folded value seen through an option A shortcut; only an addition can read it.
+    Shortcut {
+        /// The folded value.
+        folded: usize,
+        /// How it is added.
+        residual: Residual,
+    },
+}
+
+struct Fold<'a> {
+    params: &'a Params,
+    /// Of the graph's values.
+    shapes: Vec<Vec<usize>>,
+    /// How often each of the graph's values is read.
+    readers: Vec<usize>,
+    /// Of the graph's values so far.
+    values: Vec<Value>,
+    /// Of the folded values: they differ from the graph's behind a Flatten.
+    folded_shapes: Vec<Vec<usize>>,
+    layers: Vec<FoldedLayer>,
+}
+
+impl Fold<'_> {
+    /// Folds one node; says where its value went.
+    fn node(&mut self, node: &Node) -> Result<Value> {
+        let value = node.inputs[0];
+        if matches!(node.op, Op::Add) {
+            return self.add(node);
+        }
+        let Value::Plain { folded: input, open } = self.values[value] else {
+            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
+        };
+        let op = match &node.op {
+            Op::Linear(linear) => FoldedOp::Weighted(self.linear(node, linear)?),
+            Op::Conv2d(conv) => FoldedOp::Weighted(self.conv(node, conv, value)?),
+            Op::MaxPool(window) => FoldedOp::Pool(PoolKind::Max, fused_window(node, window)?),
+            Op::AvgPool { window, count_include_pad } => {
+                let kind = if *count_include_pad { PoolKind::AverageWithPadding } else { PoolKind::Average };
+                FoldedOp::Pool(kind, fused_window(node, window)?)
+            }
+            Op::GlobalAvgPool => FoldedOp::GlobalAveragePool,
+            Op::Flatten => return Ok(Value::Plain { folded: input, open: open && self.readers[value] == 1 }),
+            Op::ShortcutA(s) => {
+                let residual = Residual { stride: small(node, s.stride)?, offset: small(node, s.offset())? };
+                return Ok(Value::Shortcut { folded: input, residual });
+            }
+            Op::BatchNorm(norm) => return self.batch_norm(node, norm, value),
+            Op::Activation(activation) => {
+                let activation = fused_activation(*activation);
+                if let Some(place) = self.open_layer(value).and_then(activation_of) {
+                    *place = activation;
+                    return Ok(self.values[value]);
+                }
+                FoldedOp::Activate(activation)
+            }
+            // Taken above.
+            Op::Add => return self.add(node),
+        };
+        // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
+        let shape = match op {
+            FoldedOp::Activate(_) => self.folded_shapes[input].clone(),
+            _ => self.shapes[self.values.len()].clone(),
+        };
+        Ok(self.push(node, vec![input], op, shape))
     }
-    Ok(layer)
+
+    fn push(&mut self, node: &Node, inputs: Vec<usize>, op: FoldedOp, shape: Vec<usize>) -> Value {
+        self.layers.push(FoldedLayer { name: node.name.clone(), inputs, op });
+        self.folded_shapes.push(shape);
+        Value::Plain { folded: self.layers.len(), open: true }
+    }
+
+    /// The layer that gives graph value `value`, if the one node that reads it may be fused into that layer.
+    fn open_layer(&mut self, value: ValueId) -> Option<&mut FoldedOp> {
+        match self.values[value] {
+            Value::Plain { folded, open: true } if self.readers[value] == 1 => {
+                self.layers.get_mut(folded.checked_sub(1)?).map(|l| &mut l.op)
+            }
+            _ => None,
+        }
+    }
+
+    fn tensor(&self, node: &Node, suffix: &str) -> Result<&[f32]> {
+        let name = format!("{}.{suffix}", node.name);
+        self.params.get(&name).map(Tensor::data).ok_or_else(|| refuse(node, format!("has no tensor '{name}'")))
+    }
+
+    fn linear(&self, node: &Node, linear: &Linear) -> Result<Weighted> {
+        Ok(Weighted {
+            kernel: Kernel { outputs: linear.outputs, inputs: linear.inputs, height: 1, width: 1 },
+            window: None,
+            groups: 1,
+            weight: self.tensor(node, "weight")?.to_vec(),
+            scale: None,
+            bias: if linear.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
+            residual: None,
+            activation: Fused::None,
+            input_size: [1, 1],
+            output_size: [1, 1],
+        })
+    }
+
+    fn conv(&self, node: &Node, conv: &Conv2d, value: ValueId) -> Result<Weighted> {
+        let [outputs, inputs, height, width] = conv.weight_shape();
+        let size = |shape: &[usize]| match shape {
+            &[_, height, width] => Ok([height, width]),
+            _ => Err(refuse(node, format!("is no convolution of an image but of {shape:?}"))),
+        };
+        Ok(Weighted {
+            kernel: Kernel { outputs, inputs, height, width },
+            window: Some(fused_window(node, &conv.window)?),
+            groups: conv.groups,
+            weight: self.tensor(node, "weight")?.to_vec(),
+            scale: None,
+            bias: if conv.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
+            residual: None,
+            activation: Fused::None,
+            input_size: size(&self.shapes[value])?,
+            output_size: size(&self.shapes[self.values.len()])?,
+        })
+    }
+
+    /// Folds a normalisation into the layer before it.
+    fn batch_norm(&mut self, node: &Node, norm: &BatchNorm, value: ValueId) -> Result<Value> {
+        let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(|s| self.tensor(node, s).map(<[f32]>::to_vec));
+        let statistics = [&gamma?[..], &beta?, &mean?, &var?];
+        match self.open_layer(value) {
+            Some(FoldedOp::Weighted(layer))
+                if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == norm.channels =>
+            {
+                fold_batch_norm(layer, norm, statistics);
+                Ok(self.values[value])
+            }
+            _ => {
+                let why = "is a batch norm that cannot be folded: right before it there must be a convolution or linear layer whose \
+                           output nothing else reads";
+                Err(refuse(node, why))
+            }
+        }
+    }
+
+    /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
+    fn add(&mut self, node: &Node) -> Result<Value> {
+        let (a, b) = (node.inputs[0], node.inputs[1]);
+        // The side that something is added to, and the folded value that is added to it.
+        let candidates = [(a, b), (b, a)].map(|(onto, other)| match (self.values[onto], self.values[other]) {
+            (Value::Plain { folded, .. }, Value::Plain { folded: other, .. }) => Some((onto, folded, other, AS_IT_IS)),
+            (Value::Plain { folded, .. }, Value::Shortcut { folded: other, residual }) => Some((onto, folded, other, residual)),
+            (Value::Shortcut { .. }, _) => None,
+        });
+        // A residual must be there when its convolution runs: only the later of the two can take the other in.
+        for (onto, folded, other, residual) in candidates.into_iter().flatten() {
+            let same_shape = residual != AS_IT_IS || self.folded_shapes[folded] == self.folded_shapes[other];
+            if other >= folded || !same_shape {
+                continue;
+            }
+            if let Some(FoldedOp::Weighted(layer)) = self.open_layer(onto)
+                && layer.window.is_some()
+                && layer.residual.is_none()
+                && layer.activation == Fused::None
+            {
+                layer.residual = Some(residual);
+                if let Some(layer) = self.layers.get_mut(folded - 1) {
+                    layer.inputs.push(other);
+                }
+                return Ok(self.values[onto]);
+            }
+        }
+        let Some((_, folded, other, residual)) = candidates.into_iter().flatten().next() else {
+            return Err(refuse(node, "adds two shortcuts without weights"));
+        };
+        let shape = self.folded_shapes[folded].clone();
+        if residual == AS_IT_IS && shape != self.folded_shapes[other] {
+            return Err(refuse(
+                node,
+                format!("adds an image of {:?} that was flattened to a vector of {shape:?}", self.folded_shapes[other]),
+            ));
+        }
+        Ok(self.push(node, vec![folded, other], FoldedOp::Add(residual, Fused::None), shape))
+    }
+}
+
+fn refuse(node: &Node, why: impl Into<String>) -> Error {
+    Error::Graph { node: node.name.clone(), why: why.into() }
+}
+
+/// Where a layer keeps its activation, if it has none yet.
+fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
+    match op {
+        FoldedOp::Weighted(Weighted { activation, .. }) | FoldedOp::Add(_, activation) => Some(activation),
+        FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool => None,
+    }
+    .filter(|a| **a == Fused::None)
+}
+
+/// A size as the file stores it.
+fn small(node: &Node, size: usize) -> Result<u32> {
+    u32::try_from(size).map_err(|_| refuse(node, format!("has a setting of {size}, more than the file can say")))
+}
+
+fn fused_window(node: &Node, window: &Window) -> Result<FusedWindow> {
+    let pair = |[a, b]: [usize; 2]| Ok::<_, Error>([small(node, a)?, small(node, b)?]);
+    let [top, left, bottom, right] = window.padding;
+    let ([top, left], [bottom, right]) = (pair([top, left])?, pair([bottom, right])?);
+    Ok(FusedWindow {
+        kernel: pair(window.kernel)?,
+        stride: pair(window.stride)?,
+        padding: [top, left, bottom, right],
+        dilation: pair(window.dilation)?,
+    })
+}
+
+fn fused_activation(activation: Activation) -> Fused {
+    match activation {
+        Activation::Relu => Fused::Relu,
+        Activation::Relu6 => Fused::Relu6,
+        Activation::LeakyRelu(slope) => Fused::LeakyRelu(slope),
+        Activation::Sigmoid => Fused::Sigmoid,
+        Activation::Tanh => Fused::Tanh,
+        Activation::HardSigmoid => Fused::HardSigmoid,
+        Activation::HardSwish => Fused::HardSwish,
+        Activation::Silu => Fused::Silu,
+        Activation::Gelu => Fused::Gelu,
+        Activation::GeluTanh => Fused::GeluTanh,
+    }
 }
 
 /// y = γ·(x − mean)/√(var + ε) + β behind diag(s)·W·x + b: s' = s·k, b' = (b − mean)·k + β with k = γ/√(var + ε).
-fn fold_batch_norm(layer: &mut FoldedLayer, norm: &BatchNorm, [gamma, beta, mean, var]: [&[f32]; 4]) {
+fn fold_batch_norm(layer: &mut Weighted, norm: &BatchNorm, [gamma, beta, mean, var]: [&[f32]; 4]) {
     let k: Vec<f64> = gamma.iter().zip(var).map(|(&g, &v)| f64::from(g) / (f64::from(v) + f64::from(norm.eps)).sqrt()).collect();
     let bias = layer.bias.take().unwrap_or_else(|| vec![0.0; k.len()]);
     let shifted =
@@ -123,55 +280,4 @@ fn fold_batch_norm(layer: &mut FoldedLayer, norm: &BatchNorm, [gamma, beta, mean
         None => k,
         Some(s) => s.iter().zip(&k).map(|(s, k)| s * k).collect(),
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::{Builder, Linear, init};
-
-    #[test]
-    fn batch_norm_and_relu_vanish_into_the_layer_before_them() {
-        let graph = crate::zoo::build("fcn6").unwrap();
-        let layers = fold(&graph, &init(&graph, 0)).unwrap();
-        assert_eq!(layers.len(), 6);
-        assert!(layers[..5].iter().all(|l| l.activation == Fused::Relu && l.scale.is_some() && l.bias.is_some()));
-        assert_eq!(layers[5].activation, Fused::None);
-        assert_eq!(layers.iter().map(|l| l.input).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-    }
-
-    #[test]
-    fn a_folded_layer_computes_what_the_two_did() {
-        let mut b = Builder::new("two", [2]);
-        b.push("l", Op::Linear(Linear { inputs: 2, outputs: 1, bias: true }));
-        b.push("n", Op::BatchNorm(BatchNorm::new(1)));
-        let graph = b.finish().unwrap();
-        let t = |v: &[f32], shape: &[usize]| Tensor::new(shape, v.to_vec()).unwrap();
-        let params: Params = [
-            ("l.weight", t(&[2.0, -3.0], &[1, 2])),
-            ("l.bias", t(&[0.5], &[1])),
-            ("n.weight", t(&[1.5], &[1])),
-            ("n.bias", t(&[-0.25], &[1])),
-            ("n.running_mean", t(&[0.75], &[1])),
-            ("n.running_var", t(&[4.0], &[1])),
-        ]
-        .map(|(k, v)| (k.to_string(), v))
-        .into();
-        let layer = fold(&graph, &params).unwrap().remove(0);
-        let x = [0.3f64, 0.7];
-        let before = 1.5 * ((2.0 * x[0] - 3.0 * x[1] + 0.5) - 0.75) / (4.0f64 + 1e-5).sqrt() - 0.25;
-        let w = layer.folded_weight();
-        let after = f64::from(w[0]) * x[0] + f64::from(w[1]) * x[1] + f64::from(layer.bias.unwrap()[0]);
-        assert!((before - after).abs() < 1e-6, "{before} {after}");
-    }
-
-    #[test]
-    fn what_nothing_can_take_in_is_named() {
-        let mut b = Builder::new("bad", [2]);
-        b.push("first", Op::Activation(Activation::Relu));
-        b.push("l", Op::Linear(Linear { inputs: 2, outputs: 1, bias: true }));
-        let graph = b.finish().unwrap();
-        let error = fold(&graph, &init(&graph, 0)).unwrap_err().to_string();
-        assert!(error.contains("'first'"), "{error}");
-    }
 }

@@ -16,6 +16,13 @@ pub struct FoldedLayer {
     pub op: FoldedOp,
 }
 
+impl FoldedLayer {
+    /// What the layer does if it has a weight.
+    pub fn weighted(&self) -> Option<&Weighted> {
+        if let FoldedOp::Weighted(weighted) = &self.op { Some(weighted) } else { None }
+    }
+}
+
 /// What a folded layer does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FoldedOp {

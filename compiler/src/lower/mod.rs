@@ -2,10 +2,14 @@
 
 mod emit;
 mod fold;
+#[cfg(test)]
+mod fold_tests;
 pub mod folded;
+#[cfg(test)]
+mod reference;
 
 pub use emit::{Cut, Identity};
-pub use fold::FoldedLayer;
+pub use folded::FoldedLayer;
 
 use rayon::prelude::*;
 use thinfer::artifact::{Artifact, Dtype, Preprocess};
@@ -58,19 +62,19 @@ impl Factored {
         let Options { source, preprocess, spectra, skip, dense_only } = options;
         graph.check(&checkpoint.params)?;
         let layers = fold::fold(graph, &checkpoint.params)?;
-        if let Some(unknown) = skip.iter().find(|s| !layers.iter().any(|l| l.name == **s)) {
-            let names: Vec<&str> = layers.iter().map(|l| l.name.as_str()).collect();
+        let with_weight = || layers.iter().filter(|l| l.weighted().is_some());
+        if let Some(unknown) = skip.iter().find(|s| !with_weight().any(|l| l.name == **s)) {
+            let names: Vec<&str> = with_weight().map(|l| l.name.as_str()).collect();
             return Err(Error::invalid(format!("--skip {unknown}"), format!("no layer has that name (layers: {})", names.join(", "))));
         }
         let decompose = |layer: &FoldedLayer| -> Result<Option<Svd>> {
-            if dense_only || skip.contains(&layer.name) {
+            let Some(weighted) = layer.weighted().filter(|w| w.is_factorable() && !dense_only && !skip.contains(&layer.name)) else {
                 return Ok(None);
-            }
-            let svd = match (spectra, &layer.scale) {
-                (Spectra::Raw, Some(scale)) => {
-                    Svd::new(&layer.name, &layer.weight, layer.rows, layer.columns)?.with_row_scale(scale.clone())
-                }
-                _ => Svd::new(&layer.name, &layer.folded_weight(), layer.rows, layer.columns)?,
+            };
+            let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
+            let svd = match (spectra, &weighted.scale) {
+                (Spectra::Raw, Some(scale)) => Svd::new(&layer.name, &weighted.weight, rows, columns)?.with_row_scale(scale.clone()),
+                _ => Svd::new(&layer.name, &weighted.folded_weight(), rows, columns)?,
             };
             Ok(Some(svd))
         };
@@ -113,7 +117,11 @@ impl Factored {
     /// # Errors
     /// [`Error::Runtime`] when the network breaks a rule of the format.
     pub fn emit(&self, policy: Policy, ranks: &[Option<usize>], dtype: Dtype, always_cut: bool) -> Result<Artifact> {
-        let cuts: Vec<Cut> = self.layers.iter().zip(ranks).map(|(l, &r)| Cut::of(r, l.rows, l.columns, always_cut)).collect();
+        let cut = |(layer, &rank): (&FoldedLayer, &Option<usize>)| match layer.weighted() {
+            Some(w) => Cut::of(rank, w.kernel.outputs, w.kernel.columns(), always_cut),
+            None => Cut::Dense,
+        };
+        let cuts: Vec<Cut> = self.layers.iter().zip(ranks).map(cut).collect();
         let identity = Identity { policy: policy.to_string(), ..self.identity.clone() };
         emit::emit(identity, &self.layers, &self.svds, &cuts, dtype)
     }

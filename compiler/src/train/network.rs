@@ -74,7 +74,7 @@ pub(super) struct BatchStatistics {
     variance: Tensor<2>,
 }
 
-/// Checks that every value of `graph` is a vector, which is what this executor runs.
+/// Checks that every value of `graph` is a vector and that every operation is one that this executor runs.
 ///
 /// # Errors
 /// [`Error::Graph`] naming the first node of another kind, and as [`Graph::shapes`].
@@ -85,8 +85,16 @@ pub(super) fn supported(graph: &Graph) -> Result<()> {
         Some((node, shape)) => {
             Err(Error::Graph { node: node.name.clone(), why: format!("gives {shape:?}; only vectors of features can be trained") })
         }
-        None => Ok(()),
+        None => graph.nodes.iter().find(|n| !is_trainable(&n.op)).map_or(Ok(()), |node| Err(untrainable(&node.name))),
     }
+}
+
+fn is_trainable(op: &Op) -> bool {
+    matches!(op, Op::Linear(_) | Op::BatchNorm(_) | Op::Activation(Activation::Relu) | Op::Flatten)
+}
+
+fn untrainable(node: &str) -> Error {
+    Error::Graph { node: node.into(), why: "is of a kind that cannot be trained".into() }
 }
 
 /// Every layer with a weight as it stands in a step of `rows` samples.
@@ -155,6 +163,9 @@ pub(super) fn forward(
                 (x - mean) / variance.add_scalar(norm.eps).sqrt() * leaf("weight")? + leaf("bias")?
             }
             Op::Activation(Activation::Relu) => burn::tensor::activation::relu(x),
+            // A sample is a row already, whatever its shape.
+            Op::Flatten => x,
+            _ => return Err(untrainable(&node.name)),
         };
         values.push(y);
     }

@@ -1,55 +1,140 @@
 //! Architectures as graphs, their parameters named as PyTorch names them.
 
+mod block;
 mod fcn;
 mod mlp;
+mod resnet;
+mod vgg;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::tensor::Params;
 
 /// What `--model` accepts, for error messages and help.
-pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10)";
+pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10), resnet20|32|44|56|110, \
+                         resnet18|34|50, resnet18-cifar, vgg11|13|16|19, the convolutional ones also with :classes=N";
 
-/// Builds the architecture called `name`.
+/// The most outputs that a name may ask for.
+const MAX_CLASSES: usize = 1 << 20;
+
+/// What the last layer of a convolutional network may be called.
+const HEADS: [&str; 3] = ["linear.weight", "fc.weight", "classifier.weight"];
+
+/// Builds the architecture called `name`; a convolutional one may say how many outputs it has (`resnet20:classes=100`).
 ///
 /// # Errors
 /// [`Error::UnknownModel`] when no architecture has that name or its parameters make no sense.
 pub fn build(name: &str) -> Result<Graph> {
+    let convolutional = |base: &str, classes| resnet::build(base, classes, name).or_else(|| vgg::build(base, classes, name));
     let graph = match name.split_once(':') {
         Some(("mlp", widths)) => mlp::build(name, widths),
-        None => fcn::build(name),
-        Some(_) => None,
+        Some((base, setting)) => {
+            let classes = setting.strip_prefix("classes=").and_then(|n| n.parse().ok()).filter(|n| (1..=MAX_CLASSES).contains(n));
+            classes.and_then(|n| convolutional(base, Some(n)))
+        }
+        None => fcn::build(name).or_else(|| convolutional(name, None)),
     };
     graph.unwrap_or_else(|| Err(Error::UnknownModel { name: name.into(), known: NAMES }))
 }
 
+/// Builds the architecture called `name` for the checkpoint `params`: where the name does not say how many outputs a
+/// convolutional network has, the checkpoint's last layer does.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_for(name: &str, params: &Params) -> Result<Graph> {
+    let graph = build(name)?;
+    let head = graph.params().into_iter().rfind(|p| HEADS.contains(&p.name.as_str()));
+    let stored = head.as_ref().and_then(|h| params.get(&h.name)).map(|t| t.shape());
+    match (head.as_ref().map(|h| &h.shape[..]), stored) {
+        (Some([usual, features]), Some([classes, stored])) if stored == features && classes != usual && !name.contains(':') => {
+            build(&format!("{name}:classes={classes}"))
+        }
+        _ => Ok(graph),
+    }
+}
+
+/// Checks that `params` holds exactly the tensors of `graph`; where they are those of another architecture, it says so.
+///
+/// # Errors
+/// As [`Graph::check`].
+pub fn check(graph: &Graph, params: &Params) -> Result<()> {
+    graph.check(params).map_err(|error| match error {
+        Error::Params { model, mut faults } => {
+            if let Some(other) = guess(params).filter(|other| *other != model) {
+                faults.insert(0, format!("these are the tensors of {other}"));
+            }
+            Error::Params { model, faults }
+        }
+        other => other,
+    })
+}
+
 /// The name of the architecture that has exactly these tensors, for checkpoints that do not say it.
 pub fn guess(params: &Params) -> Option<String> {
-    let candidates = mlp::guess(params).into_iter().chain(fcn::NAMES.map(String::from));
-    candidates.into_iter().find(|name| {
-        let specs = build(name).map(|g| g.params()).unwrap_or_default();
+    let fits = |graph: &Graph| {
+        let specs = graph.params();
         specs.len() == params.len() && specs.iter().all(|s| params.get(&s.name).is_some_and(|t| t.shape() == s.shape))
-    })
+    };
+    let names = fcn::NAMES.into_iter().chain(resnet::NAMES).chain(vgg::NAMES).map(String::from);
+    let mut graphs = mlp::guess(params).into_iter().chain(names).filter_map(|name| build_for(&name, params).ok());
+    graphs.find(fits).map(|graph| graph.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::init;
+    use crate::tensor::Tensor;
 
     #[test]
     fn architectures_are_known_by_their_tensors() {
-        for name in ["fcn6", "fcn10", "mlp:784-256-10", "mlp:5-4-3-2"] {
-            let mut params = crate::graph::init(&build(name).unwrap(), 0);
+        for name in ["fcn6", "fcn10", "mlp:784-256-10", "mlp:5-4-3-2", "resnet20", "resnet32:classes=100", "resnet18-cifar", "vgg11"] {
+            let mut params = init(&build(name).unwrap(), 0);
             assert_eq!(guess(&params).as_deref(), Some(name));
-            params.insert("extra".into(), crate::tensor::Tensor::full([1], 0.0));
+            params.insert("extra".into(), Tensor::full([1], 0.0));
             assert_eq!(guess(&params), None);
         }
     }
 
     #[test]
+    fn the_checkpoints_last_layer_decides_the_classes() {
+        let params = init(&build("resnet20:classes=100").unwrap(), 0);
+        assert_eq!(build_for("resnet20", &params).unwrap().output_shape().unwrap(), [100]);
+        assert_eq!(build_for("resnet20:classes=7", &params).unwrap().output_shape().unwrap(), [7]);
+        assert_eq!(build_for("vgg16", &params).unwrap().output_shape().unwrap(), [10]);
+    }
+
+    #[test]
+    fn a_wrong_depth_is_said_first() {
+        let params = init(&build("resnet32").unwrap(), 0);
+        let error = check(&build("resnet20").unwrap(), &params).unwrap_err().to_string();
+        assert!(error.contains("do not fit resnet20: these are the tensors of resnet32; extra tensor"), "{error}");
+    }
+
+    #[test]
     fn names_that_mean_nothing_are_refused() {
-        for name in ["", "fcn", "fcn7", "fcn8:2", "mlp", "mlp:", "mlp:784", "mlp:784-0-10", "mlp:784-x-10", "mlp:99999999999-2", "resnet21"]
-        {
+        let names = [
+            "",
+            "fcn",
+            "fcn7",
+            "fcn8:2",
+            "mlp",
+            "mlp:",
+            "mlp:784",
+            "mlp:784-0-10",
+            "mlp:784-x-10",
+            "mlp:99999999999-2",
+            "resnet21",
+            "resnet",
+            "resnet20:",
+            "resnet20:classes=",
+            "resnet20:classes=0",
+            "resnet20:classes=99999999",
+            "fcn8:classes=10",
+            "vgg14",
+        ];
+        for name in names {
             assert!(matches!(build(name), Err(Error::UnknownModel { .. })), "{name}");
         }
     }

@@ -2,7 +2,8 @@
 
 use super::preamble::ALIGN;
 use super::read::chunks;
-use super::{FormatError, Model, Op, TensorId, TensorInfo, Weight};
+use super::shapes::output_shape;
+use super::{FormatError, Model, TensorInfo};
 
 /// Bounds that no file may pass.
 pub struct Limits;
@@ -18,6 +19,8 @@ impl Limits {
     pub const AXES: usize = 8;
     /// Elements of one sample at any layer.
     pub const SAMPLE_LEN: u64 = 1 << 28;
+    /// A window's size, stride, dilation and padding.
+    pub const WINDOW: u32 = 1 << 12;
 }
 
 /// Checks all that `model` claims against the data part; returns the shape of every value.
@@ -125,59 +128,6 @@ fn sample_shape(what: &str, shape: &[u32]) -> Result<Vec<usize>, FormatError> {
     Ok(shape.iter().map(|&d| d as usize).collect())
 }
 
-fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
-    match op {
-        Op::Linear { weight, bias, .. } => {
-            let [input] = inputs else { return Err(format!("a linear layer reads 1 value, not {}", inputs.len())) };
-            let (outputs, features) = matrix(model, weight)?;
-            if input.iter().product::<usize>() != features as usize {
-                return Err(format!("takes {features} features, its input has shape {input:?}"));
-            }
-            if let Some(id) = bias {
-                expect(model, *id, &[outputs], "bias")?;
-            }
-            Ok(vec![outputs])
-        }
-    }
-}
-
-/// Rows and columns of a weight, its tensors checked against each other.
-fn matrix(model: &Model, weight: &Weight) -> Result<(u32, u32), String> {
-    match *weight {
-        Weight::Dense(id) => two_axes(model, id, "weight"),
-        Weight::LowRank { v, u, sigma, tail_energy } => {
-            let ((rank, inputs), (u_rank, outputs)) = (two_axes(model, v, "factor V")?, two_axes(model, u, "factor U")?);
-            if u_rank != rank || rank > inputs.min(outputs) {
-                return Err(format!(
-                    "factors V [{rank}, {inputs}] and Uᵀ [{u_rank}, {outputs}] make no weight of a rank up to {}",
-                    inputs.min(outputs)
-                ));
-            }
-            expect(model, sigma, &[rank], "singular values")?;
-            if !tail_energy.is_finite() || tail_energy < 0.0 {
-                return Err(format!("tail energy {tail_energy} is no energy"));
-            }
-            Ok((outputs, inputs))
-        }
-    }
-}
-
-fn tensor<'a>(model: &'a Model, id: TensorId, what: &str) -> Result<&'a TensorInfo, String> {
-    model.tensors.get(id as usize).ok_or_else(|| format!("{what} is tensor {id}, the table has {}", model.tensors.len()))
-}
-
-fn two_axes(model: &Model, id: TensorId, what: &str) -> Result<(u32, u32), String> {
-    match tensor(model, id, what)?.shape[..] {
-        [rows, columns] => Ok((rows, columns)),
-        ref shape => Err(format!("{what} has shape {shape:?}, not two axes")),
-    }
-}
-
-fn expect(model: &Model, id: TensorId, shape: &[u32], what: &str) -> Result<(), String> {
-    let found = &tensor(model, id, what)?.shape;
-    if found == shape { Ok(()) } else { Err(format!("{what} has shape {found:?} instead of {shape:?}")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::write::tests::{sample, sample_tensors};
@@ -188,7 +138,7 @@ mod tests {
     }
 
     fn linear(model: &mut Model, at: usize) -> (&mut Weight, &mut Option<u32>) {
-        let Op::Linear { weight, bias, .. } = &mut model.layers[at].op;
+        let Op::Linear { weight, bias, .. } = &mut model.layers[at].op else { panic!("a linear layer") };
         (weight, bias)
     }
 

@@ -6,6 +6,7 @@ mod error;
 mod preamble;
 mod preprocess;
 mod read;
+mod shapes;
 pub mod v1;
 mod write;
 mod write_atomic;
@@ -16,7 +17,8 @@ use std::ops::Range;
 pub use check::Limits;
 pub use error::FormatError;
 pub use v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorId, TensorInfo, TimeNote, ValueId, Weight, Window,
+    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorId, TensorInfo,
+    TimeNote, ValueId, Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;
@@ -124,12 +126,72 @@ impl Dtype {
 }
 
 impl Weight {
-    /// Components of the factor pair; `None` for a dense weight.
+    /// Components of the factor pair, or Tucker's output rank; `None` for a dense weight.
     pub fn rank(&self, artifact: &Artifact) -> Option<usize> {
+        let id = match self {
+            Self::Dense(_) => return None,
+            Self::LowRank { v, .. } | Self::Spatial { v, .. } => v,
+            Self::Tucker2 { core, .. } => core,
+        };
+        artifact.tensor_shape(*id).first().map(|&r| r as usize)
+    }
+
+    /// Tucker's input rank; `None` for every other form.
+    pub fn input_rank(&self, artifact: &Artifact) -> Option<usize> {
         match self {
-            Self::Dense(_) => None,
-            Self::LowRank { v, .. } => artifact.tensor_shape(*v).first().map(|&r| r as usize),
+            Self::Tucker2 { a, .. } => artifact.tensor_shape(*a).first().map(|&r| r as usize),
+            Self::Dense(_) | Self::LowRank { .. } | Self::Spatial { .. } => None,
         }
+    }
+
+    /// `dense`, `low-rank` (of a fully connected layer), `channel` (of a convolution), `spatial` or `tucker2`.
+    pub fn scheme(&self, of_conv: bool) -> &'static str {
+        match self {
+            Self::Dense(_) => "dense",
+            Self::LowRank { .. } if of_conv => "channel",
+            Self::LowRank { .. } => "low-rank",
+            Self::Spatial { .. } => "spatial",
+            Self::Tucker2 { .. } => "tucker2",
+        }
+    }
+
+    /// The tensors that hold it.
+    pub fn tensors(&self) -> Vec<TensorId> {
+        match *self {
+            Self::Dense(id) => vec![id],
+            Self::LowRank { v, u, sigma, .. } | Self::Spatial { v, u, sigma, .. } => vec![v, u, sigma],
+            Self::Tucker2 { a, core, b, .. } => vec![a, core, b],
+        }
+    }
+}
+
+impl Activation {
+    /// As tables call it; nothing for none.
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::None => return None,
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::LeakyRelu(_) => "leaky relu",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
+            Self::HardSigmoid => "hard sigmoid",
+            Self::HardSwish => "hard swish",
+            Self::Silu => "silu",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu (tanh)",
+        })
+    }
+}
+
+impl Window {
+    /// Outputs along an axis (0 down, 1 right) of `len` inputs, by PyTorch's floor formula; 0 where the window does not
+    /// fit.
+    pub fn output(&self, axis: usize, len: usize) -> usize {
+        let [kernel, stride, dilation] = [self.kernel[axis], self.stride[axis], self.dilation[axis]].map(|n| n as usize);
+        let span = dilation.saturating_mul(kernel.saturating_sub(1)).saturating_add(1);
+        let padded = len.saturating_add(self.padding[axis] as usize).saturating_add(self.padding[axis + 2] as usize);
+        if stride == 0 || padded < span { 0 } else { (padded - span) / stride + 1 }
     }
 }
 

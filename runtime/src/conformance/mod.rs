@@ -24,7 +24,7 @@ fn devices() -> Vec<Device> {
 fn check(device: &Device, case: &Case, forms: Forms) {
     let artifact = case.artifact();
     let expected = reference::run(&artifact, &case.input());
-    let options = Options { batch: case.batch, forms, keep_factors: true };
+    let options = Options { batch: case.batch, forms, keep_factors: true, ..Options::default() };
     let mut session = Session::new(device, &artifact, &options).unwrap();
     for _ in 0..2 {
         session.poison();
@@ -67,7 +67,7 @@ fn the_batch_does_not_change_a_result() {
         let case = Case { rows: 130, batch: 130, ..Case::draw(5) };
         let artifact = case.artifact();
         let outputs = |batch| {
-            let options = Options { batch, forms: Forms::Ruled, keep_factors: true };
+            let options = Options { batch, forms: Forms::Ruled, keep_factors: true, ..Options::default() };
             Session::new(&device, &artifact, &options).unwrap().run(&case.input()).unwrap()
         };
         let (whole, largest) = (outputs(130), outputs(130).iter().fold(0f32, |m, x| m.max(x.abs())));

@@ -19,7 +19,7 @@ pub(crate) fn run(artifact: &Artifact, input: &[f32]) -> Vec<Expected> {
     let exact = |x: &f32| Expected { value: f64::from(*x), tolerance: 0.0 };
     let mut values: Vec<Expected> = input.iter().map(exact).collect();
     for (i, layer) in artifact.model().layers.iter().enumerate() {
-        let Op::Linear { weight, bias, activation } = &layer.op;
+        let Op::Linear { weight, bias, activation } = &layer.op else { unreachable!("cases are fully connected") };
         let len = |value: usize| artifact.shapes()[value].iter().product::<usize>();
         let (inputs, outputs) = (len(layer.inputs[0] as usize), len(i + 1));
         values = match *weight {
@@ -33,6 +33,7 @@ pub(crate) fn run(artifact: &Artifact, input: &[f32]) -> Vec<Expected> {
                 let hidden = product(&values, inputs, rank, |r, i| v[r * inputs + i]);
                 product(&hidden, rank, outputs, |o, r| u[r * outputs + o])
             }
+            Weight::Spatial { .. } | Weight::Tucker2 { .. } => unreachable!("of convolutions only"),
         };
         let bias = bias.map(|id| artifact.tensor(id));
         for row in values.chunks_exact_mut(outputs) {

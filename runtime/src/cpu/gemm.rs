@@ -5,6 +5,9 @@
 
 use rayon::prelude::*;
 
+use super::activation;
+use crate::artifact::Activation;
+
 /// Columns of a panel: two AVX registers, four NEON ones.
 pub(crate) const COLUMNS: usize = 16;
 /// Rows of a full tile: 6 × 2 accumulators leave room for the panel's two registers and one broadcast among 16.
@@ -42,12 +45,17 @@ impl Packed {
 }
 
 /// What happens to a sum before it is stored.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Epilogue<'a> {
     /// Added to each output.
     pub(crate) bias: Option<&'a [f32]>,
-    /// Whether max(·, 0) follows.
-    pub(crate) relu: bool,
+    /// Applied last.
+    pub(crate) activation: Activation,
+}
+
+impl Epilogue<'_> {
+    /// Nothing: for intermediates.
+    pub(crate) const NONE: Self = Self { bias: None, activation: Activation::None };
 }
 
 /// Rows of activations: row r starts at r · stride.
@@ -120,7 +128,7 @@ pub(crate) fn low_rank(x: Rows<'_>, v: &Packed, u: &Packed, epilogue: Epilogue<'
     let threads = rayon::current_num_threads();
     let both = |data: &[f32], count: usize, h: &mut [f32], y: &mut [f32]| {
         let rows = Rows { data, stride: x.stride, count };
-        block(rows, v, 0..v.outputs.div_ceil(COLUMNS), Epilogue::default(), Target { y: h, stride: h_stride, first_column: 0 });
+        block(rows, v, 0..v.outputs.div_ceil(COLUMNS), Epilogue::NONE, Target { y: h, stride: h_stride, first_column: 0 });
         let rows = Rows { data: h, stride: h_stride, count };
         block(rows, u, 0..u.outputs.div_ceil(COLUMNS), epilogue, Target { y, stride: y_stride, first_column: 0 });
     };
@@ -264,10 +272,7 @@ fn store(sums: &[f32; COLUMNS], row: usize, panel: usize, w: &Packed, epilogue: 
             *v += b;
         }
     }
-    if epilogue.relu {
-        // NaN stays NaN, as in training.
-        values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
-    }
+    activation::apply(epilogue.activation, &mut values);
     target.y[row * target.stride + first - target.first_column..][..width].copy_from_slice(&values[..width]);
 }
 
@@ -297,7 +302,7 @@ mod tests {
         fn every_split_of_the_work_gives_the_product(rows in 1usize..40, k in 1usize..300, n in 1usize..200, with_bias: bool, relu: bool) {
             let (x, w, bias) = (values(rows * k, 1), values(n * k, 2), values(n, 3));
             let packed = Packed::new(n, k, |o, i| w[o * k + i]);
-            let epilogue = Epilogue { bias: with_bias.then_some(&bias[..]), relu };
+            let epilogue = Epilogue { bias: with_bias.then_some(&bias[..]), activation: if relu { Activation::Relu } else { Activation::None } };
             let mut y = vec![f32::NAN; rows * n];
             linear(Rows { data: &x, stride: k, count: rows }, &packed, epilogue, RowsMut { data: &mut y, stride: n });
             for (got, want) in y.iter().zip(reference(&x, &w, rows, k, n, epilogue.bias, relu)) {
@@ -313,7 +318,7 @@ mod tests {
                 let mut y = vec![f32::NAN; rows * n];
                 let (rows, target) = (Rows { data: &x, stride: k, count: rows }, Target { y: &mut y, stride: n, first_column: 0 });
                 let panels = 0..n.div_ceil(COLUMNS);
-                if portable { block_generic::<false>(rows, &packed, panels, Epilogue::default(), target) } else { block(rows, &packed, panels, Epilogue::default(), target) }
+                if portable { block_generic::<false>(rows, &packed, panels, Epilogue::NONE, target) } else { block(rows, &packed, panels, Epilogue::NONE, target) }
                 y
             };
             for (a, b) in run(true).iter().zip(run(false)) {

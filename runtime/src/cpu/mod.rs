@@ -1,5 +1,6 @@
 //! The CPU executor: the reference for the GPU's kernels, and what machines without a GPU run.
 
+mod activation;
 mod gemm;
 mod linear;
 
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::artifact::Artifact;
 use crate::device::{DeviceClass, DeviceInfo};
+use crate::error::{Error, Result};
 use crate::plan::{Plan, Slot, Step, StepKind};
 
 /// A plan with its weights packed and its buffers allocated.
@@ -25,27 +27,31 @@ enum Kernel {
 
 impl Executor {
     /// Packs every weight that `plan` names.
-    pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
+    pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Result<Self> {
         let pack = |step: &Step| match &step.kind {
-            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, l, plan.batch)),
+            StepKind::Linear(l) => Ok(Kernel::Linear(linear::Linear::new(artifact, step, l, plan.batch))),
+            other => Err(Error::invalid(&step.name, format!("has a step '{}', which is not on the CPU yet", other.name()))),
         };
-        let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
+        let steps = plan.steps.iter().map(|step| Ok((step.clone(), pack(step)?))).collect::<Result<_>>()?;
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
-        Self { steps, buffers, input: plan.input, output: plan.output }
+        Ok(Self { steps, buffers, input: plan.input, output: plan.output })
     }
 
     /// Runs `rows` samples, at most the plan's batch: `input` and `output` hold them one after the other, unpadded.
     pub(crate) fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) {
         let (from, to) = (self.input, self.output);
-        for (row, line) in input.chunks_exact(from.len).take(rows).enumerate() {
-            self.buffers[from.buffer][row * from.stride..][..from.len].copy_from_slice(line);
-        }
+        from.fill(&input[..rows * from.len()], &mut self.buffers[from.buffer]);
         for at in 0..self.steps.len() {
             self.step(at, rows);
         }
-        for (row, line) in output.chunks_exact_mut(to.len).take(rows).enumerate() {
-            line.copy_from_slice(&self.buffers[to.buffer][row * to.stride..][..to.len]);
-        }
+        to.take(&self.buffers[to.buffer], &mut output[..rows * to.len()]);
+    }
+
+    /// The first `rows` samples of what lies in `slot`, unpadded.
+    pub(crate) fn value(&self, slot: Slot, rows: usize) -> Vec<f32> {
+        let mut values = vec![0.0; rows * slot.len()];
+        slot.take(&self.buffers[slot.buffer], &mut values);
+        values
     }
 
     /// What each step is computed with.
@@ -73,7 +79,7 @@ impl Executor {
     }
 
     /// Times each step once on `rows` samples of whatever the buffers hold.
-    pub(crate) fn layer_times(&mut self, rows: usize) -> Vec<Duration> {
+    pub(crate) fn step_times(&mut self, rows: usize) -> Vec<Duration> {
         let steps = self.steps.len();
         let timed = |at| {
             let start = Instant::now();
@@ -87,15 +93,11 @@ impl Executor {
         let (step, kernel) = &mut self.steps[at];
         // The plan never gives a step one buffer twice, so taking the written ones out leaves the input in place.
         let mut output = std::mem::take(&mut self.buffers[step.output.buffer]);
-        let mut scratch = step.scratch.map(|s| std::mem::take(&mut self.buffers[s.buffer]));
         let input = &self.buffers[step.input.buffer];
         match kernel {
-            Kernel::Linear(linear) => linear.run(input, step, rows, scratch.as_deref_mut(), &mut output),
+            Kernel::Linear(linear) => linear.run(input, step, rows, &mut output),
         }
         self.buffers[step.output.buffer] = output;
-        if let (Some(slot), Some(scratch)) = (step.scratch, scratch) {
-            self.buffers[slot.buffer] = scratch;
-        }
     }
 }
 

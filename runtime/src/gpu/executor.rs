@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use thinfer_shaders::Kernel;
 
-use crate::artifact::{Activation, Artifact};
+use crate::artifact::Artifact;
 use crate::error::{Error, Result};
-use crate::gpu::buffers::{PANEL, empty, pack_bias, pack_rows, pack_transposed};
+use crate::gpu::buffers::{PANEL, empty, pack_bias, pack_transposed};
 use crate::gpu::device::Gpu;
 use crate::gpu::ops::low_rank::Factors;
 use crate::gpu::ops::{Context, Dispatch, linear, low_rank};
 use crate::gpu::profile::Timestamps;
 use crate::gpu::transfer::Staging;
-use crate::plan::{Form, LinearStep, Plan, Slot, Step, StepKind, dense_weight, low_rank_factors};
+use crate::plan::{LinearStep, Plan, Slot, Step, StepKind, matrix};
 
 /// Which variant a step takes for the kernel of that name; `None` leaves it to the heuristic.
 pub(crate) type Pick<'a> = &'a dyn Fn(&Step, &str) -> Option<&'static Kernel>;
@@ -87,9 +87,10 @@ impl Executor {
             let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run };
             steps.push(match &step.kind {
                 StepKind::Linear(layer) => linear_step(&context, artifact, step, layer, pick)?,
+                other => return Err(Error::invalid(&step.name, format!("has a step '{}', which is not on the GPU yet", other.name()))),
             });
         }
-        let bytes = |slot: Slot| (slot.stride * plan.batch * 4) as u64;
+        let bytes = |slot: Slot| (slot.stride() * plan.batch * 4) as u64;
         let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(plan.input));
         let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(plan.output));
         upload.map();
@@ -140,8 +141,8 @@ impl Executor {
             return Err(Error::invalid("rows", format!("{rows} of a session for 1 to {}", self.batch)));
         }
         for (what, len, slot) in [("input", input.len(), self.input), ("output", output.len(), self.output)] {
-            if Some(len) != rows.checked_mul(slot.len) {
-                return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len)));
+            if Some(len) != rows.checked_mul(slot.len()) {
+                return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len())));
             }
         }
         Ok(())
@@ -150,21 +151,21 @@ impl Executor {
     /// Uploads, records and submits; asks for both stagings back.
     fn submit(&mut self, input: &[f32], rows: usize) -> Result<wgpu::SubmissionIndex> {
         let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| self.gpu.error(e.to_string()))?;
-        let Slot { len, stride, .. } = self.input;
-        if len == stride {
-            view.slice(..rows * len * 4).copy_from_slice(bytemuck::cast_slice(input));
+        let (slot, stride) = (self.input, self.input.stride());
+        if slot.is_vector() && slot.len() == stride {
+            view.slice(..rows * stride * 4).copy_from_slice(bytemuck::cast_slice(input));
         } else {
-            for (r, row) in input.chunks_exact(len).enumerate() {
-                let at = r * stride * 4;
-                view.slice(at..at + len * 4).copy_from_slice(bytemuck::cast_slice(row));
-                view.slice(at + len * 4..at + stride * 4).copy_from_slice(&[0; 12][..(stride - len) * 4]);
+            let mut padded = vec![0.0f32; stride];
+            for (r, row) in input.chunks_exact(slot.len()).enumerate() {
+                slot.fill(row, &mut padded);
+                view.slice(r * stride * 4..(r + 1) * stride * 4).copy_from_slice(bytemuck::cast_slice(&padded));
             }
         }
         drop(view);
         self.upload.buffer().unmap();
 
         self.set_rows(rows);
-        let bytes = |slot: Slot| (rows * slot.stride * 4) as u64;
+        let bytes = |slot: Slot| (rows * slot.stride() * 4) as u64;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(self.upload.buffer(), 0, &self.activations[self.input.buffer], 0, bytes(self.input));
         self.record(&mut encoder, 1);
@@ -177,10 +178,12 @@ impl Executor {
 
     /// Reads the mapped result.
     fn receive(&self, rows: usize, output: &mut [f32]) -> Result<()> {
-        let Slot { len, stride, .. } = self.output;
+        let (slot, stride) = (self.output, self.output.stride());
         let view = self.readback.buffer().get_mapped_range(..(rows * stride * 4) as u64).map_err(|e| self.gpu.error(e.to_string()))?;
-        for (to, from) in output.chunks_exact_mut(len).zip(view.chunks_exact(stride * 4)) {
-            bytemuck::cast_slice_mut(to).copy_from_slice(&from[..len * 4]);
+        let mut padded = vec![0.0f32; stride];
+        for (to, from) in output.chunks_exact_mut(slot.len()).zip(view.chunks_exact(stride * 4)) {
+            bytemuck::cast_slice_mut(&mut padded).copy_from_slice(from);
+            slot.take(&padded, to);
         }
         drop(view);
         self.readback.buffer().unmap();
@@ -253,36 +256,23 @@ impl Executor {
     }
 }
 
-/// The launches of a fully connected layer in its planned form.
+/// The launch of a fully connected step.
 fn linear_step(context: &Context<'_>, artifact: &Artifact, step: &Step, layer: &LinearStep, pick: Pick<'_>) -> Result<Vec<Dispatch>> {
     let bias = layer.bias.map(|id| artifact.tensor(id));
     let bias = pack_bias(bias.as_deref(), layer.outputs);
-    let (input, output, activation) = (flat(step.input, layer.inputs), step.output, layer.activation);
-    let broken = || Error::invalid(context.layer, format!("is planned {} without factors", layer.form.name()));
-    match layer.form {
-        Form::Dense => {
-            let weight = pack_transposed(&dense_weight(artifact, &layer.weight), layer.outputs, layer.inputs, PANEL);
-            Ok(vec![linear::dispatch(context, pick(step, "linear"), (input, output), weight, bias, activation)?])
-        }
-        Form::TwoStage => {
-            let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
-            let scratch = step.scratch.ok_or_else(broken)?;
-            let (v, none) = (pack_transposed(&v, rank, layer.inputs, PANEL), pack_bias(None, rank));
-            let u = pack_rows(&u, rank, layer.outputs, PANEL, 0);
-            Ok(vec![
-                linear::dispatch(context, pick(step, "linear"), (input, scratch), v, none, Activation::None)?,
-                linear::dispatch(context, pick(step, "linear"), (scratch, output), u, bias, activation)?,
-            ])
-        }
-        Form::Fused => {
-            let ((v, u), rank) = low_rank_factors(artifact, &layer.weight).zip(layer.rank).ok_or_else(broken)?;
-            let factors = Factors { rank, v: &v, u: &u };
-            Ok(vec![low_rank::dispatch(context, pick(step, "low_rank"), (input, output), factors, bias, activation)?])
-        }
-    }
+    let (input, output, activation) = (flat(step.input), step.output, layer.activation);
+    let first = step.input.permute_columns(matrix(artifact, &layer.matrix));
+    let Some(second) = &layer.second else {
+        let weight = pack_transposed(&first, layer.outputs, input.len(), PANEL);
+        return Ok(vec![linear::dispatch(context, pick(step, "linear"), (input, output), weight, bias, activation)?]);
+    };
+    let turned = matrix(artifact, second);
+    let u: Vec<f32> = (0..layer.rank * layer.outputs).map(|i| turned[i % layer.outputs * layer.rank + i / layer.outputs]).collect();
+    let factors = Factors { rank: layer.rank, v: &first, u: &u };
+    Ok(vec![low_rank::dispatch(context, pick(step, "low_rank"), (input, output), factors, bias, activation)?])
 }
 
-/// `slot` as one vector a sample.
-fn flat(slot: Slot, len: usize) -> Slot {
-    Slot { len, ..slot }
+/// `slot` as one vector a sample, padding included.
+fn flat(slot: Slot) -> Slot {
+    Slot { buffer: slot.buffer, channels: slot.stride(), height: 1, width: 1 }
 }

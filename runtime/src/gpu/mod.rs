@@ -12,4 +12,6 @@ mod transfer;
 
 pub(crate) use device::{Gpu, list};
 pub(crate) use executor::Executor;
+#[cfg(test)]
 pub(crate) use ops::low_rank::supports_fused;
+pub(crate) use ops::low_rank::supports_fused_step;

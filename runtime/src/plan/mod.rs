@@ -2,13 +2,19 @@
 //! A plan knows no device: executors read it, pack the weights it names and record its steps.
 
 mod buffers;
-mod weights;
+mod expand;
+mod matrix;
+mod slot;
+mod step;
 
-use buffers::Use;
-pub use buffers::{Memory, Slot};
-pub use weights::{dense_weight, low_rank_factors};
+pub use buffers::Memory;
+pub use expand::Factored;
+pub(crate) use expand::{layer_macs, weight};
+pub use matrix::{Matrix, matrix};
+pub use slot::Slot;
+pub use step::{ConvStep, LinearStep, PoolStep, Step, StepKind};
 
-use crate::artifact::{Activation, Artifact, Op, TensorId, Weight};
+use crate::artifact::{Artifact, Op, Residual};
 use crate::error::{Error, Result};
 
 /// How a layer's weight is executed.
@@ -16,9 +22,10 @@ use crate::error::{Error, Result};
 pub enum Form {
     /// One matrix. A weight that is stored as factors is multiplied back when the session opens.
     Dense,
-    /// Two steps with the intermediate of `rank` features in memory.
+    /// As many steps as there are factors, the intermediates in memory.
     TwoStage,
-    /// One step that keeps the intermediate in registers, workgroup memory or cache.
+    /// The last two factors in one step that keeps the intermediate in registers, workgroup memory or cache. A spatial
+    /// pair cannot be fused; it runs two-stage.
     Fused,
 }
 
@@ -33,49 +40,6 @@ impl Form {
     }
 }
 
-/// One step of a run; steps follow each other, each reading what earlier ones wrote.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Index of the layer in the model.
-    pub layer: usize,
-    /// The layer's name.
-    pub name: String,
-    /// What is computed.
-    pub kind: StepKind,
-    /// Where the input lies.
-    pub input: Slot,
-    /// Where the output goes; never the input's buffer.
-    pub output: Slot,
-    /// Where a two-stage form keeps its intermediate; neither the input's nor the output's buffer.
-    pub scratch: Option<Slot>,
-}
-
-/// What a step computes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StepKind {
-    /// y = act(x·Wᵀ + b).
-    Linear(LinearStep),
-}
-
-/// A fully connected layer over rows of features.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LinearStep {
-    /// Features in.
-    pub inputs: usize,
-    /// Features out.
-    pub outputs: usize,
-    /// Components of the factor pair; `None` for a weight stored dense.
-    pub rank: Option<usize>,
-    /// How it is executed; [`Form::Dense`] where `rank` is `None`.
-    pub form: Form,
-    /// Where the weight is stored.
-    pub weight: Weight,
-    /// Where the bias is stored.
-    pub bias: Option<TensorId>,
-    /// Applied last.
-    pub activation: Activation,
-}
-
 /// Everything an executor needs to know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -83,12 +47,16 @@ pub struct Plan {
     pub batch: usize,
     /// Steps in order.
     pub steps: Vec<Step>,
+    /// The form that each layer of the model got; [`Form::Dense`] for those without a choice.
+    pub forms: Vec<Form>,
     /// Buffers, shared by values that do not live at the same time.
     pub memory: Memory,
     /// Where the network's input is put.
     pub input: Slot,
     /// Where the network's output is found.
     pub output: Slot,
+    /// Where each value of the model lies while it lives: 0 the input, i + 1 the output of layer i.
+    pub values: Vec<Slot>,
 }
 
 impl Plan {
@@ -96,67 +64,81 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a batch of none or one whose buffers have no representable size.
-    pub fn new(artifact: &Artifact, batch: usize, mut form: impl FnMut(usize, &LinearStep) -> Form) -> Result<Self> {
+    pub fn new(artifact: &Artifact, batch: usize, form: impl FnMut(&Factored) -> Form) -> Result<Self> {
+        Self::build(artifact, batch, form, false)
+    }
+
+    /// As [`Plan::new`], but no two values share a buffer, so that each can be read when the run is over.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn keeping_values(artifact: &Artifact, batch: usize, form: impl FnMut(&Factored) -> Form) -> Result<Self> {
+        Self::build(artifact, batch, form, true)
+    }
+
+    fn build(artifact: &Artifact, batch: usize, mut form: impl FnMut(&Factored) -> Form, keep: bool) -> Result<Self> {
         if batch == 0 {
             return Err(Error::invalid("batch", "must be at least 1"));
         }
-        let kinds: Vec<StepKind> = (0..artifact.model().layers.len()).map(|i| StepKind::Linear(linear(artifact, i, &mut form))).collect();
-        let uses: Vec<Use> = kinds
-            .iter()
-            .zip(&artifact.model().layers)
-            .map(|(StepKind::Linear(step), layer)| Use {
-                reads: layer.inputs.iter().map(|&v| v as usize).collect(),
-                scratch: if step.form == Form::TwoStage { step.rank } else { None },
-            })
-            .collect();
-        let lengths: Vec<usize> = artifact.shapes().iter().map(|s| s.iter().product()).collect();
-        let assigned = buffers::assign(&lengths, &uses, batch)
-            .ok_or_else(|| Error::invalid("batch", format!("{batch} samples need more memory than can be addressed")))?;
-        let steps = kinds
-            .into_iter()
-            .enumerate()
-            .map(|(i, kind)| Step {
-                layer: i,
-                name: artifact.model().layers[i].name.clone(),
-                kind,
-                input: assigned.values[uses[i].reads[0]],
-                output: assigned.values[i + 1],
-                scratch: assigned.scratch[i],
-            })
-            .collect();
-        let (input, output) = (assigned.values[0], assigned.values[lengths.len() - 1]);
-        Ok(Self { batch, steps, memory: assigned.memory, input, output })
-    }
-}
-
-/// Describes layer `index` and asks for its form if it has a choice.
-fn linear(artifact: &Artifact, index: usize, form: &mut impl FnMut(usize, &LinearStep) -> Form) -> LinearStep {
-    let layer = &artifact.model().layers[index];
-    let Op::Linear { weight, bias, activation } = &layer.op;
-    let len = |value: usize| artifact.shapes()[value].iter().product();
-    let mut step = LinearStep {
-        inputs: len(layer.inputs[0] as usize),
-        outputs: len(index + 1),
-        rank: weight.rank(artifact),
-        form: Form::Dense,
-        weight: weight.clone(),
-        bias: *bias,
-        activation: *activation,
-    };
-    if step.rank.is_some() {
-        step.form = form(index, &step);
-    }
-    step
-}
-
-impl LinearStep {
-    /// Multiply–accumulates for one sample in the planned form.
-    pub fn macs(&self) -> u64 {
-        match (self.form, self.rank) {
-            (Form::TwoStage | Form::Fused, Some(rank)) => (rank * (self.inputs + self.outputs)) as u64,
-            _ => (self.inputs * self.outputs) as u64,
+        let layers = &artifact.model().layers;
+        let mut shapes = vec![input_shape(artifact)];
+        // Which of the step's values each value of the model is.
+        let mut value_of = vec![0usize];
+        let (mut drafts, mut reads, mut forms) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, layer) in layers.iter().enumerate() {
+            let form = expand::factored(artifact, index).map_or(Form::Dense, |f| match form(&f) {
+                Form::Fused if f.fused.is_none() => Form::TwoStage,
+                form => form,
+            });
+            forms.push(form);
+            let parts = expand::expand(artifact, index, form);
+            let count = parts.len();
+            for (i, part) in parts.into_iter().enumerate() {
+                let value = |at: usize| layer.inputs.get(at).map_or(0, |&v| value_of[v as usize]);
+                let mut from = vec![if i == 0 { value(0) } else { shapes.len() - 1 }];
+                let residual = residual(&layer.op).filter(|_| i + 1 == count);
+                from.extend(residual.map(|_| value(1)));
+                reads.push(from);
+                shapes.push(part.shape);
+                drafts.push((index, part.kind, residual));
+            }
+            value_of.push(shapes.len() - 1);
         }
+        let assigned = buffers::assign(&shapes, &reads, batch, keep)
+            .ok_or_else(|| Error::invalid("batch", format!("{batch} samples need more memory than can be addressed")))?;
+        let values = &assigned.values;
+        let steps = drafts.into_iter().zip(&reads).enumerate().map(|(i, ((layer, kind, residual), reads))| Step {
+            layer,
+            name: layers[layer].name.clone(),
+            kind,
+            input: values[reads[0]],
+            residual: residual.map(|r| (values[reads[1]], r)),
+            output: values[i + 1],
+        });
+        let (input, output) = (values[0], values[values.len() - 1]);
+        let steps = steps.collect();
+        let values = value_of.into_iter().map(|v| assigned.values[v]).collect();
+        Ok(Self { batch, steps, forms, memory: assigned.memory, input, output, values })
     }
+}
+
+/// How the second input of a layer is added, if it has one.
+fn residual(op: &Op) -> Option<Residual> {
+    match op {
+        Op::Conv { residual, .. } => *residual,
+        Op::Add { residual, .. } => Some(*residual),
+        _ => None,
+    }
+}
+
+/// The input's shape. An image that only fully connected layers read is kept as the vector that they see: padding a few
+/// channels to 4 would multiply their work.
+fn input_shape(artifact: &Artifact) -> [usize; 3] {
+    let readers = artifact.model().layers.iter().filter(|l| l.inputs.contains(&0));
+    if readers.clone().all(|l| matches!(l.op, Op::Linear { .. })) {
+        return [artifact.input_len(), 1, 1];
+    }
+    artifact.shapes().first().map_or([0; 3], |s| expand::image(s))
 }
 
 #[cfg(test)]
@@ -168,31 +150,25 @@ mod tests {
     fn only_factored_layers_are_asked_for_a_form() {
         let artifact = two_layers();
         let mut asked = Vec::new();
-        let plan = Plan::new(&artifact, 3, |layer, step| {
-            asked.push((layer, step.rank));
+        let plan = Plan::new(&artifact, 3, |f| {
+            asked.push((f.layer, f.rank, f.dense_macs, f.thin_macs));
             Form::TwoStage
         })
         .unwrap();
-        assert_eq!(asked, [(1, Some(2))]);
-        let forms: Vec<_> = plan
-            .steps
-            .iter()
-            .map(|s| match &s.kind {
-                StepKind::Linear(l) => (l.form, l.macs()),
-            })
-            .collect();
-        assert_eq!(forms, [(Form::Dense, 24), (Form::TwoStage, 14)]);
-        assert!(Plan::new(&artifact, 0, |_, _| Form::Dense).is_err());
-        assert!(Plan::new(&artifact, usize::MAX / 2, |_, _| Form::Dense).is_err());
+        assert_eq!(asked, [(1, 2, 12, 14)]);
+        assert_eq!(plan.forms, [Form::Dense, Form::TwoStage]);
+        assert_eq!(plan.steps.iter().map(|s| (s.layer, s.macs())).collect::<Vec<_>>(), [(0, 24), (1, 8), (1, 6)]);
+        let fused = Plan::new(&artifact, 3, |_| Form::Fused).unwrap();
+        assert_eq!(fused.steps.iter().map(Step::macs).collect::<Vec<_>>(), [24, 14]);
+        assert!(Plan::new(&artifact, 0, |_| Form::Dense).is_err());
+        assert!(Plan::new(&artifact, usize::MAX / 2, |_| Form::Dense).is_err());
     }
 
     #[test]
-    fn a_step_never_shares_its_buffers() {
-        let plan = Plan::new(&two_layers(), 5, |_, _| Form::TwoStage).unwrap();
-        for step in &plan.steps {
-            let scratch = step.scratch.map(|s| s.buffer);
-            assert_ne!(step.input.buffer, step.output.buffer);
-            assert!(scratch != Some(step.input.buffer) && scratch != Some(step.output.buffer));
+    fn a_step_never_writes_what_it_reads() {
+        for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+            let plan = Plan::new(&two_layers(), 5, |_| form).unwrap();
+            assert!(plan.steps.iter().all(|s| s.input.buffer != s.output.buffer));
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Which form each factored layer takes on a device: measured, or by a written-down rule.
 
-use std::collections::HashMap;
-
-use crate::artifact::{Artifact, Model, Op, TensorData, Weight};
+use crate::artifact::{Artifact, Layer, Model, Op, TensorData, Weight, Window};
 use crate::device::DeviceClass;
 use crate::error::Result;
-use crate::plan::{Form, LinearStep, Plan, StepKind};
+use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
 
 /// A layer's form, and what led to it.
@@ -23,46 +21,69 @@ const ROUND_SECONDS: f64 = 1.5e-3;
 /// No timing repeats a layer more often than this.
 const MAX_REPEATS: usize = 2000;
 
+/// What makes two layers cost the same.
+#[derive(PartialEq)]
+struct Likeness {
+    input: Vec<usize>,
+    output: Vec<usize>,
+    window: Option<Window>,
+    scheme: &'static str,
+    ranks: [Option<usize>; 2],
+}
+
+impl Likeness {
+    fn of(artifact: &Artifact, layer: usize) -> Self {
+        let Layer { inputs, op, .. } = &artifact.model().layers[layer];
+        let window = if let Op::Conv { window, .. } = op { Some(*window) } else { None };
+        let weight = weight(op);
+        Self {
+            input: artifact.shapes()[inputs[0] as usize].clone(),
+            output: artifact.shapes()[layer + 1].clone(),
+            window,
+            scheme: weight.map_or("", |w| w.scheme(window.is_some())),
+            ranks: [weight.and_then(|w| w.rank(artifact)), weight.and_then(|w| w.input_rank(artifact))],
+        }
+    }
+}
+
 /// Chooses a form for every layer of `artifact`.
 pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) -> Result<Vec<Choice>> {
-    let draft = Plan::new(artifact, options.batch, |_, _| Form::TwoStage)?;
-    let mut known: HashMap<(usize, usize, usize), Choice> = HashMap::new();
-    let mut choices = Vec::with_capacity(draft.steps.len());
-    for step in &draft.steps {
-        let StepKind::Linear(linear) = &step.kind;
-        let choice = match linear.rank {
-            None => Choice { form: Form::Dense, measured_us: Vec::new() },
-            // Layers of one shape are timed once; what a caller states is stated for each.
-            Some(rank) => match known.get(&(linear.inputs, linear.outputs, rank)).filter(|_| options.forms == Forms::Timed) {
-                Some(choice) => choice.clone(),
-                None => {
-                    let choice = choose_one(device, artifact, step.layer, linear, options)?;
-                    known.insert((linear.inputs, linear.outputs, rank), choice.clone());
-                    choice
-                }
-            },
+    let mut choices = vec![Choice { form: Form::Dense, measured_us: Vec::new() }; artifact.model().layers.len()];
+    let mut factored = Vec::new();
+    Plan::new(artifact, options.batch, |layer| {
+        factored.push(layer.clone());
+        Form::TwoStage
+    })?;
+    let mut known: Vec<(Likeness, Choice)> = Vec::new();
+    for layer in &factored {
+        // Layers of one shape are timed once; what a caller states is stated for each.
+        let likeness = Likeness::of(artifact, layer.layer);
+        let choice = match known.iter().find(|k| options.forms == Forms::Timed && k.0 == likeness) {
+            Some((_, choice)) => choice.clone(),
+            None => choose_one(device, artifact, layer, options)?,
         };
-        choices.push(choice);
+        known.push((likeness, choice.clone()));
+        choices[layer.layer] = choice;
     }
     Ok(choices)
 }
 
-fn choose_one(device: &Device, artifact: &Artifact, layer: usize, linear: &LinearStep, options: &Options) -> Result<Choice> {
-    let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, linear);
+fn choose_one(device: &Device, artifact: &Artifact, layer: &Factored, options: &Options) -> Result<Choice> {
+    let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, layer);
     let fixed = |form| Choice { form, measured_us: Vec::new() };
     let forced = match &options.forms {
         Forms::All(form) => Some(*form),
-        Forms::Each(forms) => Some(forms.get(layer).copied().unwrap_or(Form::Dense)),
+        Forms::Each(forms) => Some(forms.get(layer.layer).copied().unwrap_or(Form::Dense)),
         Forms::Timed | Forms::Ruled => None,
     };
     if let Some(form) = forced {
-        return Ok(fixed(if device.supports(form, linear) { form } else { Form::TwoStage }));
+        return Ok(fixed(if device.supports(form, layer) { form } else { Form::TwoStage }));
     }
     let candidates: Vec<Form> = [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter(|&f| allowed(f)).collect();
     if options.forms == Forms::Ruled {
-        return Ok(fixed(rule(device.info().class, linear, options.batch, &candidates)));
+        return Ok(fixed(rule(device.info().class, layer, options.batch, &candidates)));
     }
-    let alone = single_layer(artifact, layer)?;
+    let alone = single_layer(artifact, layer.layer)?;
     let measured_us = race(device, &alone, options.batch, &candidates)?;
     let best = measured_us.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(Form::TwoStage, |m| m.0);
     Ok(Choice { form: best, measured_us })
@@ -72,7 +93,8 @@ fn choose_one(device: &Device, artifact: &Artifact, layer: usize, linear: &Linea
 fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> Result<Vec<(Form, f64)>> {
     let mut runs = Vec::with_capacity(forms.len());
     for &form in forms {
-        let mut session = Session::new(device, artifact, &Options { batch, forms: Forms::All(form), keep_factors: true })?;
+        let mut session =
+            Session::new(device, artifact, &Options { batch, forms: Forms::All(form), keep_factors: true, ..Options::default() })?;
         // The first run compiles shaders and warms caches.
         session.time(1)?;
         let once = session.time(2)?.as_secs_f64() / 2.0;
@@ -97,9 +119,8 @@ fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> R
 ///
 /// On the CPU a fused step shares out blocks of rows, so it needs some for every thread. On a GPU the fused kernel has
 /// one workgroup a few rows, which leaves a wide GPU idle at small batches; a software adapter has only a few cores.
-fn rule(class: DeviceClass, linear: &LinearStep, batch: usize, candidates: &[Form]) -> Form {
-    let rank = linear.rank.unwrap_or(usize::MAX);
-    let (thin, dense) = (rank.saturating_mul(linear.inputs + linear.outputs), linear.inputs * linear.outputs);
+fn rule(class: DeviceClass, layer: &Factored, batch: usize, candidates: &[Form]) -> Form {
+    let (thin, dense) = (layer.thin_macs, layer.dense_macs);
     let enough_rows = match class {
         DeviceClass::Cpu => 24,
         DeviceClass::Software => 16,
@@ -108,7 +129,7 @@ fn rule(class: DeviceClass, linear: &LinearStep, batch: usize, candidates: &[For
     };
     let wanted = if thin as f64 > 0.9 * dense as f64 {
         Form::Dense
-    } else if batch >= enough_rows {
+    } else if batch.saturating_mul(layer.pixels) >= enough_rows {
         Form::Fused
     } else {
         Form::TwoStage
@@ -126,14 +147,26 @@ pub(crate) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact
         tensors.push(TensorData { name: info.name.clone(), dtype: info.dtype, shape, values: artifact.tensor(id).into_owned() });
         (tensors.len() - 1) as u32
     };
-    let Op::Linear { weight, bias, activation } = &source.op;
-    let weight = match *weight {
+    let mut stored = |weight: &Weight| match *weight {
         Weight::Dense(id) => Weight::Dense(copy(id)),
         Weight::LowRank { v, u, sigma, tail_energy } => Weight::LowRank { v: copy(v), u: copy(u), sigma: copy(sigma), tail_energy },
+        Weight::Spatial { v, u, sigma, tail_energy } => Weight::Spatial { v: copy(v), u: copy(u), sigma: copy(sigma), tail_energy },
+        Weight::Tucker2 { a, core, b, tail_energy } => Weight::Tucker2 { a: copy(a), core: copy(core), b: copy(b), tail_energy },
     };
-    let op = Op::Linear { weight, bias: bias.map(copy), activation: *activation };
+    let mut op = source.op.clone();
+    if let Op::Linear { weight, .. } | Op::Conv { weight, .. } = &mut op {
+        *weight = stored(weight);
+    }
+    if let Op::Linear { bias, .. } | Op::Conv { bias, .. } = &mut op {
+        *bias = bias.map(copy);
+    }
+    // A network of one layer has one value to read: what a residual costs is the same in every form.
+    if let Op::Conv { residual, .. } = &mut op {
+        *residual = None;
+    }
+    let inputs = if matches!(op, Op::Add { .. }) { vec![0, 0] } else { vec![0] };
     let input = artifact.shapes()[source.inputs[0] as usize].iter().map(|&d| d as u32).collect();
-    let layers = vec![crate::artifact::Layer { name: source.name.clone(), inputs: vec![0], op }];
+    let layers = vec![Layer { name: source.name.clone(), inputs, op }];
     let model = Model { input, layers, tensors: Vec::new(), preprocess: Default::default(), ..artifact.model().clone() };
     Artifact::build(model, tensors).map_err(|source| crate::error::Error::Format { path: "<memory>".into(), source })
 }
@@ -146,7 +179,7 @@ mod tests {
     #[test]
     fn forms_are_forced_ruled_and_measured() {
         let (device, artifact) = (Device::cpu(), two_layers());
-        let options = |forms, keep_factors| Options { batch: 4, forms, keep_factors };
+        let options = |forms, keep_factors| Options { batch: 4, forms, keep_factors, ..Options::default() };
         let forms = |o: Options| choose(&device, &artifact, &o).unwrap().into_iter().map(|c| c.form).collect::<Vec<_>>();
         assert_eq!(forms(options(Forms::All(Form::Fused), false)), [Form::Dense, Form::Fused]);
         assert_eq!(forms(options(Forms::Each(vec![Form::Dense, Form::TwoStage]), false)), [Form::Dense, Form::TwoStage]);

@@ -95,8 +95,9 @@ fn explain(factored: &Factored, ranks: &[Option<usize>]) -> Table {
         "written as",
     ]);
     for ((layer, svd), rank) in factored.layers().iter().zip(factored.svds()).zip(ranks) {
-        let limit = break_even(layer.rows, layer.columns);
-        let dense = (layer.rows * layer.columns) as u64;
+        let Some(weighted) = layer.weighted() else { continue };
+        let (rows, columns, positions) = (weighted.kernel.outputs, weighted.kernel.columns(), weighted.positions());
+        let limit = break_even(rows, columns);
         let or_dash = |s: Option<String>| s.unwrap_or_else(|| "-".into());
         let written = match rank {
             Some(r) if *r <= limit => "factors",
@@ -106,13 +107,13 @@ fn explain(factored: &Factored, ranks: &[Option<usize>]) -> Table {
         };
         table.row([
             layer.name.clone(),
-            format!("{} × {}", layer.rows, layer.columns),
+            format!("{rows} × {columns}"),
             or_dash(svd.as_ref().map(|s| s.full_rank().to_string())),
             or_dash(rank.map(|r| r.to_string())),
             or_dash(svd.as_ref().zip(*rank).map(|(s, r)| format!("{:.4}", s.relative_error(r)))),
             limit.to_string(),
-            or_dash(rank.map(|r| count((r * (layer.rows + layer.columns)) as u64))),
-            count(dense),
+            or_dash(rank.map(|r| count((r * (rows + columns) * positions) as u64))),
+            count(weighted.dense_macs()),
             written.into(),
         ]);
     }

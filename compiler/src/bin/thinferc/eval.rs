@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// The .thin file
     #[arg(value_name = "model.thin")]
     model: PathBuf,
-    /// Its test images are judged: mnist:DIR or glyphs
+    /// Its test images are judged: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
     /// auto (a real GPU if there is one, else the CPU), gpu (software adapters too) or cpu

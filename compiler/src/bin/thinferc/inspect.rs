@@ -46,14 +46,15 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
     let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
     for (layer, svd) in factored.layers().iter().zip(factored.svds()) {
-        let Some(svd) = svd else { continue };
+        let (Some(svd), Some(weighted)) = (svd, layer.weighted()) else { continue };
+        let kernel = weighted.kernel;
         let ranks = ENERGIES.map(|e| energy_rank(svd, e));
-        let (layer_macs, layer_params) = (layer.dense_macs(), layer.dense_macs() + layer.bias.as_ref().map_or(0, |b| b.len() as u64));
+        let (layer_macs, layer_params) = (weighted.dense_macs(), weighted.dense_params());
         let (first, last) = (svd.sigma().first().copied().unwrap_or(0.0), svd.sigma().last().copied().unwrap_or(0.0));
         table.row([
             layer.name.clone(),
-            layer.columns.to_string(),
-            layer.rows.to_string(),
+            kernel.columns().to_string(),
+            kernel.outputs.to_string(),
             count(layer_macs),
             count(layer_params),
             svd.full_rank().to_string(),
@@ -63,7 +64,7 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
             format!("{first:.4}"),
             format!("{last:.2e}"),
         ]);
-        figures.push(json!({ "name": layer.name, "shape": [layer.columns, layer.rows], "macs": layer_macs, "params": layer_params, "full_rank": svd.full_rank(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": svd.sigma() }));
+        figures.push(json!({ "name": layer.name, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": svd.full_rank(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": svd.sigma() }));
         macs += layer_macs;
         params += layer_params;
     }

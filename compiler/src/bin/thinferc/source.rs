@@ -15,7 +15,7 @@ pub(crate) struct SourceArguments {
     /// The checkpoint (safetensors, PyTorch's names)
     #[arg(value_name = "FILE.safetensors")]
     pub(crate) file: PathBuf,
-    /// Architecture, where the file does not say it: fcn6, fcn8, fcn10 or mlp:IN-HIDDEN-..-OUT
+    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Mean of each channel after pixel/255, where the file does not say it
@@ -41,8 +41,8 @@ impl SourceArguments {
         let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
         let why = "does not say which architecture it holds; give --model NAME".to_string();
         let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why })?;
-        let graph = zoo::build(&model)?;
-        graph.check(&checkpoint.params).map_err(|error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() })?;
+        let graph = zoo::build_for(&model, &checkpoint.params)?;
+        zoo::check(&graph, &checkpoint.params).map_err(|error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() })?;
         let mut preprocess = checkpoint.meta.preprocess.clone().unwrap_or_default();
         if !self.mean.is_empty() {
             preprocess.mean.clone_from(&self.mean);

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// How the values to keep are chosen; all three when not given
     #[arg(long, value_enum)]
     policy: Vec<PolicyName>,
-    /// Its test images are judged: mnist:DIR or glyphs
+    /// Its test images are judged: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
     /// Whose singular values decide: of the weights with batch norm folded in, or as they were trained

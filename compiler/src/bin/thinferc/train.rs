@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Architecture: fcn6, fcn8, fcn10 or mlp:IN-HIDDEN-..-OUT
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// Training data: mnist:DIR or glyphs
+    /// Training data: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
     /// How weights are trained: as they are, or as products of matrices that weight decay draws to low rank

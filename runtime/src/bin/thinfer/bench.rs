@@ -61,7 +61,7 @@ struct Contestant {
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let forms = if arguments.device.no_tune { Forms::Ruled } else { Forms::Timed };
-    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors };
+    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors, ..Options::default() };
     // Both files are read before anything is measured, so that a bad second one costs no time.
     let paths: Vec<&Path> = std::iter::once(model).chain(arguments.against.as_deref()).collect();
     let artifacts = paths.iter().map(Artifact::open).collect::<Result<Vec<_>>>()?;

@@ -36,7 +36,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let samples = Samples::read(&arguments.inputs, &artifact)?;
     let labels = read_labels(arguments, artifact.output_len())?;
     let device = Device::open(arguments.device.device)?;
-    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.device.keep_factors };
+    let options =
+        Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.device.keep_factors, ..Options::default() };
     let mut session = Session::new(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
     let count = outputs.len() / session.output_len();

@@ -22,7 +22,7 @@ fn gpu() -> Option<Gpu> {
 }
 
 fn plan(case: &Case, artifact: &crate::artifact::Artifact) -> Plan {
-    Plan::new(artifact, case.batch, |layer, _| case.layers[layer].form).unwrap()
+    Plan::new(artifact, case.batch, |l| case.layers[l.layer].form).unwrap()
 }
 
 /// Runs `case` on poisoned buffers, twice, and compares.

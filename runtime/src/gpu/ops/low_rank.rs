@@ -8,7 +8,7 @@ use crate::artifact::Activation;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{PANEL, pack_rows, pack_transposed};
 use crate::gpu::device::Gpu;
-use crate::plan::Slot;
+use crate::plan::{Slot, StepKind};
 
 /// A factored weight: V as [rank, inputs], Uᵀ as [rank, outputs], both row-major.
 #[derive(Clone, Copy)]
@@ -110,6 +110,14 @@ pub(crate) fn supports_fused(gpu: &Gpu, inputs: usize, rank: usize, outputs: usi
     all().any(|v| v.fits(gpu, Lengths::new(inputs, rank, outputs)))
 }
 
+/// Whether this device has a kernel for a step of two matrices.
+pub(crate) fn supports_fused_step(gpu: &Gpu, step: &StepKind) -> bool {
+    match step {
+        StepKind::Linear(l) => supports_fused(gpu, l.inputs, l.rank, l.outputs),
+        _ => false,
+    }
+}
+
 /// The variant of the least estimated time for `rows` rows, `None` where none fits.
 fn choose(gpu: &Gpu, rows: usize, l: Lengths) -> Option<&'static Kernel> {
     let machine = Machine::of(gpu);
@@ -126,7 +134,7 @@ pub(in crate::gpu) fn dispatch(
     activation: Activation,
 ) -> Result<Dispatch> {
     let Factors { rank, v, u } = factors;
-    let Some(kernel) = pick.or_else(|| choose(context.gpu, context.batch, Lengths::new(input.len, rank, output.len))) else {
+    let Some(kernel) = pick.or_else(|| choose(context.gpu, context.batch, Lengths::new(input.len(), rank, output.len()))) else {
         let what = "components in a fused layer".into();
         let allows = all().map(|v| v.capacity4 * 4).max().unwrap_or(0) as u64;
         let device = context.gpu.info().name.clone();
@@ -136,12 +144,12 @@ pub(in crate::gpu) fn dispatch(
     context.at_most("components in a fused layer", rank as u64, variant.capacity4 as u64 * 4)?;
     // In registers the rank is a constant of the kernel: the rest of it is padding.
     let (panel, least) = if variant.registers { (variant.capacity4, variant.capacity4 * 4) } else { (PANEL, 0) };
-    let v = pack_transposed(v, rank, input.len, panel);
-    let u = pack_rows(u, rank, output.len, PANEL, least);
+    let v = pack_transposed(v, rank, input.len(), panel);
+    let u = pack_rows(u, rank, output.len(), PANEL, least);
     let mut shape = Shape::new(v.rows4, input, output, activation);
     shape.rank4 = v.columns4;
     shape.column_groups = shape.outputs4.div_ceil(variant.tn as u32);
-    let trips = variant.trips(Lengths::new(input.len, rank, output.len));
+    let trips = variant.trips(Lengths::new(input.len(), rank, output.len()));
     let units = if variant.registers { kernel.invocations() } else { 1 };
     let grid = Grid { rows: variant.rows as u32, columns: 1, units };
     context.dispatch(kernel, shape, grid, trips, (input, &[v.values, u.values, bias], output))

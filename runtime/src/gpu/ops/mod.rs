@@ -38,10 +38,10 @@ impl Shape {
     fn new(inputs4: u32, input: Slot, output: Slot, activation: Activation) -> Self {
         Self {
             inputs4,
-            input_stride4: (input.stride / 4) as u32,
-            outputs: output.len as u32,
-            outputs4: output.len.div_ceil(4) as u32,
-            output_stride4: (output.stride / 4) as u32,
+            input_stride4: (input.stride() / 4) as u32,
+            outputs: output.len() as u32,
+            outputs4: output.len().div_ceil(4) as u32,
+            output_stride4: (output.stride() / 4) as u32,
             rank4: 0,
             column_groups: 1,
             flags: u32::from(activation == Activation::Relu),
@@ -143,7 +143,7 @@ impl Context<'_> {
         // Kernels number invocations in u32, with up to one row of the grid to spare.
         self.at_most("invocations", groups.saturating_mul(u64::from(kernel.invocations())), u64::from(u32::MAX / 2))?;
 
-        let bytes = |slot: Slot| (slot.stride * self.batch * 4) as u64;
+        let bytes = |slot: Slot| (slot.stride() * self.batch * 4) as u64;
         let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         // Kernels count vec4s in u32 as well.
         let buffer = buffer.min(u64::from(u32::MAX) * 16);

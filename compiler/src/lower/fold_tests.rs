@@ -1,0 +1,190 @@
+//! Folding against a reference: the folded network must compute what its graph does, on networks of the zoo and on drawn
+//! ones.
+
+use proptest::prelude::*;
+use rand::{Rng, RngExt};
+use thinfer::artifact::{Activation as Fused, Residual};
+
+use super::fold::fold;
+use super::folded::{FoldedLayer, FoldedOp, Weighted};
+use super::reference::{run_folded, run_graph};
+use crate::graph::{Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, ShortcutA, Window, init};
+use crate::rng::{Purpose, keyed};
+use crate::tensor::Params;
+use crate::zoo;
+
+/// Weights of the graph with statistics that are not the identity, so that folding shows.
+fn params(graph: &Graph, seed: u64) -> Params {
+    let mut params = init(graph, seed);
+    let mut rng = keyed(seed, Purpose::Init, &[7]);
+    for spec in graph.params() {
+        let range = match spec.name.rsplit('.').next() {
+            Some("running_var") => 0.3..2.0,
+            Some("running_mean") => -0.5..0.5,
+            _ if spec.shape.len() == 1 => -1.0..1.5,
+            _ => continue,
+        };
+        let tensor = params.get_mut(&spec.name).unwrap();
+        tensor.data_mut().fill_with(|| rng.random_range(range.clone()));
+    }
+    params
+}
+
+fn compare(graph: &Graph, seed: u64) -> Vec<FoldedLayer> {
+    let params = params(graph, seed);
+    let mut rng = keyed(seed, Purpose::Init, &[8]);
+    let x: Vec<f64> = (0..graph.input.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let layers = fold(graph, &params).unwrap();
+    let (expected, found) = (run_graph(graph, &params, &x), run_folded(&layers, &graph.input, &x));
+    let scale = expected.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+    assert_eq!(expected.len(), found.len());
+    for (e, f) in expected.iter().zip(&found) {
+        assert!((e - f).abs() <= 1e-5 * scale, "{e} {f} in {graph:?}");
+    }
+    layers
+}
+
+fn weighted(layers: &[FoldedLayer]) -> Vec<&Weighted> {
+    layers.iter().filter_map(|l| if let FoldedOp::Weighted(w) = &l.op { Some(w) } else { None }).collect()
+}
+
+#[test]
+fn fully_connected_networks_fold_to_their_linear_layers() {
+    let layers = compare(&zoo::build("fcn6").unwrap(), 0);
+    assert_eq!(layers.len(), 6);
+    assert!(weighted(&layers)[..5].iter().all(|l| l.activation == Fused::Relu && l.scale.is_some() && l.bias.is_some()));
+    assert_eq!(layers.iter().map(|l| l.inputs[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_cifar_resnet_folds_to_its_convolutions() {
+    let layers = compare(&zoo::build("resnet20").unwrap(), 1);
+    // 19 convolutions, the global mean and the linear layer: every addition and activation is fused.
+    assert_eq!((layers.len(), weighted(&layers).len()), (21, 20));
+    let residuals: Vec<_> = weighted(&layers).iter().filter_map(|w| w.residual).collect();
+    let identity = Residual { stride: 1, offset: 0 };
+    let mut expected = vec![identity; 9];
+    expected[3] = Residual { stride: 2, offset: 8 };
+    expected[6] = Residual { stride: 2, offset: 16 };
+    assert_eq!(residuals, expected);
+}
+
+#[test]
+fn projections_take_in_the_branch_that_ran_before_them() {
+    let graph = zoo::build("resnet18-cifar").unwrap();
+    let layers = fold(&graph, &params(&graph, 2)).unwrap();
+    let names: Vec<&str> = layers.iter().filter(|l| l.inputs.len() == 2).map(|l| l.name.as_str()).collect();
+    let expected = ["1.0.conv2", "1.1.conv2", "2.0.shortcut.0", "2.1.conv2", "3.0.shortcut.0", "3.1.conv2", "4.0.shortcut.0", "4.1.conv2"];
+    assert_eq!(names, expected.map(|n| format!("layer{n}")));
+}
+
+#[test]
+fn pools_stay_and_flatten_vanishes() {
+    let layers = compare(&zoo::build("vgg11").unwrap(), 3);
+    assert_eq!((layers.len(), weighted(&layers).len()), (14, 9));
+}
+
+#[test]
+fn what_nothing_can_take_in_is_named() {
+    let conv = || Op::Conv2d(Conv2d { inputs: 2, outputs: 2, window: Window::square(3, 1, 1), groups: 1, bias: false });
+    let shortcut = || Op::ShortcutA(ShortcutA { stride: 2, inputs: 2, outputs: 4 });
+    type Nodes = Vec<(&'static str, Op, Vec<usize>)>;
+    let norm = || Op::BatchNorm(BatchNorm::new(2));
+    let cases: [(Nodes, &str); 6] = [
+        (vec![("n", norm(), vec![0])], "'n' is a batch norm"),
+        (vec![("c", conv(), vec![0]), ("n", norm(), vec![1]), ("a", Op::Add, vec![1, 2])], "'n' is a batch norm"),
+        (vec![("c", conv(), vec![0]), ("r", Op::Activation(Activation::Relu), vec![1]), ("n", norm(), vec![2])], "'n' is a batch norm"),
+        (vec![("s", shortcut(), vec![0]), ("g", Op::GlobalAvgPool, vec![1])], "'g' reads a shortcut"),
+        (vec![("s", shortcut(), vec![0]), ("a", Op::Add, vec![1, 1])], "'a' adds two shortcuts"),
+        (vec![("c", conv(), vec![0]), ("d", conv(), vec![0]), ("r", Op::Activation(Activation::Relu), vec![1])], "'r' gives the network's"),
+    ];
+    for (nodes, expected) in cases {
+        let mut b = Builder::new("bad", [2, 4, 4]);
+        for (name, op, inputs) in nodes {
+            b.push_from(name, op, inputs);
+        }
+        let graph = b.finish().unwrap();
+        let error = fold(&graph, &init(&graph, 0)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected:?} not in {error:?}");
+    }
+}
+
+const ACTIVATIONS: [Activation; 10] = [
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid,
+    Activation::HardSwish,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::GeluTanh,
+];
+
+/// A network of up to 14 nodes of every kind, each reading any value that it can take; the last one is a fresh layer.
+fn draw(seed: u64) -> Graph {
+    let mut rng = keyed(seed, Purpose::Init, &[9]);
+    let mut b = Builder::new("drawn", [4, 7, 6]);
+    let mut shapes = vec![vec![4, 7, 6]];
+    // Which values a batch norm may follow: what a convolution or linear layer gave and nothing has read.
+    let mut fresh = vec![false];
+    for i in 0..rng.random_range(2..14) {
+        // Mostly the latest value, so that there is something to fuse.
+        let from = if rng.random_bool(0.7) { shapes.len() - 1 } else { rng.random_range(0..shapes.len()) };
+        let (op, inputs) = node(&mut rng, from, &shapes, fresh[from]);
+        let read: Vec<&[usize]> = inputs.iter().map(|&v: &usize| &shapes[v][..]).collect();
+        let Ok(shape) = op.output_shape(&read) else { continue };
+        inputs.iter().for_each(|&v| fresh[v] = false);
+        let takes_norm = matches!(op, Op::Conv2d(_) | Op::Linear(_) | Op::BatchNorm(_));
+        b.push_from(format!("n{i}"), op, inputs);
+        shapes.push(shape);
+        fresh.push(takes_norm);
+    }
+    let features = b.push("end.flat", Op::Flatten);
+    let inputs = shapes[shapes.len() - 1].iter().product();
+    b.push_from("end", Op::Linear(Linear { inputs, outputs: 3, bias: true }), vec![features]);
+    b.finish().unwrap()
+}
+
+/// An operation that reads value `from` and perhaps another; it need not fit.
+fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], fresh: bool) -> (Op, Vec<usize>) {
+    let shape = &shapes[from];
+    let channels = shape[0];
+    let window = |rng: &mut dyn FnMut(usize) -> usize| Window {
+        kernel: [rng(3) + 1, rng(3) + 1],
+        stride: [rng(2) + 1, rng(2) + 1],
+        padding: [rng(2), rng(2), rng(2), rng(2)],
+        dilation: [rng(2) + 1, rng(2) + 1],
+    };
+    let mut below = |n: usize| rng.random_range(0..n);
+    let op = match below(16) {
+        0..=2 if shape.len() == 3 => {
+            let groups = if channels % 2 == 0 { below(2) + 1 } else { 1 };
+            Op::Conv2d(Conv2d { inputs: channels, outputs: 4, window: Window::square(3, 1, 1), groups, bias: below(2) == 0 })
+        }
+        3 if shape.len() == 3 => {
+            Op::Conv2d(Conv2d { inputs: channels, outputs: 2 * (below(3) + 1), window: window(&mut below), groups: 1, bias: below(2) == 0 })
+        }
+        0..=3 => Op::Linear(Linear { inputs: channels, outputs: below(5) + 1, bias: below(2) == 0 }),
+        4..=6 if fresh => Op::BatchNorm(BatchNorm::new(channels)),
+        4..=7 => Op::Activation(ACTIVATIONS[below(10)]),
+        8 => Op::MaxPool(Window { dilation: [1, 1], ..window(&mut below) }),
+        9 => Op::AvgPool { window: Window { dilation: [1, 1], ..window(&mut below) }, count_include_pad: below(2) == 0 },
+        10 => [Op::GlobalAvgPool, Op::Flatten][below(2)].clone(),
+        _ => {
+            let alike: Vec<usize> = (0..shapes.len()).filter(|&v| shapes[v] == *shape).collect();
+            let other = alike[below(alike.len())];
+            return (Op::Add, if below(2) == 0 { vec![from, other] } else { vec![other, from] });
+        }
+    };
+    (op, vec![from])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn a_folded_network_computes_what_its_graph_does(seed in any::<u64>()) {
+        compare(&draw(seed), seed);
+    }
+}

@@ -1,0 +1,169 @@
+//! From a layer and a form to primitive steps.
+
+use super::{ConvStep, Form, LinearStep, Matrix, PoolStep, StepKind};
+use crate::artifact::{Activation, Artifact, Op, TensorId, Weight, Window};
+
+/// A step before it has buffers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Part {
+    pub(super) kind: StepKind,
+    /// Channels, height and width of the output.
+    pub(super) shape: [usize; 3],
+}
+
+/// A layer that is stored as factors, as whoever chooses its form sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factored {
+    /// Index of the layer in the model.
+    pub layer: usize,
+    /// Features or channels in.
+    pub inputs: usize,
+    /// Features or channels out.
+    pub outputs: usize,
+    /// Components: of the factor pair, or the output rank.
+    pub rank: usize,
+    /// Pixels of the output; 1 for a vector.
+    pub pixels: usize,
+    /// Multiply–accumulates for one sample of the dense form.
+    pub dense_macs: u64,
+    /// The same of the factored forms.
+    pub thin_macs: u64,
+    /// The step that two matrices are fused into; `None` where the scheme allows none.
+    pub fused: Option<StepKind>,
+}
+
+/// Channels, height and width of a value; whatever is no image is a vector.
+pub(super) fn image(shape: &[usize]) -> [usize; 3] {
+    match *shape {
+        [channels, height, width] => [channels, height, width],
+        _ => [shape.iter().product(), 1, 1],
+    }
+}
+
+/// Describes layer `index`; `None` where it is not stored as factors.
+pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
+    let rank = weight(&artifact.model().layers[index].op)?.rank(artifact)?;
+    let (thin_macs, dense_macs) = layer_macs(artifact, index);
+    let (dense, thin) = (expand(artifact, index, Form::Dense), expand(artifact, index, Form::Fused));
+    let (inputs, outputs) = match &dense.first()?.kind {
+        StepKind::Linear(l) => (l.inputs, l.outputs),
+        StepKind::Conv(c) => (c.inputs, c.outputs),
+        _ => return None,
+    };
+    let has_second = |kind: &StepKind| match kind {
+        StepKind::Linear(l) => l.second.is_some(),
+        StepKind::Conv(c) => c.second.is_some(),
+        _ => false,
+    };
+    let fused = thin.iter().map(|p| &p.kind).find(|k| has_second(k)).cloned();
+    let [_, height, width] = dense.last()?.shape;
+    Some(Factored { layer: index, inputs, outputs, rank, pixels: height * width, dense_macs, thin_macs, fused })
+}
+
+/// Multiply–accumulates for one sample of layer `index`: as stored, and if it were dense.
+pub(crate) fn layer_macs(artifact: &Artifact, index: usize) -> (u64, u64) {
+    let macs = |form| expand(artifact, index, form).iter().map(|p| p.kind.macs(p.shape[1] * p.shape[2])).sum();
+    (macs(Form::TwoStage), macs(Form::Dense))
+}
+
+/// The weight of a layer that has one.
+pub(crate) fn weight(op: &Op) -> Option<&Weight> {
+    match op {
+        Op::Linear { weight, .. } | Op::Conv { weight, .. } => Some(weight),
+        Op::Pool { .. } | Op::GlobalAveragePool | Op::Add { .. } | Op::Activate(_) => None,
+    }
+}
+
+/// The steps of layer `index` in `form`; a scheme that cannot be fused comes in steps of their own.
+pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part> {
+    let layer = &artifact.model().layers[index];
+    let shape = |value: usize| artifact.shapes().get(value).map_or([0; 3], |s| image(s));
+    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| shape(v as usize)), shape(index + 1));
+    let one = |kind| vec![Part { kind, shape: output }];
+    match &layer.op {
+        Op::Linear { weight, bias, activation } => {
+            let inputs = input.iter().product();
+            linear(artifact, weight, (inputs, output[0]), (*bias, *activation), form)
+        }
+        Op::Conv { window, groups, weight, bias, activation, .. } => {
+            let stages = conv(artifact, weight, *window, form);
+            let last = stages.len() - 1;
+            let mut shape = input;
+            let mut parts = Vec::with_capacity(stages.len());
+            for (i, Stage { window, matrix, second, rank, outputs }) in stages.into_iter().enumerate() {
+                let before = shape[0];
+                shape = [if i == last { output[0] } else { outputs }, window.output(0, shape[1]), window.output(1, shape[2])];
+                let (bias, activation) = if i == last { (*bias, *activation) } else { (None, Activation::None) };
+                let groups = *groups as usize;
+                let step = ConvStep { inputs: before, outputs: shape[0], window, groups, matrix, second, rank, bias, activation };
+                parts.push(Part { kind: StepKind::Conv(step), shape });
+            }
+            parts
+        }
+        Op::Pool { kind, window } => one(StepKind::Pool(PoolStep { kind: *kind, window: *window })),
+        Op::GlobalAveragePool => one(StepKind::GlobalAveragePool),
+        Op::Add { activation, .. } => one(StepKind::Add { activation: *activation }),
+        Op::Activate(activation) => one(StepKind::Activate(*activation)),
+    }
+}
+
+fn linear(
+    artifact: &Artifact,
+    weight: &Weight,
+    (inputs, outputs): (usize, usize),
+    (bias, activation): (Option<TensorId>, Activation),
+    form: Form,
+) -> Vec<Part> {
+    let whole = LinearStep { inputs, outputs, matrix: Matrix::Whole(weight.clone()), second: None, rank: 0, bias, activation };
+    let part = |step: LinearStep| Part { shape: [step.outputs, 1, 1], kind: StepKind::Linear(step) };
+    match (form, weight) {
+        (Form::Fused, &Weight::LowRank { v, u, .. }) => {
+            let rank = weight.rank(artifact).unwrap_or(0);
+            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole })]
+        }
+        (Form::TwoStage, &Weight::LowRank { v, u, .. }) => {
+            let rank = weight.rank(artifact).unwrap_or(0);
+            let first = LinearStep { outputs: rank, matrix: Matrix::V(v), bias: None, activation: Activation::None, ..whole.clone() };
+            vec![part(first), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole })]
+        }
+        _ => vec![part(whole)],
+    }
+}
+
+/// A convolution of a factored one.
+struct Stage {
+    window: Window,
+    matrix: Matrix,
+    second: Option<Matrix>,
+    rank: usize,
+    /// Channels out; the last stage's are the layer's.
+    outputs: usize,
+}
+
+fn conv(artifact: &Artifact, weight: &Weight, window: Window, form: Form) -> Vec<Stage> {
+    let stage = |window, matrix, outputs| Stage { window, matrix, second: None, rank: 0, outputs };
+    let rank = weight.rank(artifact).unwrap_or(0);
+    match (form, weight) {
+        (Form::Dense, _) | (_, Weight::Dense(_)) => vec![stage(window, Matrix::Whole(weight.clone()), 0)],
+        (Form::TwoStage, &Weight::LowRank { v, u, .. }) => {
+            vec![stage(window, Matrix::V(v), rank), stage(Window::POINT, Matrix::U(u), 0)]
+        }
+        (Form::Fused, &Weight::LowRank { v, u, .. }) => {
+            vec![Stage { second: Some(Matrix::U(u)), rank, ..stage(window, Matrix::V(v), 0) }]
+        }
+        (_, &Weight::Spatial { v, u, .. }) => {
+            let Window { kernel: [height, width], stride: [down, right], padding: p, dilation: [dy, dx] } = window;
+            let columns = Window { kernel: [height, 1], stride: [down, 1], padding: [p[0], 0, p[2], 0], dilation: [dy, 1] };
+            let rows = Window { kernel: [1, width], stride: [1, right], padding: [0, p[1], 0, p[3]], dilation: [1, dx] };
+            vec![stage(columns, Matrix::Columns(v), rank), stage(rows, Matrix::Rows(u), 0)]
+        }
+        (_, &Weight::Tucker2 { a, core, b, .. }) => {
+            let first = stage(Window::POINT, Matrix::A(a), weight.input_rank(artifact).unwrap_or(0));
+            if form == Form::Fused {
+                vec![first, Stage { second: Some(Matrix::B(b)), rank, ..stage(window, Matrix::Core(core), 0) }]
+            } else {
+                vec![first, stage(window, Matrix::Core(core), rank), stage(Window::POINT, Matrix::B(b), 0)]
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Weights as executors ask for them, whatever form they are stored in.
+
+use std::borrow::Cow;
+
+use crate::artifact::{Artifact, TensorId, Weight};
+
+/// Which matrix of a stored weight a step multiplies by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matrix {
+    /// The whole weight, multiplied back where it is stored as factors.
+    Whole(Weight),
+    /// V of a factor pair: the kernel's size, to `rank` channels.
+    V(TensorId),
+    /// U of a factor pair, stored as Uᵀ: 1×1.
+    U(TensorId),
+    /// Tucker's A: 1×1, to the input rank.
+    A(TensorId),
+    /// Tucker's core: the kernel's size, from the input rank to the output rank.
+    Core(TensorId),
+    /// Tucker's B, stored as Bᵀ: 1×1, from the output rank.
+    B(TensorId),
+    /// V of a spatial pair: height × 1, to `rank` channels.
+    Columns(TensorId),
+    /// U of a spatial pair, stored rank-major: 1 × width.
+    Rows(TensorId),
+}
+
+/// The matrix as [outputs, inputs / groups, kernel height, kernel width], row-major; a fully connected one has a kernel of
+/// 1×1. Factors are multiplied in f64, because a product in f32 would add an error that the stored factors do not have.
+pub fn matrix<'a>(artifact: &'a Artifact, matrix: &Matrix) -> Cow<'a, [f32]> {
+    match matrix {
+        Matrix::V(id) | Matrix::A(id) | Matrix::Core(id) | Matrix::Columns(id) => artifact.tensor(*id),
+        Matrix::U(id) | Matrix::B(id) => turned(artifact, *id, 1),
+        Matrix::Rows(id) => turned(artifact, *id, axis(artifact, *id, 2)),
+        Matrix::Whole(weight) => whole(artifact, weight),
+    }
+}
+
+fn axis(artifact: &Artifact, id: TensorId, at: usize) -> usize {
+    artifact.tensor_shape(id).get(at).map_or(1, |&n| n as usize)
+}
+
+/// [rank, outputs, width] as [outputs, rank, width].
+fn turned(artifact: &Artifact, id: TensorId, width: usize) -> Cow<'_, [f32]> {
+    let (rank, outputs, values) = (axis(artifact, id, 0), axis(artifact, id, 1), artifact.tensor(id));
+    let mut out = Vec::with_capacity(values.len());
+    for o in 0..outputs {
+        for r in 0..rank {
+            out.extend_from_slice(&values[(r * outputs + o) * width..][..width]);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn whole<'a>(artifact: &'a Artifact, weight: &Weight) -> Cow<'a, [f32]> {
+    match *weight {
+        Weight::Dense(id) => artifact.tensor(id),
+        Weight::LowRank { v, u, .. } => {
+            let v = wide(&artifact.tensor(v));
+            narrow(&product(&wide(&matrix(artifact, &Matrix::U(u))), &v, axis(artifact, u, 0)))
+        }
+        Weight::Spatial { v, u, .. } => {
+            let (rank, inputs, height) = (axis(artifact, v, 0), axis(artifact, v, 1), axis(artifact, v, 2));
+            let (outputs, width) = (axis(artifact, u, 1), axis(artifact, u, 2));
+            let (v, u) = (artifact.tensor(v), artifact.tensor(u));
+            let mut sums = vec![0f64; outputs * inputs * height * width];
+            for r in 0..rank {
+                for (o, sums) in sums.chunks_exact_mut(inputs * height * width).enumerate() {
+                    let row = &u[(r * outputs + o) * width..][..width];
+                    for (sums, &v) in sums.chunks_exact_mut(width).zip(&v[r * inputs * height..]) {
+                        for (sum, &u) in sums.iter_mut().zip(row) {
+                            *sum += f64::from(u) * f64::from(v);
+                        }
+                    }
+                }
+            }
+            narrow(&sums)
+        }
+        Weight::Tucker2 { a, core, b, .. } => {
+            let (rank_in, inputs, taps) = (axis(artifact, a, 0), axis(artifact, a, 1), axis(artifact, core, 2) * axis(artifact, core, 3));
+            let (rank_out, outputs) = (axis(artifact, b, 0), axis(artifact, b, 1));
+            // [outputs, input rank, taps], then the input rank's axis against A.
+            let left = product(&wide(&matrix(artifact, &Matrix::B(b))), &wide(&artifact.tensor(core)), rank_out);
+            let a = wide(&artifact.tensor(a));
+            let mut sums = vec![0f64; outputs * inputs * taps];
+            for (left, sums) in left.chunks_exact(rank_in * taps).zip(sums.chunks_exact_mut(inputs * taps)) {
+                for (q, left) in left.chunks_exact(taps).enumerate() {
+                    for (i, sums) in sums.chunks_exact_mut(taps).enumerate() {
+                        for (sum, x) in sums.iter_mut().zip(left) {
+                            *sum += a[q * inputs + i] * x;
+                        }
+                    }
+                }
+            }
+            narrow(&sums)
+        }
+    }
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn narrow(values: &[f64]) -> Cow<'static, [f32]> {
+    Cow::Owned(values.iter().map(|&x| x as f32).collect())
+}
+
+/// [rows, inner] × [inner, columns].
+fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
+    let inner = inner.max(1);
+    let columns = b.len() / inner;
+    let mut out = vec![0f64; a.len() / inner * columns];
+    for (row, out) in a.chunks_exact(inner).zip(out.chunks_exact_mut(columns.max(1))) {
+        for (scale, line) in row.iter().zip(b.chunks_exact(columns.max(1))) {
+            for (sum, x) in out.iter_mut().zip(line) {
+                *sum += scale * x;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::{Op, tests::two_layers};
+
+    #[test]
+    fn factors_multiply_back_to_their_product() {
+        let artifact = two_layers();
+        let Op::Linear { weight, .. } = &artifact.model().layers[1].op else { panic!("a linear layer") };
+        let Weight::LowRank { v, u, .. } = *weight else { panic!("a factored weight") };
+        let (turned, v) = (matrix(&artifact, &Matrix::U(u)), matrix(&artifact, &Matrix::V(v)));
+        let dense = matrix(&artifact, &Matrix::Whole(weight.clone()));
+        for o in 0..3 {
+            for i in 0..4 {
+                assert_eq!(dense[o * 4 + i], turned[o * 2] * v[i] + turned[o * 2 + 1] * v[4 + i]);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The primitive steps that a run consists of.
+
+use super::{Matrix, Slot};
+use crate::artifact::{Activation, PoolKind, Residual, TensorId, Window};
+
+/// One step of a run; steps follow each other, each reading what earlier ones wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Index of the layer in the model; a factored layer may have several steps.
+    pub layer: usize,
+    /// The layer's name.
+    pub name: String,
+    /// What is computed.
+    pub kind: StepKind,
+    /// Where the input lies.
+    pub input: Slot,
+    /// A second input, and how it is added before the activation.
+    pub residual: Option<(Slot, Residual)>,
+    /// Where the output goes; never a buffer that the step reads.
+    pub output: Slot,
+}
+
+/// What a step computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepKind {
+    /// y = act(x·Wᵀ + b).
+    Linear(LinearStep),
+    /// y = act(conv(x, W) + b + residual).
+    Conv(ConvStep),
+    /// The largest or the mean value under a window.
+    Pool(PoolStep),
+    /// The mean of each channel.
+    GlobalAveragePool,
+    /// y = act(x + residual).
+    Add {
+        /// Applied last.
+        activation: Activation,
+    },
+    /// y = act(x).
+    Activate(Activation),
+}
+
+/// A fully connected layer, or a stage of one, over all elements of a sample; a row is a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearStep {
+    /// Features in: the input's elements without padding.
+    pub inputs: usize,
+    /// Features out.
+    pub outputs: usize,
+    /// What the input is multiplied by. Its columns stand in the order channel, row, column; see
+    /// [`Slot::permute_columns`].
+    pub matrix: Matrix,
+    /// If set, `matrix` gives `rank` features, and this gives the outputs from them, in the same step.
+    pub second: Option<Matrix>,
+    /// Features between the two matrices; 0 without a second.
+    pub rank: usize,
+    /// Where the bias is stored.
+    pub bias: Option<TensorId>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// A convolution, or a stage of one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvStep {
+    /// Channels in.
+    pub inputs: usize,
+    /// Channels out.
+    pub outputs: usize,
+    /// How the kernel of `matrix` moves.
+    pub window: Window,
+    /// Groups that input and output channels fall into.
+    pub groups: usize,
+    /// The kernel.
+    pub matrix: Matrix,
+    /// If set, `matrix` gives `rank` channels, and this, 1×1, gives the outputs from them, in the same step.
+    pub second: Option<Matrix>,
+    /// Channels between the two matrices; 0 without a second.
+    pub rank: usize,
+    /// Where the bias is stored.
+    pub bias: Option<TensorId>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// A pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStep {
+    /// Which value of the window.
+    pub kind: PoolKind,
+    /// How the window moves.
+    pub window: Window,
+}
+
+impl ConvStep {
+    /// Whether the kernel is 1×1 and reads each pixel once: a product over pixels as rows.
+    pub fn is_pointwise(&self) -> bool {
+        self.groups == 1 && self.window.is_pointwise()
+    }
+
+    /// Whether each channel has a kernel of its own.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.inputs && self.outputs == self.inputs
+    }
+
+    /// Multiply–accumulates for one pixel of the output.
+    fn macs(&self) -> u64 {
+        let taps = u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1]);
+        let inputs = (self.inputs / self.groups.max(1)) as u64 * taps;
+        pair_macs(inputs, self.outputs, self.second.as_ref().map(|_| self.rank))
+    }
+}
+
+/// Multiply–accumulates of one row through one matrix, or through `rank` features and a second.
+fn pair_macs(inputs: u64, outputs: usize, rank: Option<usize>) -> u64 {
+    match rank {
+        Some(rank) => rank as u64 * (inputs + outputs as u64),
+        None => inputs * outputs as u64,
+    }
+}
+
+impl Window {
+    /// A window of one element that moves by one.
+    pub const POINT: Self = Self { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
+
+    /// Whether this window sees each element alone.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0; 4]
+    }
+}
+
+impl StepKind {
+    /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.
+    pub fn macs(&self, pixels: usize) -> u64 {
+        match self {
+            Self::Linear(l) => pair_macs(l.inputs as u64, l.outputs, l.second.as_ref().map(|_| l.rank)),
+            Self::Conv(c) => c.macs() * pixels as u64,
+            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
+        }
+    }
+
+    /// As messages and tables call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Linear(_) => "linear",
+            Self::Conv(_) => "conv",
+            Self::Pool(_) => "pool",
+            Self::GlobalAveragePool => "global average pool",
+            Self::Add { .. } => "add",
+            Self::Activate(_) => "activate",
+        }
+    }
+}
+
+impl Step {
+    /// Multiply–accumulates for one sample.
+    pub fn macs(&self) -> u64 {
+        self.kind.macs(self.output.pixels())
+    }
+}
