@@ -91,14 +91,13 @@ pub(super) fn marginal(c: &DMatrix<f64>, n: usize, inner: usize, index: impl Fn(
     DMatrix::from_fn(n, n, |a, b| (0..inner).map(|k| c[(index(a, k), index(b, k))]).sum())
 }
 
-/// x·Wᵀ in f32: `x` [n, len] row-major, `weight` [outputs, len] row-major, the result [n, outputs] row-major. A rest that
-/// fills no row is ignored.
-pub fn multiply(x: &[f32], weight: &[f32], len: usize) -> Vec<f32> {
-    let rows = |v: &[f32]| v.len().checked_div(len).unwrap_or(0);
-    let (n, outputs) = (rows(x), rows(weight));
-    // Row-major is the transpose in column-major terms: [outputs, n] = W·xᵀ.
-    let x = nalgebra::DMatrixView::from_slice(&x[..n * len], len, n);
+/// W·x in f32: `weight` [outputs, len] row-major, `x` [len, n] row-major, the result [outputs, n] row-major.
+pub fn multiply(weight: &[f32], x: &[f32], len: usize) -> Vec<f32> {
+    let other = |v: &[f32]| v.len().checked_div(len).unwrap_or(0);
+    let (outputs, n) = (other(weight), other(x));
+    // Row-major is the transpose in column-major terms: xᵀ·Wᵀ, without a copy of either.
     let weight = nalgebra::DMatrixView::from_slice(&weight[..outputs * len], len, outputs);
-    let product: DMatrix<f32> = weight.transpose() * x;
+    let x = nalgebra::DMatrixView::from_slice(&x[..n * len], n, len);
+    let product: DMatrix<f32> = x * weight;
     product.data.into()
 }

@@ -23,15 +23,15 @@ impl Moments {
         Self { count: 0, sum: DVector::zeros(len), products: DMatrix::zeros(len, len) }
     }
 
-    /// Adds `block`, vector after vector; a rest that fills no vector is ignored. Products of a block are summed in f32,
-    /// so blocks should stay below some thousand vectors.
+    /// Adds the vectors that are the columns of `block`, [len, n] row-major. Products of a block are summed in f32, so
+    /// blocks should stay below some thousand vectors.
     pub fn add(&mut self, block: &[f32]) {
         let len = self.sum.len();
         let n = block.len().checked_div(len).unwrap_or(0);
-        let x = nalgebra::DMatrixView::from_slice(&block[..n * len], len, n);
-        self.products += (x * x.transpose()).map(f64::from);
-        for vector in x.column_iter() {
-            self.sum.iter_mut().zip(vector.iter()).for_each(|(s, &x)| *s += f64::from(x));
+        let x = nalgebra::DMatrixView::from_slice(&block[..n * len], n, len);
+        self.products += (x.transpose() * x).map(f64::from);
+        for (sum, values) in self.sum.iter_mut().zip(x.column_iter()) {
+            *sum += values.iter().map(|&x| f64::from(x)).sum::<f64>();
         }
         self.count += n as u64;
     }
@@ -93,19 +93,19 @@ impl Regression {
         Self { inputs: Moments::new(len), targets: DVector::zeros(outputs), cross: DMatrix::zeros(outputs, len) }
     }
 
-    /// Adds inputs `x`, vector after vector, with their targets `y`, vector after vector; as many of both.
+    /// Adds inputs, the columns of `x` [len, n] row-major, with their targets, the columns of `y` [out, n] row-major.
     pub fn add(&mut self, x: &[f32], y: &[f32]) {
         let (len, outputs) = (self.inputs.len(), self.targets.len());
-        let n = (x.len() / len.max(1)).min(y.len() / outputs.max(1));
-        let views = (
-            nalgebra::DMatrixView::from_slice(&x[..n * len], len, n),
-            nalgebra::DMatrixView::from_slice(&y[..n * outputs], outputs, n),
-        );
-        self.cross += (views.1 * views.0.transpose()).map(f64::from);
-        for vector in views.1.column_iter() {
-            self.targets.iter_mut().zip(vector.iter()).for_each(|(s, &x)| *s += f64::from(x));
+        let n = x.len().checked_div(len).unwrap_or(0);
+        if y.len() != n * outputs {
+            return;
         }
-        self.inputs.add(&x[..n * len]);
+        let targets = nalgebra::DMatrixView::from_slice(y, n, outputs);
+        self.cross += (targets.transpose() * nalgebra::DMatrixView::from_slice(&x[..n * len], n, len)).map(f64::from);
+        for (sum, values) in self.targets.iter_mut().zip(targets.column_iter()) {
+            *sum += values.iter().map(|&y| f64::from(y)).sum::<f64>();
+        }
+        self.inputs.add(x);
     }
 
     /// Adds what `other`, of the same sizes, has seen.
@@ -145,36 +145,37 @@ impl Regression {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::random;
+    use super::super::{multiply, testing::random};
     use super::*;
 
     #[test]
     fn blocks_and_merges_add_up() {
-        let data = random(6 * 50, 1);
-        let mut whole = Moments::new(6);
-        whole.add(&data);
+        let (first, second) = (random(6 * 20, 1), random(6 * 30, 2));
+        let whole: Vec<f32> = (0..6).flat_map(|i| [&first[i * 20..(i + 1) * 20], &second[i * 30..(i + 1) * 30]].concat()).collect();
+        let mut at_once = Moments::new(6);
+        at_once.add(&whole);
         let (mut a, mut b) = (Moments::new(6), Moments::new(6));
-        a.add(&data[..60]);
-        b.add(&data[60..]);
+        a.add(&first);
+        b.add(&second);
         a.merge(&b);
-        assert!((whole.covariance() - a.covariance()).norm() < 1e-6 && (whole.mean() - a.mean()).norm() < 1e-12);
-        let first: Vec<f64> = data.iter().step_by(6).map(|&x| f64::from(x)).collect();
-        let mean = first.iter().sum::<f64>() / 50.0;
-        let variance = first.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 50.0;
-        assert!((whole.covariance()[(0, 0)] - variance).abs() < 1e-5 * variance);
+        assert!((at_once.covariance() - a.covariance()).norm() < 1e-6 && (at_once.mean() - a.mean()).norm() < 1e-12);
+        let line: Vec<f64> = whole[..50].iter().map(|&x| f64::from(x)).collect();
+        let mean = line.iter().sum::<f64>() / 50.0;
+        let variance = line.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 50.0;
+        assert!((a.covariance()[(0, 0)] - variance).abs() < 1e-5 * variance);
     }
 
     #[test]
     fn a_regression_finds_the_weight_that_made_the_targets() {
         let (x, w) = (random(4 * 200, 2), random(3 * 4, 3));
-        let y: Vec<f32> = x
-            .chunks(4)
-            .flat_map(|x| w.chunks(4).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>() + 0.5).collect::<Vec<_>>())
-            .collect();
+        let y: Vec<f32> = multiply(&w, &x, 4).into_iter().map(|y| y + 0.5).collect();
         let mut r = Regression::new(3, 4);
         r.add(&x, &y);
         let (got, bias) = r.solve("w", &[0.0; 12], 0.0).unwrap();
         assert!(got.iter().zip(&w).all(|(a, b)| (a - b).abs() < 1e-4) && bias.iter().all(|b| (b - 0.5).abs() < 1e-4));
+        // A pull that outweighs the data leaves the weight where it was.
+        let (pulled, _) = r.solve("w", &[1.0; 12], 1e6).unwrap();
+        assert!(pulled.iter().all(|x| (x - 1.0).abs() < 1e-4));
         assert!(r.solve("w", &[0.0; 11], 0.0).is_err());
     }
 }

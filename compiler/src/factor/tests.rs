@@ -18,9 +18,14 @@ fn patches(columns: usize, n: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
+/// [n, len] as [len, n].
+fn turned(data: &[f32], len: usize) -> Vec<f32> {
+    (0..len).flat_map(|i| data.iter().skip(i).step_by(len).copied()).collect()
+}
+
 fn moments(data: &[f32], columns: usize) -> LayerMoments {
     let mut m = Moments::new(columns);
-    m.add(data);
+    m.add(&turned(data, columns));
     LayerMoments::Patches(m)
 }
 
@@ -142,7 +147,7 @@ fn moments_of_outputs_cut_channels_as_those_of_patches_do() {
     let outputs: Vec<f32> =
         data.chunks(18).flat_map(|x| w.chunks(18).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>()).collect::<Vec<_>>()).collect();
     let mut m = Moments::new(4);
-    m.add(&outputs);
+    m.add(&turned(&outputs, 4));
     let a = Factoring::new("w", &w, k, Scheme::Channel, Some(&LayerMoments::Outputs(m.clone()))).unwrap().truncate(Rank::One(2), false).unwrap();
     let b = Factoring::new("w", &w, k, Scheme::Channel, Some(&moments(&data, 18))).unwrap().truncate(Rank::One(2), false).unwrap();
     assert!(distance2(&a.product(), &b.product()) < 1e-7);

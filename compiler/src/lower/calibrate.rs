@@ -187,12 +187,11 @@ fn layer_moments(w: &Weighted, input: &Value) -> LayerMoments {
         let mut m = Moments::new(if whole { columns } else { w.kernel.outputs });
         let mut seen = Vec::new();
         for i in range {
-            seen.clear();
             patches::extract(w, 0, input.image(i), &mut seen);
             if whole {
                 m.add(&seen);
             } else {
-                m.add(&multiply(&seen, &weight, columns));
+                m.add(&multiply(&weight, &seen, columns));
             }
         }
         m
@@ -204,17 +203,13 @@ fn layer_moments(w: &Weighted, input: &Value) -> LayerMoments {
 }
 
 fn regression(w: &Weighted, input: &Value, target: &Value) -> Regression {
-    let (columns, outputs, positions) = (w.kernel.columns(), w.kernel.outputs, w.positions());
+    let (columns, outputs) = (w.kernel.columns(), w.kernel.outputs);
     let each = |range: std::ops::Range<usize>| {
         let mut r = Regression::new(outputs, columns);
-        let (mut seen, mut wanted) = (Vec::new(), vec![0.0; outputs * positions]);
+        let mut seen = Vec::new();
         for i in range {
-            seen.clear();
             patches::extract(w, 0, input.image(i), &mut seen);
-            for (o, plane) in target.image(i).chunks_exact(positions.max(1)).enumerate() {
-                plane.iter().enumerate().for_each(|(at, &y)| wanted[at * outputs + o] = y);
-            }
-            r.add(&seen, &wanted);
+            r.add(&seen, target.image(i));
         }
         r
     };

@@ -76,17 +76,11 @@ pub(super) fn bare(layer: &Weighted, weight: &[f32], input: &Value) -> Value {
     data.par_chunks_mut((outputs * positions).max(1)).enumerate().for_each(|(i, out)| {
         let mut seen = Vec::new();
         for group in 0..groups {
-            seen.clear();
             patches::extract(layer, group, input.image(i), &mut seen);
             let share = outputs / groups;
             let weight = &weight[group * share * columns..(group + 1) * share * columns];
-            // [positions, outputs] of the group, turned to channels first.
-            let product = multiply(&seen, weight, columns);
-            for (at, values) in product.chunks_exact(share.max(1)).enumerate() {
-                for (o, &value) in values.iter().enumerate() {
-                    out[(group * share + o) * positions + at] = value;
-                }
-            }
+            let product = multiply(weight, &seen, columns);
+            out[group * share * positions..(group + 1) * share * positions].copy_from_slice(&product);
         }
     });
     Value { shape: [outputs, layer.output_size[0], layer.output_size[1]], data }

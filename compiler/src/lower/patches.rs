@@ -2,10 +2,11 @@
 
 use super::folded::{Kernel, Weighted};
 
-/// The patches of one image, [positions, in·kh·kw] of group `group`, appended to `into`. `image` is [channels, height,
-/// width]; a linear layer sees it whole, as its one patch.
+/// The patches of one image as columns, [in·kh·kw of group `group`, positions] row-major, in the place of what `into`
+/// held. `image` is [channels, height, width]; a linear layer sees it whole, as its one patch.
 pub(super) fn extract(layer: &Weighted, group: usize, image: &[f32], into: &mut Vec<f32>) {
     let Kernel { inputs, height: kh, width: kw, .. } = layer.kernel;
+    into.clear();
     let Some(window) = &layer.window else {
         into.extend_from_slice(image);
         return;
@@ -15,20 +16,20 @@ pub(super) fn extract(layer: &Weighted, group: usize, image: &[f32], into: &mut 
     let size = |v: [u32; 2]| v.map(|x| x as usize);
     let (stride, dilation) = (size(window.stride), size(window.dilation));
     let (top, left) = (window.padding[0] as usize, window.padding[1] as usize);
-    let start = into.len();
-    let columns = layer.kernel.columns();
-    into.resize(start + out_h * out_w * columns, 0.0);
-    for (at, patch) in into[start..].chunks_exact_mut(columns).enumerate() {
-        let (y0, x0) = (at / out_w * stride[0], at % out_w * stride[1]);
-        for (c, plane) in image.chunks_exact(h * w).enumerate() {
-            for ky in 0..kh {
-                // Rows and columns of the padding stay zero.
-                let Some(y) = (y0 + ky * dilation[0]).checked_sub(top).filter(|y| *y < h) else { continue };
-                for kx in 0..kw {
-                    if let Some(x) = (x0 + kx * dilation[1]).checked_sub(left).filter(|x| *x < w) {
-                        patch[(c * kh + ky) * kw + kx] = plane[y * w + x];
-                    }
-                }
+    into.resize(layer.kernel.columns() * out_h * out_w, 0.0);
+    for (at, line) in into.chunks_exact_mut((out_h * out_w).max(1)).enumerate() {
+        let (plane, ky, kx) = (at / (kh * kw) * h * w, at / kw % kh, at % kw);
+        // Output columns whose element lies in the image: left ≤ x·stride + kx·dilation < left + w.
+        let shift = kx * dilation[1];
+        let first = left.saturating_sub(shift).div_ceil(stride[1].max(1)).min(out_w);
+        let last = (left + w).saturating_sub(shift).div_ceil(stride[1].max(1)).clamp(first, out_w);
+        for (y, out) in line.chunks_exact_mut(out_w).enumerate() {
+            // Rows of the padding stay zero.
+            let Some(row) = (y * stride[0] + ky * dilation[0]).checked_sub(top).filter(|row| *row < h) else { continue };
+            if first < last {
+                let from = plane + row * w + first * stride[1] + shift - left;
+                let values = image[from..].iter().step_by(stride[1].max(1));
+                out[first..last].iter_mut().zip(values).for_each(|(o, v)| *o = *v);
             }
         }
     }
@@ -58,6 +59,6 @@ mod tests {
         let mut patches = Vec::new();
         extract(&layer, 1, &image, &mut patches);
         // Rows −1 and 0, then 1 and 2; columns 0 and 2 of the second channel, 9…17.
-        assert_eq!(patches, [0.0, 0.0, 9.0, 11.0, 12.0, 14.0, 15.0, 17.0]);
+        assert_eq!(patches, [0.0, 12.0, 0.0, 14.0, 9.0, 15.0, 11.0, 17.0]);
     }
 }
