@@ -85,6 +85,32 @@ fn pools_stay_and_flatten_vanishes() {
 }
 
 #[test]
+fn what_others_read_is_not_fused_away() {
+    // Everything reads the first convolution: its normalisation aside, nothing may be fused into it.
+    let conv = |stride| Op::Conv2d(Conv2d { inputs: 4, outputs: 4, window: Window::square(3, stride, 1), groups: 1, bias: false });
+    let mut b = Builder::new("shared", [4, 5, 6]);
+    b.push("first", conv(1));
+    let shared = b.push("norm", Op::BatchNorm(BatchNorm::new(4)));
+    let relu = b.push("relu", Op::Activation(Activation::Relu));
+    let sum = b.push_from("sum", Op::Add, vec![shared, relu]);
+    let twice = b.push_from("twice", Op::Add, vec![sum, sum]);
+    let wide = Op::Conv2d(Conv2d { inputs: 4, outputs: 8, window: Window::square(1, 2, 0), groups: 2, bias: true });
+    let wide = b.push_from("wide", wide, vec![twice]);
+    let thin = b.push_from("thin", Op::ShortcutA(ShortcutA { stride: 2, inputs: 4, outputs: 8 }), vec![shared]);
+    let fused = b.push_from("fused", Op::Add, vec![thin, wide]);
+    let gate = b.push_from("gate", Op::Activation(Activation::Sigmoid), vec![fused]);
+    let late = b.push_from("late", Op::Add, vec![gate, thin]);
+    b.push_from("last", Op::Activation(Activation::Tanh), vec![late]);
+    let layers = compare(&b.finish().unwrap(), 5);
+    let names: Vec<_> = layers.iter().map(|l| (l.name.as_str(), &l.inputs[..])).collect();
+    let expected: [(&str, &[usize]); 6] =
+        [("first", &[0]), ("relu", &[1]), ("sum", &[1, 2]), ("twice", &[3, 3]), ("wide", &[4, 1]), ("late", &[5, 1])];
+    assert_eq!(names, expected);
+    assert_eq!(weighted(&layers)[1].residual, Some(Residual { stride: 2, offset: 2 }));
+    assert_eq!(layers[5].op, FoldedOp::Add(Residual { stride: 2, offset: 2 }, Fused::Tanh));
+}
+
+#[test]
 fn what_nothing_can_take_in_is_named() {
     let conv = || Op::Conv2d(Conv2d { inputs: 2, outputs: 2, window: Window::square(3, 1, 1), groups: 1, bias: false });
     let shortcut = || Op::ShortcutA(ShortcutA { stride: 2, inputs: 2, outputs: 4 });
@@ -132,10 +158,17 @@ fn draw(seed: u64) -> Graph {
     for i in 0..rng.random_range(2..14) {
         // Mostly the latest value, so that there is something to fuse.
         let from = if rng.random_bool(0.7) { shapes.len() - 1 } else { rng.random_range(0..shapes.len()) };
+        if shapes[from].is_empty() {
+            continue;
+        }
         let (op, inputs) = node(&mut rng, from, &shapes, fresh[from]);
         let read: Vec<&[usize]> = inputs.iter().map(|&v: &usize| &shapes[v][..]).collect();
         let Ok(shape) = op.output_shape(&read) else { continue };
         inputs.iter().for_each(|&v| fresh[v] = false);
+        // What a batch norm is folded into nothing else may read.
+        if matches!(op, Op::BatchNorm(_)) {
+            shapes[inputs[0]] = Vec::new();
+        }
         let takes_norm = matches!(op, Op::Conv2d(_) | Op::Linear(_) | Op::BatchNorm(_));
         b.push_from(format!("n{i}"), op, inputs);
         shapes.push(shape);
@@ -160,7 +193,7 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], fresh: bool) -> 
     let mut below = |n: usize| rng.random_range(0..n);
     let op = match below(16) {
         0..=2 if shape.len() == 3 => {
-            let groups = if channels % 2 == 0 { below(2) + 1 } else { 1 };
+            let groups = if channels.is_multiple_of(2) { below(2) + 1 } else { 1 };
             Op::Conv2d(Conv2d { inputs: channels, outputs: 4, window: Window::square(3, 1, 1), groups, bias: below(2) == 0 })
         }
         3 if shape.len() == 3 => {

@@ -149,7 +149,7 @@ mod tests {
 
     fn logits(artifact: &Artifact) -> Vec<f32> {
         let input: Vec<f32> = (0..784 * 3).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
-        let options = thinfer::Options { batch: 3, forms: thinfer::Forms::Ruled, keep_factors: true };
+        let options = thinfer::Options { batch: 3, forms: thinfer::Forms::Ruled, keep_factors: true, ..thinfer::Options::default() };
         Session::new(&Device::cpu(), artifact, &options).unwrap().run(&input).unwrap()
     }
 

@@ -55,6 +55,8 @@ fn host_forward(graph: &Graph, weight: &dyn Fn(&str) -> Matrix, param: &dyn Fn(&
                 x.iter().map(|row| row.iter().enumerate().map(|(c, &v)| one(c, v)).collect()).collect()
             }
             Op::Activation(Activation::Relu) => x.iter().map(|row| row.iter().map(|v| v.max(0.0)).collect()).collect(),
+            Op::Flatten => x.clone(),
+            other => panic!("{other:?} cannot be trained"),
         }
     })
 }

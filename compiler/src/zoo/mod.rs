@@ -112,6 +112,26 @@ mod tests {
         assert!(error.contains("do not fit resnet20: these are the tensors of resnet32; extra tensor"), "{error}");
     }
 
+    /// Needs the real files: THINFER_DATA is a folder that holds checkpoints/.
+    #[test]
+    fn published_checkpoints_are_known() {
+        let Some(data) = std::env::var_os("THINFER_DATA") else {
+            eprintln!("skipped: THINFER_DATA not set");
+            return;
+        };
+        for (file, name) in [
+            ("cifar10_resnet20", "resnet20"),
+            ("cifar10_resnet20_lorita_n2", "resnet20"),
+            ("cifar10_resnet20_lorita_n3", "resnet20"),
+            ("mnist_mlp_256x4", "mlp:784-256-256-256-256-10"),
+        ] {
+            let path = std::path::Path::new(&data).join("checkpoints").join(format!("{file}.safetensors"));
+            let params = crate::import::load(&path).unwrap().params;
+            assert_eq!(guess(&params).as_deref(), Some(name), "{file}");
+            check(&build_for(name, &params).unwrap(), &params).unwrap();
+        }
+    }
+
     #[test]
     fn names_that_mean_nothing_are_refused() {
         let names = [

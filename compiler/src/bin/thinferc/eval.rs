@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
     check_fit(&artifact, &data)?;
     let device = Device::open(arguments.device)?;
-    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors };
+    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors, ..Options::default() };
     let mut session = Session::new(&device, &artifact, &options)?;
     let bar = crate::train::bar(data.len() as u64, "evaluating");
     let start = Instant::now();

@@ -134,7 +134,7 @@ fn point(factored: &Factored, policy: Policy, device: &Device, test: &data::Data
     let ranks = factored.ranks(policy)?;
     // Above break-even the recomposed weight is emitted: the curve is about what the cut costs in accuracy.
     let artifact = factored.emit(policy, &ranks, Dtype::F32, true)?;
-    let options = Options { batch: BATCH, forms: Forms::Ruled, keep_factors: true };
+    let options = Options { batch: BATCH, forms: Forms::Ruled, keep_factors: true, ..Options::default() };
     let accuracy = evaluate(&mut Session::new(device, &artifact, &options)?, test, |_| ())?;
     let full = factored.svds().iter().flatten().map(|s| s.full_rank());
     let d = Description::of(&artifact);
