@@ -84,15 +84,14 @@ pub fn moments(layers: &[FoldedLayer], images: &Images, progress: &(dyn Fn(usize
 
 /// Goes through the network with every layer before already replaced, and asks `cut` for each weighted layer in turn
 /// what it becomes (`None`: what it was). `cut` gets the layer's place and the regression of its DENSE output, what the
-/// residual has lost included, on its CUT input. Layers for which `wanted` is false are not asked.
+/// residual has lost included, on its CUT input; no regression for grouped layers and very wide patches.
 ///
 /// # Errors
 /// Whatever `cut` returns; [`Error::Invalid`] as [`moments`].
 pub fn in_sequence(
     layers: &[FoldedLayer],
     images: &Images,
-    wanted: &dyn Fn(usize) -> bool,
-    mut cut: impl FnMut(usize, &Regression) -> Result<Option<Replacement>>,
+    mut cut: impl FnMut(usize, Option<&Regression>) -> Result<Option<Replacement>>,
 ) -> Result<Vec<Option<Replacement>>> {
     let (mut dense, mut thin) = (Values::new(layers, images.input.clone()), Values::new(layers, images.input.clone()));
     let mut all = Vec::with_capacity(layers.len());
@@ -103,14 +102,16 @@ pub fn in_sequence(
             FoldedOp::Weighted(w) => {
                 check(&layer.name, w, inputs[0])?;
                 let bare = host::bare(w, &w.folded_weight(), inputs[0]);
-                if wanted(i) && w.is_factorable() && w.kernel.columns() <= WIDEST {
+                let mut seen = None;
+                if w.is_factorable() && w.kernel.columns() <= WIDEST {
                     let mut target = bare.clone();
                     if let (Some(how), Some(whole), Some(lossy)) = (&w.residual, inputs.get(1), cut_inputs.get(1)) {
                         host::add(&mut target, how, whole, 1.0);
                         host::add(&mut target, how, lossy, -1.0);
                     }
-                    replaced = cut(i, &regression(w, cut_inputs[0], &target))?;
+                    seen = Some(regression(w, cut_inputs[0], &target));
                 }
+                replaced = cut(i, seen.as_ref())?;
                 let value = host::finish(w, w.bias.as_deref(), bare, inputs.get(1).copied());
                 let thin_value = match &replaced {
                     Some(r) => host::finish(w, r.bias.as_deref(), host::bare(w, &r.weight, cut_inputs[0]), cut_inputs.get(1).copied()),
