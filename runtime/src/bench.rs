@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Instant;
 
-use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight};
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight, Window};
 use crate::error::{Error, Result};
 use crate::plan::Form;
 use crate::session::{Device, Forms, Options, Session};
@@ -92,30 +92,49 @@ pub fn layers(session: &mut Session, runs: usize) -> Result<Option<Vec<Times>>> 
     Ok(Some(samples.into_iter().map(Times::new).collect()))
 }
 
-/// A layer to measure without a model: `linear:INPUTS,OUTPUTS`.
+/// A layer to measure without a model: `linear:INPUTS,OUTPUTS`, or `conv:KxK,INPUTS,OUTPUTS,HxW` with `,sSTRIDE` for a
+/// stride and padding that keeps the size at stride 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerSpec {
-    /// Features in.
+    /// Features or channels in.
     pub inputs: usize,
-    /// Features out.
+    /// Features or channels out.
     pub outputs: usize,
+    /// A convolution's window and its input's height and width.
+    pub conv: Option<(Window, [usize; 2])>,
 }
 
 impl FromStr for LayerSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let usage = || format!("'{text}' is no layer such as linear:512,512");
-        let sizes = text.strip_prefix("linear:").ok_or_else(usage)?;
-        let (inputs, outputs) = sizes.split_once(',').ok_or_else(usage)?;
-        let size = |s: &str| s.parse().ok().filter(|n| (1..=1 << 20).contains(n)).ok_or_else(usage);
-        Ok(Self { inputs: size(inputs)?, outputs: size(outputs)? })
+        let usage = || format!("'{text}' is no layer such as linear:512,512 or conv:3x3,64,64,32x32 or conv:3x3,64,128,32x32,s2");
+        let size = |s: &str| s.parse::<usize>().ok().filter(|n| (1..=1 << 20).contains(n)).ok_or_else(usage);
+        let pair = |s: &str| s.split_once('x').ok_or_else(usage).and_then(|(a, b)| Ok([size(a)?, size(b)?]));
+        let (op, rest) = text.split_once(':').ok_or_else(usage)?;
+        match (op, &rest.split(',').collect::<Vec<_>>()[..]) {
+            ("linear", [inputs, outputs]) => Ok(Self { inputs: size(inputs)?, outputs: size(outputs)?, conv: None }),
+            ("conv", [kernel, inputs, outputs, image, stride @ ..]) if stride.len() <= 1 => {
+                let stride = stride.first().map_or(Ok(1), |s| s.strip_prefix('s').ok_or_else(usage).and_then(size))? as u32;
+                let kernel = pair(kernel)?.map(|n| n as u32);
+                let [before, after] = [kernel.map(|k| (k - 1) / 2), kernel.map(|k| k / 2)];
+                let padding = [before[0], before[1], after[0], after[1]];
+                let window = Window { kernel, stride: [stride; 2], padding, dilation: [1, 1] };
+                Ok(Self { inputs: size(inputs)?, outputs: size(outputs)?, conv: Some((window, pair(image)?)) })
+            }
+            _ => Err(usage()),
+        }
     }
 }
 
 impl std::fmt::Display for LayerSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "linear:{},{}", self.inputs, self.outputs)
+        let Self { inputs, outputs, conv } = self;
+        let Some((Window { kernel: [kh, kw], stride: [stride, _], .. }, [height, width])) = conv else {
+            return write!(f, "linear:{inputs},{outputs}");
+        };
+        write!(f, "conv:{kh}x{kw},{inputs},{outputs},{height}x{width}")?;
+        if *stride > 1 { write!(f, ",s{stride}") } else { Ok(()) }
     }
 }
 
@@ -170,34 +189,44 @@ pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usiz
 
 /// A network of one layer with bias and ReLU and random weights.
 fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> {
-    let LayerSpec { inputs, outputs } = spec;
-    if let Some(rank) = rank.filter(|&r| r == 0 || r > inputs.min(outputs)) {
-        return Err(Error::invalid(format!("--rank {rank}"), format!("{spec} has ranks 1 to {}", inputs.min(outputs))));
+    let LayerSpec { inputs, outputs, conv } = spec;
+    let kernel = conv.map_or_else(Vec::new, |(window, _)| window.kernel.map(|k| k as usize).to_vec());
+    let fan_in = inputs * kernel.iter().product::<usize>();
+    if let Some(rank) = rank.filter(|&r| r == 0 || r > fan_in.min(outputs)) {
+        return Err(Error::invalid(format!("--rank {rank}"), format!("{spec} has ranks 1 to {}", fan_in.min(outputs))));
     }
-    let tensor = |name: &str, shape: &[usize]| {
-        let scale = (3.0 / shape[shape.len() - 1] as f32).sqrt();
+    let tensor = |name: &str, shape: &[usize], fan_in: usize| {
+        let scale = (3.0 / fan_in as f32).sqrt();
         TensorData::f32(name, shape, noise(shape.iter().product()).into_iter().map(|x| x * scale).collect())
     };
-    let (weight, mut tensors) = match rank {
-        None => (Weight::Dense(1), vec![tensor("bias", &[outputs]), tensor("weight", &[outputs, inputs])]),
+    let with_kernel = |outputs: usize| [&[outputs, inputs], &kernel[..]].concat();
+    let bias = TensorData::f32("bias", &[outputs], vec![0.1; outputs]);
+    let (weight, tensors) = match rank {
+        None => (Weight::Dense(1), vec![bias, tensor("weight", &with_kernel(outputs), fan_in)]),
         Some(r) => (
             Weight::LowRank { v: 1, u: 2, sigma: 3, tail_energy: 0.0 },
             vec![
-                tensor("bias", &[outputs]),
-                tensor("v", &[r, inputs]),
-                tensor("u", &[r, outputs]),
+                bias,
+                tensor("v", &with_kernel(r), fan_in),
+                tensor("u", &[r, outputs], r),
                 TensorData::f32("sigma", &[r], vec![1.0; r]),
             ],
         ),
     };
-    tensors.iter_mut().filter(|t| t.name == "bias").for_each(|t| t.values.fill(0.1));
-    let layer = Layer { name: spec.to_string(), inputs: vec![0], op: Op::Linear { weight, bias: Some(0), activation: Activation::Relu } };
+    let (bias, activation) = (Some(0), Activation::Relu);
+    let (op, input) = match conv {
+        None => (Op::Linear { weight, bias, activation }, vec![inputs as u32]),
+        Some((window, [height, width])) => (
+            Op::Conv { window, outputs: outputs as u32, groups: 1, weight, bias, residual: None, activation },
+            vec![inputs as u32, height as u32, width as u32],
+        ),
+    };
     let model = Model {
         name: spec.to_string(),
-        input: vec![inputs as u32],
+        input,
         preprocess: Preprocess::default(),
         classes: Vec::new(),
-        layers: vec![layer],
+        layers: vec![Layer { name: spec.to_string(), inputs: vec![0], op }],
         tensors: Vec::new(),
         provenance: Provenance::default(),
     };
@@ -229,11 +258,14 @@ mod tests {
 
     #[test]
     fn layers_are_named_and_refused_by_name() {
-        assert_eq!("linear:512,256".parse(), Ok(LayerSpec { inputs: 512, outputs: 256 }));
-        for bad in ["", "linear", "linear:5", "linear:0,5", "conv:3,3", "linear:a,b"] {
+        assert_eq!("linear:512,256".parse(), Ok(LayerSpec { inputs: 512, outputs: 256, conv: None }));
+        for text in ["linear:512,256", "conv:3x3,64,32,16x8", "conv:1x5,3,8,7x7,s2"] {
+            assert_eq!(text.parse::<LayerSpec>().unwrap().to_string(), text);
+        }
+        for bad in ["", "linear", "linear:5", "linear:0,5", "conv:3,3", "linear:a,b", "conv:3x3,1,1,8x8,2", "conv:3x3,1,1,8"] {
             assert!(bad.parse::<LayerSpec>().is_err(), "{bad}");
         }
-        let spec = LayerSpec { inputs: 8, outputs: 4 };
+        let spec = LayerSpec { inputs: 8, outputs: 4, conv: None };
         assert!(race_layer(&Device::cpu(), spec, &[5], 1, 1).unwrap_err().to_string().contains("ranks 1 to 4"));
         let forms: Vec<_> = race_layer(&Device::cpu(), spec, &[2], 1, 2).unwrap().into_iter().map(|f| (f.rank, f.form)).collect();
         assert_eq!(forms, [(None, Form::Dense), (Some(2), Form::TwoStage), (Some(2), Form::Fused)]);

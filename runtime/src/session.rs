@@ -193,7 +193,7 @@ impl Session {
             Plan::new(artifact, options.batch, form)?
         };
         let executor = match &device.inner {
-            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan)?)),
+            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
             #[cfg(feature = "gpu")]
             Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
             #[cfg(feature = "gpu")]

@@ -5,20 +5,19 @@
 
 use rayon::prelude::*;
 
-use super::activation;
-use crate::artifact::Activation;
+use super::epilogue::Epilogue;
 
 /// Columns of a panel: two AVX registers, four NEON ones.
-pub(crate) const COLUMNS: usize = 16;
+pub(super) const COLUMNS: usize = 16;
 /// Rows of a full tile: 6 × 2 accumulators leave room for the panel's two registers and one broadcast among 16.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 /// Below this many multiply–accumulates waking a second thread costs more than it saves.
-const PARALLEL_MACS: usize = 300_000;
+pub(super) const PARALLEL_MACS: usize = 300_000;
 
 /// A weight [outputs, inputs] in panels of [`COLUMNS`] outputs: for each input the panel's 16 weights, zero beyond the
 /// last output.
 #[derive(Debug)]
-pub(crate) struct Packed {
+pub(super) struct Packed {
     inputs: usize,
     outputs: usize,
     panels: Vec<f32>,
@@ -26,7 +25,7 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs `weight`, whose element (o, i) is `at(o, i)`.
-    pub(crate) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    pub(super) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
         let mut panels = vec![0.0; outputs.div_ceil(COLUMNS) * inputs * COLUMNS];
         for (p, panel) in panels.chunks_exact_mut(inputs * COLUMNS).enumerate() {
             for (i, line) in panel.chunks_exact_mut(COLUMNS).enumerate() {
@@ -38,43 +37,40 @@ impl Packed {
         Self { inputs, outputs, panels }
     }
 
+    /// Panels of the weight.
+    pub(super) fn count(&self) -> usize {
+        self.outputs.div_ceil(COLUMNS)
+    }
+
+    /// The panel of outputs from `panel` · [`COLUMNS`] on.
+    pub(super) fn panel(&self, panel: usize) -> &[f32] {
+        let len = self.inputs * COLUMNS;
+        &self.panels[panel * len..][..len]
+    }
+
     /// Outputs of the weight.
-    pub(crate) fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         self.outputs
     }
 }
 
-/// What happens to a sum before it is stored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Epilogue<'a> {
-    /// Added to each output.
-    pub(crate) bias: Option<&'a [f32]>,
-    /// Applied last.
-    pub(crate) activation: Activation,
-}
-
-impl Epilogue<'_> {
-    /// Nothing: for intermediates.
-    pub(crate) const NONE: Self = Self { bias: None, activation: Activation::None };
-}
-
 /// Rows of activations: row r starts at r · stride.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) stride: usize,
-    pub(crate) count: usize,
+pub(super) struct Rows<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) stride: usize,
+    pub(super) count: usize,
 }
 
 /// Rows of activations to be written: row r starts at r · stride.
 #[derive(Debug)]
-pub(crate) struct RowsMut<'a> {
-    pub(crate) data: &'a mut [f32],
-    pub(crate) stride: usize,
+pub(super) struct RowsMut<'a> {
+    pub(super) data: &'a mut [f32],
+    pub(super) stride: usize,
 }
 
 /// Computes all outputs for all rows; splits the work over threads where that pays.
-pub(crate) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: RowsMut<'_>) {
+pub(super) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: RowsMut<'_>) {
     let RowsMut { data: y, stride: y_stride } = y;
     let macs = x.count * w.inputs * w.outputs;
     let threads = rayon::current_num_threads();
@@ -86,6 +82,7 @@ pub(crate) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: RowsMut
         let chunk = row_chunk(x.count, threads);
         y.par_chunks_mut(chunk * y_stride).zip(x.data.par_chunks(chunk * x.stride)).enumerate().for_each(|(i, (y, data))| {
             let rows = Rows { data, stride: x.stride, count: chunk.min(x.count.saturating_sub(i * chunk)) };
+            let epilogue = epilogue.skip(i * chunk);
             block(rows, w, 0..w.outputs.div_ceil(COLUMNS), epilogue, Target { y, stride: y_stride, first_column: 0 });
         });
     } else if x.count == 1 {
@@ -123,14 +120,14 @@ pub(crate) fn linear(x: Rows<'_>, w: &Packed, epilogue: Epilogue<'_>, y: RowsMut
 
 /// Both stages of y = act((x·Vᵀ)·Uᵀ + b) for a block of rows at a time, so that the intermediate, which goes to `h`,
 /// is read while it is still in the nearest cache.
-pub(crate) fn low_rank(x: Rows<'_>, v: &Packed, u: &Packed, epilogue: Epilogue<'_>, h: RowsMut<'_>, y: RowsMut<'_>) {
+pub(super) fn low_rank(x: Rows<'_>, v: &Packed, u: &Packed, epilogue: Epilogue<'_>, h: RowsMut<'_>, y: RowsMut<'_>) {
     let (RowsMut { data: h, stride: h_stride }, RowsMut { data: y, stride: y_stride }) = (h, y);
     let threads = rayon::current_num_threads();
-    let both = |data: &[f32], count: usize, h: &mut [f32], y: &mut [f32]| {
+    let both = |data: &[f32], first: usize, count: usize, h: &mut [f32], y: &mut [f32]| {
         let rows = Rows { data, stride: x.stride, count };
         block(rows, v, 0..v.outputs.div_ceil(COLUMNS), Epilogue::NONE, Target { y: h, stride: h_stride, first_column: 0 });
         let rows = Rows { data: h, stride: h_stride, count };
-        block(rows, u, 0..u.outputs.div_ceil(COLUMNS), epilogue, Target { y, stride: y_stride, first_column: 0 });
+        block(rows, u, 0..u.outputs.div_ceil(COLUMNS), epilogue.skip(first), Target { y, stride: y_stride, first_column: 0 });
     };
     // Few rows a block keep its part of h in the nearest cache; a multiple of the tile's rows leaves no ragged ends.
     let parallel = x.count * v.outputs * (v.inputs + u.outputs) >= PARALLEL_MACS && threads > 1;
@@ -138,15 +135,15 @@ pub(crate) fn low_rank(x: Rows<'_>, v: &Packed, u: &Packed, epilogue: Epilogue<'
     let parts = |i: usize| chunk.min(x.count.saturating_sub(i * chunk));
     if parallel {
         let parts_of = y.par_chunks_mut(chunk * y_stride).zip(h.par_chunks_mut(chunk * h_stride)).zip(x.data.par_chunks(chunk * x.stride));
-        parts_of.enumerate().for_each(|(i, ((y, h), data))| both(data, parts(i), h, y));
+        parts_of.enumerate().for_each(|(i, ((y, h), data))| both(data, i * chunk, parts(i), h, y));
     } else {
         let parts_of = y.chunks_mut(chunk * y_stride).zip(h.chunks_mut(chunk * h_stride)).zip(x.data.chunks(chunk * x.stride));
-        parts_of.enumerate().for_each(|(i, ((y, h), data))| both(data, parts(i), h, y));
+        parts_of.enumerate().for_each(|(i, ((y, h), data))| both(data, i * chunk, parts(i), h, y));
     }
 }
 
 /// The vector instructions that a block is computed with.
-pub(crate) fn features() -> &'static str {
+pub(super) fn features() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         return "avx2";
@@ -160,14 +157,15 @@ fn row_chunk(rows: usize, threads: usize) -> usize {
 }
 
 /// Where a block writes: column c of the weight goes to y[row · stride + c − first_column].
-struct Target<'a> {
-    y: &'a mut [f32],
-    stride: usize,
-    first_column: usize,
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) y: &'a mut [f32],
+    pub(super) stride: usize,
+    pub(super) first_column: usize,
 }
 
 /// Computes `panels` for all rows on this thread, with the widest vectors that this machine has.
-fn block(x: Rows<'_>, w: &Packed, panels: std::ops::Range<usize>, epilogue: Epilogue<'_>, target: Target<'_>) {
+pub(super) fn block(x: Rows<'_>, w: &Packed, panels: std::ops::Range<usize>, epilogue: Epilogue<'_>, target: Target<'_>) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
@@ -217,8 +215,23 @@ fn tile<const FMA: bool, const R: usize>(
 ) {
     let k = w.inputs;
     let lines: [&[f32]; R] = std::array::from_fn(|r| &x.data[(row + r) * x.stride..][..k]);
-    let mut sums = [[0f32; COLUMNS]; R];
-    for (i, weights) in w.panels[panel * k * COLUMNS..][..k * COLUMNS].chunks_exact(COLUMNS).enumerate() {
+    let sums = accumulate::<FMA, R>(&lines, w.panel(panel), [[0f32; COLUMNS]; R]);
+    for (r, sums) in sums.iter().enumerate() {
+        store(sums, row + r, panel, w.outputs, epilogue, target);
+    }
+}
+
+/// `sums` and what `lines` times `weights`, a line of [`COLUMNS`] an input, adds to them. By value, so that the compiler keeps them in registers over the loop.
+#[inline(always)]
+pub(super) fn accumulate<const FMA: bool, const R: usize>(
+    lines: &[&[f32]; R],
+    weights: &[f32],
+    mut sums: [[f32; COLUMNS]; R],
+) -> [[f32; COLUMNS]; R] {
+    // One length for all of them, so that the loop has no check but its own.
+    let count = weights.len() / COLUMNS;
+    let lines: [&[f32]; R] = std::array::from_fn(|r| &lines[r][..count]);
+    for (i, weights) in (0..count).zip(weights.chunks_exact(COLUMNS)) {
         for r in 0..R {
             let a = lines[r][i];
             for c in 0..COLUMNS {
@@ -226,9 +239,7 @@ fn tile<const FMA: bool, const R: usize>(
             }
         }
     }
-    for (r, sums) in sums.iter().enumerate() {
-        store(sums, row + r, panel, w, epilogue, target);
-    }
+    sums
 }
 
 /// One row: four sums a column hide the latency of the additions that a single row's tile would wait for.
@@ -253,32 +264,33 @@ fn wide_row<const FMA: bool>(x: &[f32], w: &Packed, panels: std::ops::Range<usiz
             }
         }
         let total: [f32; COLUMNS] = std::array::from_fn(|c| (sums[0][c] + sums[1][c]) + (sums[2][c] + sums[3][c]));
-        store(&total, 0, panel, w, epilogue, target);
+        store(&total, 0, panel, w.outputs, epilogue, target);
     }
 }
 
 #[inline(always)]
-fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[inline(always)]
-fn store(sums: &[f32; COLUMNS], row: usize, panel: usize, w: &Packed, epilogue: Epilogue<'_>, target: &mut Target<'_>) {
+pub(super) fn store(sums: &[f32; COLUMNS], row: usize, panel: usize, outputs: usize, epilogue: Epilogue<'_>, target: &mut Target<'_>) {
     let first = panel * COLUMNS;
-    let width = COLUMNS.min(w.outputs - first);
+    let width = COLUMNS.min(outputs - first);
     let mut values = *sums;
-    if let Some(bias) = epilogue.bias {
-        for (v, b) in values.iter_mut().zip(&bias[first..first + width]) {
-            *v += b;
-        }
+    // A length that the compiler knows makes vectors of the whole epilogue.
+    if width == COLUMNS {
+        epilogue.finish(&mut values, row, first);
+    } else {
+        epilogue.finish(&mut values[..width], row, first);
     }
-    activation::apply(epilogue.activation, &mut values);
-    target.y[row * target.stride + first - target.first_column..][..width].copy_from_slice(&values[..width]);
+    target.y[row * target.stride + epilogue.first_channel + first - target.first_column..][..width].copy_from_slice(&values[..width]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Activation;
     use proptest::prelude::*;
 
     fn values(n: usize, seed: u32) -> Vec<f32> {
@@ -302,7 +314,8 @@ mod tests {
         fn every_split_of_the_work_gives_the_product(rows in 1usize..40, k in 1usize..300, n in 1usize..200, with_bias: bool, relu: bool) {
             let (x, w, bias) = (values(rows * k, 1), values(n * k, 2), values(n, 3));
             let packed = Packed::new(n, k, |o, i| w[o * k + i]);
-            let epilogue = Epilogue { bias: with_bias.then_some(&bias[..]), activation: if relu { Activation::Relu } else { Activation::None } };
+            let epilogue = Epilogue { bias: with_bias.then_some(&bias[..]), ..Epilogue::NONE };
+            let epilogue = Epilogue { activation: if relu { Activation::Relu } else { Activation::None }, ..epilogue };
             let mut y = vec![f32::NAN; rows * n];
             linear(Rows { data: &x, stride: k, count: rows }, &packed, epilogue, RowsMut { data: &mut y, stride: n });
             for (got, want) in y.iter().zip(reference(&x, &w, rows, k, n, epilogue.bias, relu)) {

@@ -1,6 +1,7 @@
 //! The fully connected step on the CPU, with one matrix or two.
 
-use super::gemm::{self, Epilogue, Packed, Rows, RowsMut};
+use super::epilogue::Epilogue;
+use super::gemm::{self, Packed, Rows, RowsMut};
 use crate::artifact::{Activation, Artifact};
 use crate::plan::{LinearStep, Step, matrix};
 
@@ -31,7 +32,7 @@ impl Linear {
 
     /// Computes `rows` samples from `input` into `output`, which lie as `step`'s slots say.
     pub(super) fn run(&mut self, input: &[f32], step: &Step, rows: usize, output: &mut [f32]) {
-        let epilogue = Epilogue { bias: self.bias.as_deref(), activation: self.activation };
+        let epilogue = Epilogue { bias: self.bias.as_deref(), activation: self.activation, ..Epilogue::NONE };
         let (from, to) = (step.input.stride(), step.output.stride());
         let x = Rows { data: &input[..rows * from], stride: from, count: rows };
         let y = RowsMut { data: &mut output[..rows * to], stride: to };

@@ -1,14 +1,21 @@
 //! The CPU executor: the reference for the GPU's kernels, and what machines without a GPU run.
 
 mod activation;
+mod conv;
+mod conv_tile;
+mod depthwise;
+mod elementwise;
+mod epilogue;
 mod gemm;
+mod global_average;
 mod linear;
+mod pool;
 
 use std::time::{Duration, Instant};
 
-use crate::artifact::Artifact;
+use self::epilogue::{Epilogue, Residual};
+use crate::artifact::{Activation, Artifact};
 use crate::device::{DeviceClass, DeviceInfo};
-use crate::error::{Error, Result};
 use crate::plan::{Plan, Slot, Step, StepKind};
 
 /// A plan with its weights packed and its buffers allocated.
@@ -23,18 +30,26 @@ pub(crate) struct Executor {
 #[derive(Debug)]
 enum Kernel {
     Linear(linear::Linear),
+    Conv(conv::Conv),
+    Pool(pool::Pool),
+    GlobalAverage,
+    /// Adds, if the step has a residual, and applies this.
+    Elementwise(Activation),
 }
 
 impl Executor {
     /// Packs every weight that `plan` names.
-    pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Result<Self> {
+    pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
         let pack = |step: &Step| match &step.kind {
-            StepKind::Linear(l) => Ok(Kernel::Linear(linear::Linear::new(artifact, step, l, plan.batch))),
-            other => Err(Error::invalid(&step.name, format!("has a step '{}', which is not on the CPU yet", other.name()))),
+            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l, plan.batch)),
+            StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
+            StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
+            StepKind::GlobalAveragePool => Kernel::GlobalAverage,
+            StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
         };
-        let steps = plan.steps.iter().map(|step| Ok((step.clone(), pack(step)?))).collect::<Result<_>>()?;
+        let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
-        Ok(Self { steps, buffers, input: plan.input, output: plan.output })
+        Self { steps, buffers, input: plan.input, output: plan.output }
     }
 
     /// Runs `rows` samples, at most the plan's batch: `input` and `output` hold them one after the other, unpadded.
@@ -62,8 +77,12 @@ impl Executor {
     /// Fills every buffer with NaN, so that whatever a run does not write shows.
     pub(crate) fn poison(&mut self) {
         self.buffers.iter_mut().for_each(|b| b.fill(f32::NAN));
-        for (_, Kernel::Linear(linear)) in &mut self.steps {
-            linear.poison();
+        for (_, kernel) in &mut self.steps {
+            match kernel {
+                Kernel::Linear(linear) => linear.poison(),
+                Kernel::Conv(conv) => conv.poison(),
+                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
+            }
         }
     }
 
@@ -93,9 +112,17 @@ impl Executor {
         let (step, kernel) = &mut self.steps[at];
         // The plan never gives a step one buffer twice, so taking the written ones out leaves the input in place.
         let mut output = std::mem::take(&mut self.buffers[step.output.buffer]);
-        let input = &self.buffers[step.input.buffer];
+        let input = &self.buffers[step.input.buffer][..rows * step.input.stride()];
+        let residual = step.residual.map(|(slot, how)| Residual::new(&self.buffers[slot.buffer], slot, step.output, how));
+        let y = &mut output[..rows * step.output.stride()];
         match kernel {
-            Kernel::Linear(linear) => linear.run(input, step, rows, &mut output),
+            Kernel::Linear(linear) => linear.run(input, step, rows, y),
+            Kernel::Conv(conv) => conv.run(input, residual, step, y),
+            Kernel::Pool(pool) => pool.run(input, y),
+            Kernel::GlobalAverage => global_average::run(input, step.input, y),
+            Kernel::Elementwise(activation) => {
+                elementwise::run(input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
+            }
         }
         self.buffers[step.output.buffer] = output;
     }
