@@ -205,12 +205,7 @@ fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> {
         None => (Weight::Dense(1), vec![bias, tensor("weight", &with_kernel(outputs), fan_in)]),
         Some(r) => (
             Weight::LowRank { v: 1, u: 2, sigma: 3, tail_energy: 0.0 },
-            vec![
-                bias,
-                tensor("v", &with_kernel(r), fan_in),
-                tensor("u", &[r, outputs], r),
-                TensorData::f32("sigma", &[r], vec![1.0; r]),
-            ],
+            vec![bias, tensor("v", &with_kernel(r), fan_in), tensor("u", &[r, outputs], r), TensorData::f32("sigma", &[r], vec![1.0; r])],
         ),
     };
     let (bias, activation) = (Some(0), Activation::Relu);

@@ -67,7 +67,11 @@ impl Factoring {
         let (mut output, mut patches, mut means) = (None, None, None);
         if let (Some(moments), Some(data)) = (moments, data) {
             if moments.len() != wanted || moments.is_empty() {
-                return Err(fail(format!("moments of {} vectors of {} values, not {wanted}", u8::from(!moments.is_empty()), moments.len())));
+                return Err(fail(format!(
+                    "moments of {} vectors of {} values, not {wanted}",
+                    u8::from(!moments.is_empty()),
+                    moments.len()
+                )));
             }
             let covariance = moments.covariance();
             if !covariance.iter().all(|x| x.is_finite()) {

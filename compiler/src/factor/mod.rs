@@ -5,8 +5,8 @@
 //! weight's: ‖(W − W')·X‖² with X centred, whatever the scheme.
 
 mod channel;
-mod factors;
 mod factoring;
+mod factors;
 mod matrix;
 mod moments;
 mod spatial;
@@ -14,8 +14,8 @@ mod svd;
 mod tucker;
 
 pub use factoring::Factoring;
-pub use matrix::multiply;
 pub use factors::{Factors, NamedFactor};
+pub use matrix::multiply;
 pub use moments::{LayerMoments, Moments, Regression};
 
 use crate::tensor::Kernel;

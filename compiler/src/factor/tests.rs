@@ -40,7 +40,8 @@ fn output_error(w: &[f32], cut: &Factors, data: &[f32], k: Kernel) -> f64 {
             (0..k.outputs)
                 .map(|o| {
                     let row = o * columns..(o + 1) * columns;
-                    let d: f64 = w[row.clone()].iter().zip(&product[row]).zip(x).map(|((w, p), x)| (f64::from(*w) - p) * f64::from(*x)).sum();
+                    let d: f64 =
+                        w[row.clone()].iter().zip(&product[row]).zip(x).map(|((w, p), x)| (f64::from(*w) - p) * f64::from(*x)).sum();
                     (d - bias[o]).powi(2)
                 })
                 .sum::<f64>()
@@ -148,7 +149,10 @@ fn moments_of_outputs_cut_channels_as_those_of_patches_do() {
         data.chunks(18).flat_map(|x| w.chunks(18).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>()).collect::<Vec<_>>()).collect();
     let mut m = Moments::new(4);
     m.add(&turned(&outputs, 4));
-    let a = Factoring::new("w", &w, k, Scheme::Channel, Some(&LayerMoments::Outputs(m.clone()))).unwrap().truncate(Rank::One(2), false).unwrap();
+    let a = Factoring::new("w", &w, k, Scheme::Channel, Some(&LayerMoments::Outputs(m.clone())))
+        .unwrap()
+        .truncate(Rank::One(2), false)
+        .unwrap();
     let b = Factoring::new("w", &w, k, Scheme::Channel, Some(&moments(&data, 18))).unwrap().truncate(Rank::One(2), false).unwrap();
     assert!(distance2(&a.product(), &b.product()) < 1e-7);
     assert!(a.bias.unwrap().iter().zip(b.bias.unwrap()).all(|(a, b)| (a - b).abs() < 1e-3));

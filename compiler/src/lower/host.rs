@@ -157,7 +157,13 @@ fn activated(x: f32, by: Activation) -> f32 {
         Activation::None => x,
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::LeakyRelu(slope) => if x > 0.0 { x } else { slope * x },
+        Activation::LeakyRelu(slope) => {
+            if x > 0.0 {
+                x
+            } else {
+                slope * x
+            }
+        }
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
         Activation::HardSigmoid => hard(x),

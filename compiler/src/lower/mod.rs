@@ -229,7 +229,8 @@ impl Factored {
         let Some(w) = layer.weighted() else { return Ok(None) };
         let Some((scheme, rank)) = cut else { return Ok(Some(w.dense())) };
         let factoring = self.factorings[i].iter().find(|f| f.scheme() == scheme);
-        let factoring = factoring.ok_or_else(|| Error::invalid(format!("layer '{}'", layer.name), format!("was never factored as {scheme}")))?;
+        let factoring =
+            factoring.ok_or_else(|| Error::invalid(format!("layer '{}'", layer.name), format!("was never factored as {scheme}")))?;
         w.cut(&layer.name, factoring, rank, how).map(Some)
     }
 
@@ -262,13 +263,7 @@ impl Factored {
     }
 }
 
-fn factorings(
-    name: &str,
-    w: &Weighted,
-    scheme: SchemeChoice,
-    spectra: Spectra,
-    moments: Option<&LayerMoments>,
-) -> Result<Vec<Factoring>> {
+fn factorings(name: &str, w: &Weighted, scheme: SchemeChoice, spectra: Spectra, moments: Option<&LayerMoments>) -> Result<Vec<Factoring>> {
     let schemes = match scheme {
         SchemeChoice::Only(scheme) => vec![scheme.of(&w.kernel)],
         SchemeChoice::Auto if w.kernel.height * w.kernel.width == 1 => vec![Scheme::Channel],

@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn the_cheapest_that_passes_is_found_and_dense_if_none_does() {
         let kernel = Kernel { outputs: 32, inputs: 32, height: 3, width: 3 };
-        let f: Vec<_> = (0..3).map(|s| vec![Factoring::new("w", &random(kernel.len(), s), kernel, Scheme::Channel, None).unwrap()]).collect();
+        let f: Vec<_> =
+            (0..3).map(|s| vec![Factoring::new("w", &random(kernel.len(), s), kernel, Scheme::Channel, None).unwrap()]).collect();
         let at = Geometry { input: [8, 8], output: [8, 8] };
         let layer = |f| LayerChoices { kernel, is_linear: false, geometry: at, bias: 0, factorings: f, importance: 1.0 };
         let layers: Vec<_> = f.iter().map(|f| layer(f)).collect();

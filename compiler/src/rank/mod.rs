@@ -86,6 +86,19 @@ fn share(full: usize, keep: f64) -> usize {
     ((full as f64 * keep).round() as usize).clamp(1, full.max(1))
 }
 
+/// The fewest of a layer's values, largest first, that hold `wanted` of Σσ².
+pub fn energy_rank(sigma: &[f64], wanted: f64) -> usize {
+    let total: f64 = sigma.iter().map(|s| s * s).sum();
+    let mut kept = 0.0;
+    for (i, s) in sigma.iter().enumerate() {
+        kept += s * s;
+        if kept >= wanted * total {
+            return i + 1;
+        }
+    }
+    sigma.len()
+}
+
 fn local(layer: &LayerChoices<'_>, keep: f64) -> Cut {
     let factoring = layer.factorings.first()?;
     let rank = match factoring.full_rank() {
@@ -96,10 +109,9 @@ fn local(layer: &LayerChoices<'_>, keep: f64) -> Cut {
 }
 
 fn pooled(layers: &[LayerChoices<'_>], keep: f64) -> Vec<Cut> {
-    let spectra = layers.iter().map(|l| global::Pooled {
-        sigma: l.factorings.first().map(Factoring::sigma).unwrap_or_default(),
-        is_linear: l.is_linear,
-    });
+    let spectra = layers
+        .iter()
+        .map(|l| global::Pooled { sigma: l.factorings.first().map(Factoring::sigma).unwrap_or_default(), is_linear: l.is_linear });
     let kept = global::choose(&spectra.collect::<Vec<_>>(), keep);
     let cut = |(layer, kept): (&LayerChoices<'_>, usize)| {
         let (factoring, rank) = (layer.factorings.first()?, global::rank(layer, kept)?);

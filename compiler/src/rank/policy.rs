@@ -61,8 +61,7 @@ impl FromStr for Policy {
         if text == "dense" {
             return Ok(Self::Dense);
         }
-        let known =
-            || format!("'{text}' is none of dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F, accuracy:POINTS");
+        let known = || format!("'{text}' is none of dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F, accuracy:POINTS");
         let (name, value) = text.split_once(':').ok_or_else(known)?;
         let value: f64 = value.parse().map_err(|_| format!("'{value}' in '{text}' is no number"))?;
         match name {

@@ -145,7 +145,9 @@ impl Relaxed {
             cheapest.push(Item { cost: last.cost.saturating_add(first.cost), error: last.error + first.error });
             let mut all: Vec<Step> = steps[steps.len() - 1].clone();
             all.extend(hull(layer, front));
-            all.sort_by(|a, b| (b.gain * a.cost as f64).total_cmp(&(a.gain * b.cost as f64)).then(a.layer.cmp(&b.layer)).then(a.item.cmp(&b.item)));
+            all.sort_by(|a, b| {
+                (b.gain * a.cost as f64).total_cmp(&(a.gain * b.cost as f64)).then(a.layer.cmp(&b.layer)).then(a.item.cmp(&b.item))
+            });
             let mut sum = vec![(0u64, 0.0f64)];
             for s in &all {
                 let (cost, gain) = sum[sum.len() - 1];

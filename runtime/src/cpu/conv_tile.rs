@@ -76,8 +76,7 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(super) fn advance(&mut self) -> Place<'a> {
         let Taps { rows, columns, kernel: [height, width], sample, output } = self.taps;
-        let place =
-            Place { start: self.start, rows: &rows[self.y * height..][..*height], columns: &columns[self.x * width..][..*width] };
+        let place = Place { start: self.start, rows: &rows[self.y * height..][..*height], columns: &columns[self.x * width..][..*width] };
         self.x += 1;
         if self.x == output.width {
             (self.x, self.y) = (0, self.y + 1);
@@ -129,7 +128,14 @@ pub(super) struct Source<'a> {
 
 /// Computes `panels` of outputs for `pixels` of the batch; row 0 of `target` and of `epilogue` is the first of them. The
 /// weight's inputs are [taps, channels].
-pub(super) fn block(source: Source<'_>, w: &Packed, pixels: Range<usize>, panels: Range<usize>, epilogue: Epilogue<'_>, target: Target<'_>) {
+pub(super) fn block(
+    source: Source<'_>,
+    w: &Packed,
+    pixels: Range<usize>,
+    panels: Range<usize>,
+    epilogue: Epilogue<'_>,
+    target: Target<'_>,
+) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]

@@ -21,8 +21,7 @@ pub(super) struct Epilogue<'a> {
 
 impl Epilogue<'_> {
     /// Nothing: for intermediates.
-    pub(super) const NONE: Self =
-        Self { bias: None, residual: None, activation: Activation::None, first_row: 0, first_channel: 0 };
+    pub(super) const NONE: Self = Self { bias: None, residual: None, activation: Activation::None, first_row: 0, first_channel: 0 };
 
     /// The same for work that begins `rows` later.
     pub(super) fn skip(self, rows: usize) -> Self {
