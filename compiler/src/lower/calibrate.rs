@@ -32,7 +32,7 @@ impl Images {
             _ => return Err(Error::invalid("calibration images", format!("have shape {shape:?}"))),
         };
         let input = Value { shape, data };
-        if input.len() == 0 || input.data.is_empty() || input.data.len() % input.len() != 0 {
+        if input.len() == 0 || input.data.is_empty() || !input.data.len().is_multiple_of(input.len()) {
             return Err(Error::invalid("calibration images", format!("{} values for images of {shape:?}", input.data.len())));
         }
         Ok(Self { input })
