@@ -198,7 +198,7 @@ fn write(arguments: &Arguments, factored: &Factored, curves: &[(PolicyName, Vec<
 fn write_spectra(dir: &std::path::Path, factored: &Factored) -> Result<()> {
     let layers = || factored.layers().iter().zip(factored.factorings()).filter_map(|(l, f)| Some((l, f.first()?)));
     let rows: Vec<Vec<String>> = layers()
-        .flat_map(|(l, s)| s.sigma().iter().enumerate().map(|(i, v)| vec![l.name.clone(), (i + 1).to_string(), format!("{v:.9e}")]))
+        .flat_map(|(l, s)| s.sigma().into_iter().enumerate().map(|(i, v)| vec![l.name.clone(), (i + 1).to_string(), format!("{v:.9e}")]))
         .collect();
     write_csv(&dir.join("spectra.csv"), &["layer", "component", "sigma"], &rows)?;
     let series = layers().map(|(l, s)| {
