@@ -349,6 +349,16 @@ impl Session {
         }
     }
 
+    /// Whether the padding of every kept value is zero, as the last run left it.
+    #[cfg(test)]
+    pub(crate) fn padding_is_zero(&self) -> bool {
+        match &self.executor {
+            Executor::Cpu(cpu) => self.values.iter().all(|&slot| cpu.padding_is_zero(slot, self.last_rows)),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(_) => true,
+        }
+    }
+
     /// Fills every activation buffer with NaN, so that whatever a run fails to write shows in its result: for tests.
     pub fn poison(&mut self) {
         match &mut self.executor {

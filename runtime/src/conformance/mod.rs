@@ -1,9 +1,12 @@
 //! The conformance suite: drawn networks through sessions on every executor, against f64, on poisoned buffers.
 
 pub(crate) mod cases;
+pub(crate) mod conv_cases;
+mod functions;
 pub(crate) mod reference;
 
 use cases::{Case, LayerCase};
+use conv_cases::ConvCase;
 
 use crate::artifact::Activation;
 use crate::plan::Form;
@@ -74,6 +77,76 @@ fn the_batch_does_not_change_a_result() {
         for batch in [1, 7, 64] {
             for (a, b) in whole.iter().zip(outputs(batch)) {
                 assert!((a - b).abs() <= 1e-5 * largest, "{a} {b} at batch {batch} on {}", device.info());
+            }
+        }
+    }
+}
+
+/// Runs `case` on poisoned buffers, twice, against f64.
+fn check_conv(device: &Device, case: &ConvCase, forms: Forms) {
+    let expected = reference::run(&case.artifact, &case.input());
+    let options = Options { batch: case.batch, forms, keep_factors: true, ..Options::default() };
+    let mut session = match Session::new(device, &case.artifact, &options) {
+        Err(e) if e.to_string().contains("not on the GPU yet") => return,
+        session => session.unwrap(),
+    };
+    for _ in 0..2 {
+        session.poison();
+        let got = session.run(&case.input()).unwrap();
+        let compared = reference::compare(&expected, &got, case.artifact.output_len());
+        compared.unwrap_or_else(|e| {
+            panic!("case {} as {:?} on {}: {e}\n{:#?}", case.key, options.forms, device.info(), case.artifact.model().layers)
+        });
+    }
+}
+
+#[test]
+fn drawn_convolutional_networks_agree_with_f64_in_every_form() {
+    for device in devices() {
+        for key in 0..400 {
+            let case = ConvCase::draw(key);
+            check_conv(&device, &case, Forms::Each(case.forms.clone()));
+            if case.has_factors() {
+                [Form::Dense, Form::TwoStage, Form::Fused].into_iter().for_each(|form| check_conv(&device, &case, Forms::All(form)));
+            }
+        }
+    }
+}
+
+#[test]
+fn kept_values_are_those_of_every_layer_and_their_padding_is_zero() {
+    for key in 0..60 {
+        let case = ConvCase::draw(key);
+        let expected = reference::values(&case.artifact, &case.input());
+        let forms = Forms::Each(case.forms.clone());
+        let options = Options { batch: case.batch, forms, keep_factors: true, keep_values: true };
+        let mut session = Session::new(&Device::cpu(), &case.artifact, &options).unwrap();
+        session.poison();
+        session.run(&case.input()).unwrap();
+        assert!(session.padding_is_zero(), "case {key}");
+        for (layer, expected) in expected[1..].iter().enumerate() {
+            let got = session.value(layer).unwrap();
+            reference::compare(expected, &got, expected.len() / case.rows).unwrap_or_else(|e| panic!("case {key}, layer {layer}: {e}"));
+        }
+        assert_eq!(session.value(expected.len() - 1), None);
+    }
+}
+
+#[test]
+fn the_batch_does_not_change_an_image() {
+    for device in devices() {
+        for key in 500..520 {
+            let case = ConvCase { batch: 9, rows: 9, ..ConvCase::draw(key) };
+            let run = |batch| {
+                let options = Options { batch, forms: Forms::Each(case.forms.clone()), keep_factors: true, ..Options::default() };
+                Session::new(&device, &case.artifact, &options).and_then(|mut s| s.run(&case.input()))
+            };
+            let Ok(whole) = run(9) else { continue };
+            let largest = whole.iter().fold(0f32, |m, x| m.max(x.abs()));
+            for batch in [1, 4] {
+                for (a, b) in whole.iter().zip(run(batch).unwrap()) {
+                    assert!((a - b).abs() <= 1e-4 * largest, "{a} {b} at batch {batch}, case {key} on {}", device.info());
+                }
             }
         }
     }

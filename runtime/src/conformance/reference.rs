@@ -1,6 +1,7 @@
 //! The network in f64, with how far an f32 executor may be from it.
 
-use crate::artifact::{Activation, Artifact, Op, Weight};
+use super::functions;
+use crate::artifact::{Artifact, Op, PoolKind, Residual, TensorId, Weight, Window};
 
 /// Share of Σ|x||w| that summing in f32 may lose in one layer. A rounding is 6e-8 of its partial sum; over a thousand
 /// terms the roundings of one sum stay below this by a wide margin, while a lost, doubled or misplaced term of a sum of
@@ -16,55 +17,209 @@ pub(crate) struct Expected {
 
 /// The network's output for `input`, [rows, input length].
 pub(crate) fn run(artifact: &Artifact, input: &[f32]) -> Vec<Expected> {
+    values(artifact, input).pop().unwrap()
+}
+
+/// Every value of the network for `input`: the input, then the output of each layer.
+pub(crate) fn values(artifact: &Artifact, input: &[f32]) -> Vec<Vec<Expected>> {
     let exact = |x: &f32| Expected { value: f64::from(*x), tolerance: 0.0 };
-    let mut values: Vec<Expected> = input.iter().map(exact).collect();
+    let mut values: Vec<Vec<Expected>> = vec![input.iter().map(exact).collect()];
     for (i, layer) in artifact.model().layers.iter().enumerate() {
-        let Op::Linear { weight, bias, activation } = &layer.op else { unreachable!("cases are fully connected") };
-        let len = |value: usize| artifact.shapes()[value].iter().product::<usize>();
-        let (inputs, outputs) = (len(layer.inputs[0] as usize), len(i + 1));
-        values = match *weight {
-            Weight::Dense(id) => {
-                let w = artifact.tensor(id);
-                product(&values, inputs, outputs, |o, i| w[o * inputs + i])
-            }
-            Weight::LowRank { v, u, .. } => {
-                let (v, u) = (artifact.tensor(v), artifact.tensor(u));
-                let rank = v.len() / inputs;
-                let hidden = product(&values, inputs, rank, |r, i| v[r * inputs + i]);
-                product(&hidden, rank, outputs, |o, r| u[r * outputs + o])
-            }
-            Weight::Spatial { .. } | Weight::Tucker2 { .. } => unreachable!("of convolutions only"),
+        let shape = |value: usize| match artifact.shapes()[value][..] {
+            [c, h, w] => [c, h, w],
+            ref other => [other.iter().product(), 1, 1],
         };
-        let bias = bias.map(|id| artifact.tensor(id));
-        for row in values.chunks_exact_mut(outputs) {
-            for (o, y) in row.iter_mut().enumerate() {
-                if let Some(bias) = &bias {
-                    y.value += f64::from(bias[o]);
-                    y.tolerance += TOLERANCE * f64::from(bias[o].abs());
-                }
-                if *activation == Activation::Relu {
-                    y.value = y.value.max(0.0);
-                }
+        let (from, to) = (shape(layer.inputs[0] as usize), shape(i + 1));
+        let x = &values[layer.inputs[0] as usize];
+        let mut y = Vec::new();
+        let add = |y: &mut Vec<Expected>, how: Residual| {
+            let id = layer.inputs[1] as usize;
+            add_residual(y, to, &values[id], shape(id), how);
+        };
+        match &layer.op {
+            Op::Linear { weight, bias, activation } => {
+                let flat = [from.iter().product(), 1, 1];
+                let point = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
+                conv(x, flat, to, &point, 1, &Kernel::new(artifact, weight, [1, 1]), &mut y);
+                add_bias(&mut y, to, *bias, artifact);
+                functions::apply(*activation, &mut y);
+            }
+            Op::Conv { window, groups, weight, bias, residual, activation, .. } => {
+                let kernel = Kernel::new(artifact, weight, window.kernel.map(|k| k as usize));
+                conv(x, from, to, window, *groups as usize, &kernel, &mut y);
+                add_bias(&mut y, to, *bias, artifact);
+                residual.iter().for_each(|r| add(&mut y, *r));
+                functions::apply(*activation, &mut y);
+            }
+            Op::Pool { kind, window } => pool(x, from, to, window, *kind, &mut y),
+            Op::GlobalAveragePool => y.extend(x.chunks_exact(from[1] * from[2]).map(|c| mean(c, c.len()))),
+            Op::Add { residual, activation } => {
+                y.clone_from(x);
+                add(&mut y, *residual);
+                functions::apply(*activation, &mut y);
+            }
+            Op::Activate(activation) => {
+                y.clone_from(x);
+                functions::apply(*activation, &mut y);
             }
         }
+        values.push(y);
     }
     values
 }
 
-fn product(x: &[Expected], inputs: usize, outputs: usize, weight: impl Fn(usize, usize) -> f32) -> Vec<Expected> {
-    let mut y = Vec::with_capacity(x.len() / inputs * outputs);
-    for row in x.chunks_exact(inputs) {
-        for o in 0..outputs {
-            let mut sum = Expected::default();
-            for (i, x) in row.iter().enumerate() {
-                let w = f64::from(weight(o, i));
-                sum.value += x.value * w;
-                sum.tolerance += (x.tolerance + TOLERANCE * x.value.abs()) * w.abs();
+/// A weight multiplied out, [outputs, inputs, kernel], and the same of its factors' magnitudes, times the roundings that
+/// as many stages make.
+struct Kernel {
+    weights: Vec<f64>,
+    magnitudes: Vec<f64>,
+    stages: f64,
+}
+
+impl Kernel {
+    fn new(artifact: &Artifact, weight: &Weight, [height, width]: [usize; 2]) -> Self {
+        let get = |id: TensorId| artifact.tensor(id).iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+        let axis = |id: TensorId, at: usize| artifact.tensor_shape(id)[at] as usize;
+        let taps = height * width;
+        let both = |of: &dyn Fn(&dyn Fn(TensorId) -> Vec<f64>) -> Vec<f64>, stages| Self {
+            weights: of(&get),
+            magnitudes: of(&|id| get(id).into_iter().map(f64::abs).collect()),
+            stages,
+        };
+        match *weight {
+            Weight::Dense(id) => both(&|get| get(id), 1.0),
+            Weight::LowRank { v, u, .. } => {
+                let (rank, outputs) = (axis(u, 0), axis(u, 1));
+                both(
+                    &|get| {
+                        let (v, u) = (get(v), get(u));
+                        let columns = v.len() / rank;
+                        let at = |o: usize, i: usize| (0..rank).map(|r| u[r * outputs + o] * v[r * columns + i]).sum();
+                        (0..outputs * columns).map(|at_| at(at_ / columns, at_ % columns)).collect()
+                    },
+                    2.0,
+                )
             }
-            y.push(sum);
+            Weight::Spatial { v, u, .. } => {
+                let (rank, outputs, inputs) = (axis(u, 0), axis(u, 1), axis(v, 1));
+                both(
+                    &|get| {
+                        let (v, u) = (get(v), get(u));
+                        let at = |o: usize, i: usize, t: usize| -> f64 {
+                            let (y, x) = (t / width, t % width);
+                            (0..rank).map(|r| u[(r * outputs + o) * width + x] * v[(r * inputs + i) * height + y]).sum()
+                        };
+                        (0..outputs * inputs * taps).map(|n| at(n / taps / inputs, n / taps % inputs, n % taps)).collect()
+                    },
+                    2.0,
+                )
+            }
+            Weight::Tucker2 { a, core, b, .. } => {
+                let (p, q, inputs, outputs) = (axis(core, 0), axis(core, 1), axis(a, 1), axis(b, 1));
+                both(
+                    &|get| {
+                        let (a, core, b) = (get(a), get(core), get(b));
+                        // [p, inputs, taps] first.
+                        let half: Vec<f64> = (0..p * inputs * taps)
+                            .map(|n| {
+                                let (k, i, t) = (n / taps / inputs, n / taps % inputs, n % taps);
+                                (0..q).map(|j| core[(k * q + j) * taps + t] * a[j * inputs + i]).sum()
+                            })
+                            .collect();
+                        (0..outputs * inputs * taps)
+                            .map(|n| {
+                                (0..p).map(|k| b[k * outputs + n / taps / inputs] * half[k * inputs * taps + n % (inputs * taps)]).sum()
+                            })
+                            .collect()
+                    },
+                    3.0,
+                )
+            }
         }
     }
-    y
+}
+
+/// The input's index under tap (ky, kx) of output (y, x), or nothing outside.
+fn tap(window: &Window, [_, height, width]: [usize; 3], at: [usize; 2], k: [usize; 2]) -> Option<usize> {
+    let place = |axis: usize, len: usize| {
+        let from_start = at[axis] * window.stride[axis] as usize + k[axis] * window.dilation[axis] as usize;
+        from_start.checked_sub(window.padding[axis] as usize).filter(|&i| i < len)
+    };
+    Some(place(0, height)? * width + place(1, width)?)
+}
+
+fn conv(x: &[Expected], from: [usize; 3], to: [usize; 3], window: &Window, groups: usize, kernel: &Kernel, y: &mut Vec<Expected>) {
+    let (inputs, outputs) = (from[0] / groups, to[0] / groups);
+    let [kh, kw] = window.kernel.map(|k| k as usize);
+    let plane = from[1] * from[2];
+    for sample in x.chunks_exact(from.iter().product()) {
+        for o in 0..to[0] {
+            for at in 0..to[1] * to[2] {
+                let mut sum = Expected::default();
+                for t in 0..kh * kw {
+                    let Some(place) = tap(window, from, [at / to[2], at % to[2]], [t / kw, t % kw]) else { continue };
+                    for i in 0..inputs {
+                        let x = sample[(o / outputs * inputs + i) * plane + place];
+                        let n = (o * inputs + i) * kh * kw + t;
+                        sum.value += x.value * kernel.weights[n];
+                        sum.tolerance += (x.tolerance + kernel.stages * TOLERANCE * x.value.abs()) * kernel.magnitudes[n];
+                    }
+                }
+                y.push(sum);
+            }
+        }
+    }
+}
+
+fn add_bias(y: &mut [Expected], [channels, height, width]: [usize; 3], bias: Option<TensorId>, artifact: &Artifact) {
+    let Some(id) = bias else { return };
+    let bias = artifact.tensor(id);
+    for (plane, b) in y.chunks_exact_mut(height * width).zip(bias.iter().cycle()) {
+        for y in plane {
+            y.value += f64::from(*b);
+            y.tolerance += TOLERANCE * f64::from(b.abs());
+        }
+    }
+    assert_eq!(bias.len(), channels);
+}
+
+fn add_residual(y: &mut [Expected], to: [usize; 3], r: &[Expected], from: [usize; 3], how: Residual) {
+    let (stride, offset) = (how.stride as usize, how.offset as usize);
+    for (sample, r) in y.chunks_exact_mut(to.iter().product()).zip(r.chunks_exact(from.iter().product())) {
+        for c in 0..from[0] {
+            for i in 0..to[1] {
+                for j in 0..to[2] {
+                    let r = r[(c * from[1] + i * stride) * from[2] + j * stride];
+                    let y = &mut sample[((c + offset) * to[1] + i) * to[2] + j];
+                    y.value += r.value;
+                    y.tolerance += r.tolerance + TOLERANCE * r.value.abs();
+                }
+            }
+        }
+    }
+}
+
+fn pool(x: &[Expected], from: [usize; 3], to: [usize; 3], window: &Window, kind: PoolKind, y: &mut Vec<Expected>) {
+    let [kh, kw] = window.kernel.map(|k| k as usize);
+    for plane in x.chunks_exact(from[1] * from[2]) {
+        for at in 0..to[1] * to[2] {
+            let taps = (0..kh * kw).filter_map(|t| tap(window, from, [at / to[2], at % to[2]], [t / kw, t % kw]));
+            let found: Vec<Expected> = taps.map(|i| plane[i]).collect();
+            y.push(match kind {
+                PoolKind::Max => Expected {
+                    value: found.iter().fold(f64::NEG_INFINITY, |m, e| m.max(e.value)),
+                    tolerance: found.iter().fold(0.0, |m, e| m.max(e.tolerance)),
+                },
+                PoolKind::Average => mean(&found, found.len()),
+                PoolKind::AverageWithPadding => mean(&found, kh * kw),
+            });
+        }
+    }
+}
+
+fn mean(values: &[Expected], count: usize) -> Expected {
+    let sum = |of: &dyn Fn(&Expected) -> f64| values.iter().map(of).sum::<f64>() / count as f64;
+    Expected { value: sum(&|e| e.value), tolerance: sum(&|e| e.tolerance + TOLERANCE * e.value.abs()) }
 }
 
 /// The first value that is too far off, as a message.

@@ -69,6 +69,13 @@ impl Executor {
         values
     }
 
+    /// Whether the padding of the first `rows` samples in `slot` is zero.
+    #[cfg(test)]
+    pub(crate) fn padding_is_zero(&self, slot: Slot, rows: usize) -> bool {
+        let pixels = self.buffers[slot.buffer].chunks_exact(slot.channel_stride()).take(rows * slot.pixels());
+        pixels.into_iter().all(|p| p[slot.channels..].iter().all(|&x| x == 0.0))
+    }
+
     /// What each step is computed with.
     pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
         vec![vec![gemm::features()]; self.steps.len()]

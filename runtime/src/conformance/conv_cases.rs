@@ -1,0 +1,255 @@
+//! Convolutional networks drawn by key: every op, every scheme of weights, every form, at sizes that find the edges of
+//! tiles, of images and of padding. Knows no executor.
+
+use super::cases::Draw;
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorData, Weight, Window};
+use crate::plan::Form;
+
+const CHANNELS: &[usize] = &[1, 2, 3, 4, 5, 7, 8, 12, 13, 16, 17, 20, 24, 32, 33, 37];
+const SIZES: &[usize] = &[1, 2, 3, 4, 5, 7, 8, 9, 12, 15];
+const ACTIVATIONS: &[Activation] = &[
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.1),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::HardSigmoid,
+    Activation::HardSwish,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::GeluTanh,
+];
+
+/// A network with its input, and how it is to be run.
+#[derive(Debug)]
+pub(crate) struct ConvCase {
+    pub(crate) key: u64,
+    pub(crate) artifact: Artifact,
+    pub(crate) forms: Vec<Form>,
+    pub(crate) batch: usize,
+    pub(crate) rows: usize,
+}
+
+impl ConvCase {
+    /// Case `key`: one to five layers.
+    pub(crate) fn draw(key: u64) -> Self {
+        let mut net = Net::new(key);
+        for _ in 0..1 + net.draw.below(4) {
+            match net.draw.below(10) {
+                0 => net.pool(),
+                1 => net.add(),
+                2 => net.activate(),
+                _ => net.conv(),
+            }
+        }
+        match net.draw.below(4) {
+            0 => net.push(vec![net.last()], Op::GlobalAveragePool, None),
+            1 => net.linear(),
+            _ => {}
+        }
+        let batch = net.draw.pick(&[1, 1, 2, 3, 5]);
+        let rows = 1 + net.draw.below(batch);
+        let forms = net.layers.iter().map(|_| net.draw.pick(&[Form::Dense, Form::TwoStage, Form::Fused, Form::Fused])).collect();
+        Self { key, artifact: net.build(), forms, batch, rows }
+    }
+
+    /// `rows` drawn samples.
+    pub(crate) fn input(&self) -> Vec<f32> {
+        Draw::new(self.key ^ 0xda7a).values(self.rows * self.artifact.input_len())
+    }
+
+    /// Whether a layer has a choice of forms.
+    pub(crate) fn has_factors(&self) -> bool {
+        self.artifact.model().layers.iter().any(|l| crate::plan::weight(&l.op).is_some_and(|w| !matches!(w, Weight::Dense(_))))
+    }
+}
+
+struct Net {
+    draw: Draw,
+    tensors: Vec<TensorData>,
+    layers: Vec<Layer>,
+    /// Images so far; the last one is what the next layer reads.
+    shapes: Vec<[usize; 3]>,
+}
+
+impl Net {
+    fn new(key: u64) -> Self {
+        let mut draw = Draw::new(key ^ 0xc0ff_ee00);
+        let shape = [draw.pick(CHANNELS), draw.pick(SIZES), draw.pick(SIZES)];
+        Self { draw, tensors: Vec::new(), layers: Vec::new(), shapes: vec![shape] }
+    }
+
+    fn last(&self) -> u32 {
+        self.shapes.len() as u32 - 1
+    }
+
+    fn push(&mut self, inputs: Vec<u32>, op: Op, shape: Option<[usize; 3]>) {
+        self.layers.push(Layer { name: format!("layers.{}", self.layers.len()), inputs, op });
+        self.shapes.extend(shape);
+    }
+
+    /// A drawn tensor of `shape` whose sums over `fan_in` stay near 1.
+    fn tensor(&mut self, shape: &[usize], fan_in: usize) -> u32 {
+        let scale = (2.0 / fan_in as f32).sqrt();
+        let values = self.draw.values(shape.iter().product()).into_iter().map(|x| x * scale).collect();
+        self.tensors.push(TensorData::f32(format!("tensors.{}", self.tensors.len()), shape, values));
+        self.tensors.len() as u32 - 1
+    }
+
+    fn window(&mut self, [_, height, width]: [usize; 3], dilates: bool) -> Window {
+        let same = self.draw.below(2) == 0;
+        let mut axis = |len: usize| {
+            let kernel = self.draw.pick(&[1, 1, 2, 3, 3, 3, 5, 7]);
+            let dilation = if dilates { self.draw.pick(&[1, 1, 1, 2, 3]) } else { 1 };
+            let span = dilation * (kernel - 1) + 1;
+            let stride = if same { 1 } else { self.draw.pick(&[1, 1, 2, 2, 3]) };
+            let (mut before, mut after) = ((span - 1) / 2, span / 2);
+            if !same {
+                (before, after) = (self.draw.below(span), self.draw.below(span));
+            }
+            if before + after + len < span {
+                return (1, 1, 1, 0, 0);
+            }
+            (kernel, stride, dilation, before, after)
+        };
+        let (down, right) = (axis(height), axis(width));
+        let pair = |a: usize, b: usize| [a as u32, b as u32];
+        Window {
+            kernel: pair(down.0, right.0),
+            stride: pair(down.1, right.1),
+            padding: [down.3, right.3, down.4, right.4].map(|n| n as u32),
+            dilation: pair(down.2, right.2),
+        }
+    }
+
+    /// A value that can be added to one of `shape`, and how.
+    fn residual(&mut self, shape: [usize; 3]) -> Option<(u32, Residual)> {
+        let stride = self.draw.pick(&[1, 1, 2, 3]);
+        let fits = |s: &[usize; 3]| s[0] <= shape[0] && s[1].div_ceil(stride) == shape[1] && s[2].div_ceil(stride) == shape[2];
+        let found: Vec<usize> = (0..self.shapes.len()).filter(|&v| fits(&self.shapes[v])).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let value = self.draw.pick(&found);
+        let offset = self.draw.below(shape[0] - self.shapes[value][0] + 1) as u32;
+        Some((value as u32, Residual { stride: stride as u32, offset }))
+    }
+
+    fn conv(&mut self) {
+        let input = self.shapes[self.shapes.len() - 1];
+        let window = self.window(input, true);
+        let drawn = self.draw.pick(CHANNELS);
+        let mut outputs = self.draw.pick(&[input[0], drawn, self.shapes[0][0]]);
+        let mut groups = 1;
+        match self.draw.below(8) {
+            0 => (groups, outputs) = (input[0], input[0]),
+            1 => {
+                groups = (1..=input[0]).filter(|g| input[0] % g == 0).nth(1).unwrap_or(1);
+                outputs = outputs.next_multiple_of(groups);
+            }
+            _ => {}
+        }
+        let weight = self.conv_weight(outputs, input[0] / groups, window, groups > 1);
+        let shape = [outputs, window.output(0, input[1]), window.output(1, input[2])];
+        let residual = self.residual(shape).filter(|_| self.draw.below(3) > 0);
+        let bias = (self.draw.below(3) > 0).then(|| self.tensor(&[outputs], 2));
+        let mut inputs = vec![self.last()];
+        inputs.extend(residual.map(|r| r.0));
+        let op = Op::Conv {
+            window,
+            outputs: outputs as u32,
+            groups: groups as u32,
+            weight,
+            bias,
+            residual: residual.map(|r| r.1),
+            activation: self.draw.pick(ACTIVATIONS),
+        };
+        self.push(inputs, op, Some(shape));
+    }
+
+    fn conv_weight(&mut self, outputs: usize, inputs: usize, window: Window, grouped: bool) -> Weight {
+        let [height, width] = window.kernel.map(|k| k as usize);
+        let scheme = if grouped { 0 } else { self.draw.below(6) };
+        let most = self.draw.pick(&[3, 8, 40]);
+        let mut rank = |a: usize, b: usize| 1 + self.draw.below(a.min(b).min(most));
+        match scheme {
+            0 | 1 => Weight::Dense(self.tensor(&[outputs, inputs, height, width], inputs * height * width)),
+            2 => {
+                let r = rank(inputs * height, outputs * width);
+                let v = self.tensor(&[r, inputs, height], inputs * height);
+                let u = self.tensor(&[r, outputs, width], r * width);
+                Weight::Spatial { v, u, sigma: self.sigma(r), tail_energy: 0.0 }
+            }
+            3 => {
+                let q = rank(inputs, outputs * height * width);
+                let p = rank(outputs, inputs * height * width);
+                let a = self.tensor(&[q, inputs], inputs);
+                let core = self.tensor(&[p, q, height, width], q * height * width);
+                Weight::Tucker2 { a, core, b: self.tensor(&[p, outputs], p), tail_energy: 0.0 }
+            }
+            _ => {
+                let r = rank(inputs * height * width, outputs);
+                let v = self.tensor(&[r, inputs, height, width], inputs * height * width);
+                let u = self.tensor(&[r, outputs], r);
+                Weight::LowRank { v, u, sigma: self.sigma(r), tail_energy: 0.0 }
+            }
+        }
+    }
+
+    fn sigma(&mut self, rank: usize) -> u32 {
+        self.tensors.push(TensorData::f32(format!("tensors.{}", self.tensors.len()), &[rank], vec![1.0; rank]));
+        self.tensors.len() as u32 - 1
+    }
+
+    fn linear(&mut self) {
+        let (inputs, outputs) = (self.shapes[self.shapes.len() - 1].iter().product(), self.draw.pick(CHANNELS));
+        let weight = if self.draw.below(2) == 0 {
+            Weight::Dense(self.tensor(&[outputs, inputs], inputs))
+        } else {
+            let r = 1 + self.draw.below(outputs.min(inputs));
+            let (v, u) = (self.tensor(&[r, inputs], inputs), self.tensor(&[r, outputs], r));
+            Weight::LowRank { v, u, sigma: self.sigma(r), tail_energy: 0.0 }
+        };
+        let bias = Some(self.tensor(&[outputs], 2));
+        let activation = self.draw.pick(ACTIVATIONS);
+        self.push(vec![self.last()], Op::Linear { weight, bias, activation }, None);
+    }
+
+    fn pool(&mut self) {
+        let [channels, height, width] = self.shapes[self.shapes.len() - 1];
+        let window = self.window([channels, height, width], false);
+        let kind = self.draw.pick(&[PoolKind::Max, PoolKind::Average, PoolKind::AverageWithPadding]);
+        let shape = [channels, window.output(0, height), window.output(1, width)];
+        self.push(vec![self.last()], Op::Pool { kind, window }, Some(shape));
+    }
+
+    fn add(&mut self) {
+        let shape = self.shapes[self.shapes.len() - 1];
+        if let Some((value, residual)) = self.residual(shape) {
+            let activation = self.draw.pick(ACTIVATIONS);
+            self.push(vec![self.last(), value], Op::Add { residual, activation }, Some(shape));
+        } else {
+            self.activate();
+        }
+    }
+
+    fn activate(&mut self) {
+        let shape = self.shapes[self.shapes.len() - 1];
+        let activation = self.draw.pick(ACTIVATIONS);
+        self.push(vec![self.last()], Op::Activate(activation), Some(shape));
+    }
+
+    fn build(&mut self) -> Artifact {
+        let model = Model {
+            name: "case".into(),
+            input: self.shapes[0].iter().map(|&n| n as u32).collect(),
+            preprocess: Preprocess::default(),
+            classes: vec![],
+            layers: std::mem::take(&mut self.layers),
+            tensors: vec![],
+            provenance: Provenance::default(),
+        };
+        Artifact::build(model, std::mem::take(&mut self.tensors)).unwrap()
+    }
+}
