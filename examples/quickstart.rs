@@ -65,11 +65,11 @@ fn run(dir: &Path) -> Result<()> {
     let (graph, checkpoint) = (zoo::build(MODEL)?, import::load(&summary.model)?);
     let preprocess = default_preprocess(spec.kind);
     let options = lower::Options { source: "quickstart".into(), preprocess: preprocess.clone(), ..lower::Options::default() };
-    let factored = Factored::new(&graph, &checkpoint, options)?;
+    let factored = Factored::new(&graph, &checkpoint, options, &|_, _, _| ())?;
     let (_, held_out) = split(images.len(), config.holdout, config.seed);
     let held_out = images.subset(&held_out);
     let (thin, curve) = choose_ranks(&factored, &held_out)?;
-    let dense = factored.emit(Policy::Dense, &factored.ranks(Policy::Dense)?, Dtype::F32, false)?;
+    let dense = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense)?, Dtype::F32, false)?;
     dense.save(dir.join("dense.thin"))?;
     thin.save(dir.join("thin.thin"))?;
 
@@ -136,7 +136,7 @@ fn choose_ranks(factored: &Factored, held_out: &Dataset) -> Result<(Artifact, Ve
     let mut curve = Vec::new();
     for keep in [1.0, 0.5, 0.35, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02] {
         let policy = Policy::Global(keep);
-        let artifact = factored.emit(policy, &factored.ranks(policy)?, Dtype::F32, true)?;
+        let artifact = factored.emit(policy, &factored.cuts(policy)?, Dtype::F32, true)?;
         let mut session = Session::new(&Device::cpu(), &artifact, &Options { batch: BATCH, forms: Forms::Ruled, ..Options::default() })?;
         let percent = evaluate(&mut session, held_out, |_| ())?.percent();
         curve.push((100.0 * keep, percent));
@@ -159,9 +159,10 @@ fn difference(reference: &[f32], other: &[f32]) -> f32 {
 
 fn write_report(dir: &Path, factored: &Factored, curve: Vec<(f64, f64)>, bars: &Bars, table: &str) -> Result<()> {
     let spectrum = |i: usize| {
-        let (layer, svd) = (&factored.layers()[i], factored.svds()[i].as_ref()?);
-        let first = svd.sigma().first().copied().filter(|s| *s > 0.0)?;
-        let points = svd.sigma().iter().enumerate().map(|(k, s)| ((k + 1) as f64, s / first)).filter(|(_, s)| *s > 1e-6).collect();
+        let (layer, factoring) = (&factored.layers()[i], factored.factorings()[i].first()?);
+        let sigma = factoring.sigma();
+        let first = sigma.first().copied().filter(|s| *s > 0.0)?;
+        let points = sigma.iter().enumerate().map(|(k, s)| ((k + 1) as f64, s / first)).filter(|(_, s)| *s > 1e-6).collect();
         Some(Series { label: layer.name.clone(), points, dashed: false })
     };
     let figures = [

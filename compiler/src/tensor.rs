@@ -57,3 +57,38 @@ pub fn count(shape: &[usize]) -> Option<usize> {
 
 /// A network's parameters and buffers under PyTorch's names, in name order.
 pub type Params = BTreeMap<String, Tensor>;
+
+/// Sizes of a weight. A linear layer has height and width 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels of one group.
+    pub inputs: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Kernel {
+    /// Elements that one output sums over: columns of the unfolding [outputs, inputs·height·width].
+    pub fn columns(&self) -> usize {
+        self.inputs * self.height * self.width
+    }
+
+    /// Elements of the weight.
+    pub fn len(&self) -> usize {
+        self.outputs * self.columns()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The shape in PyTorch's axis order: [outputs, inputs] or [outputs, inputs, height, width].
+    pub fn shape(&self, is_linear: bool) -> Vec<usize> {
+        if is_linear { vec![self.outputs, self.inputs] } else { vec![self.outputs, self.inputs, self.height, self.width] }
+    }
+}

@@ -2,6 +2,7 @@
 
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
+pub use crate::tensor::Kernel;
 use crate::tensor::count;
 
 /// One fused layer; it defines value i + 1 of the folded network, where i is its place. Value 0 is the input.
@@ -60,41 +61,6 @@ pub struct Weighted {
     pub input_size: [usize; 2],
     /// Height and width of the output image; [1, 1] for a linear layer.
     pub output_size: [usize; 2],
-}
-
-/// Sizes of a weight. A linear layer has height and width 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Kernel {
-    /// Output channels.
-    pub outputs: usize,
-    /// Input channels of one group.
-    pub inputs: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl Kernel {
-    /// Elements that one output sums over: columns of the unfolding [outputs, inputs·height·width].
-    pub fn columns(&self) -> usize {
-        self.inputs * self.height * self.width
-    }
-
-    /// Elements of the weight.
-    pub fn len(&self) -> usize {
-        self.outputs * self.columns()
-    }
-
-    /// Whether there is no element.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The shape in PyTorch's axis order: [outputs, inputs] or [outputs, inputs, height, width].
-    pub fn shape(&self, is_linear: bool) -> Vec<usize> {
-        if is_linear { vec![self.outputs, self.inputs] } else { vec![self.outputs, self.inputs, self.height, self.width] }
-    }
 }
 
 impl Weighted {

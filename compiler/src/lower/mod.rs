@@ -1,24 +1,37 @@
 //! From a graph with its parameters to the artifact: fold, factor, choose ranks, emit.
 
+pub mod calibrate;
 mod emit;
 mod fold;
 #[cfg(test)]
 mod fold_tests;
 pub mod folded;
+mod host;
+mod patches;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod tests;
+mod weights;
 
-pub use emit::{Cut, Identity};
+pub use calibrate::Images;
+pub use emit::Identity;
 pub use folded::FoldedLayer;
 
 use rayon::prelude::*;
 use thinfer::artifact::{Artifact, Dtype, Preprocess};
 
 use crate::error::{Error, Result};
-use crate::factor::Svd;
+use crate::factor::{Factoring, LayerMoments, Regression, Scheme};
 use crate::graph::Graph;
 use crate::import::Checkpoint;
-use crate::rank::{self, Policy};
+use crate::rank::{self, Cut, LayerChoices, Policy};
+use folded::Weighted;
+use weights::{Form, How, Written, shifted};
+
+/// How strongly a corrected weight is drawn to the original in directions that the images hardly show, as a share of the
+/// mean variance.
+const PULL: f64 = 1e-3;
 
 /// Which weight's singular values decide the cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,12 +39,22 @@ pub enum Spectra {
     /// Of the weight with its batch norm folded in: what the layer does to its input.
     #[default]
     Folded,
-    /// Of the weight as it was trained, as the papers take them.
+    /// Of the weight as it was trained, as the papers take them; only without images.
     Raw,
 }
 
+/// Which schemes a layer may be cut by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemeChoice {
+    /// Whichever suits the policy; policies that know no cost take the channel scheme.
+    #[default]
+    Auto,
+    /// This one, where the kernel has positions to tell apart.
+    Only(Scheme),
+}
+
 /// How a network is folded and factored, and what its artifacts say of where they come from.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// What the artifact calls the checkpoint.
     pub source: String,
@@ -39,10 +62,34 @@ pub struct Options {
     pub preprocess: Preprocess,
     /// Whose singular values decide.
     pub spectra: Spectra,
-    /// Layers that are never cut.
+    /// Layers that are never touched.
     pub skip: Vec<String>,
     /// Decompose nothing: only dense artifacts are wanted.
     pub dense_only: bool,
+    /// Schemes to cut by.
+    pub scheme: SchemeChoice,
+    /// Training images, preprocessed, for cuts that know the layers' data.
+    pub images: Option<Images>,
+    /// With images: fit each layer, cut or dense, to the dense network's output behind the layers already cut.
+    pub correct: bool,
+    /// Without images: keep each weight's energy (LRPET).
+    pub energy_gain: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            source: String::new(),
+            preprocess: Preprocess::default(),
+            spectra: Spectra::Folded,
+            skip: Vec::new(),
+            dense_only: false,
+            scheme: SchemeChoice::Auto,
+            images: None,
+            correct: true,
+            energy_gain: false,
+        }
+    }
 }
 
 /// A network folded and factored once, from which any number of artifacts can be cut.
@@ -50,16 +97,23 @@ pub struct Options {
 pub struct Factored {
     identity: Identity,
     layers: Vec<FoldedLayer>,
-    svds: Vec<Option<Svd>>,
+    /// One a scheme for each layer that may be cut.
+    factorings: Vec<Vec<Factoring>>,
+    images: Option<Images>,
+    skip: Vec<String>,
+    correct: bool,
+    energy_gain: bool,
 }
 
 impl Factored {
-    /// Folds `checkpoint`'s network and decomposes every layer that may be cut.
+    /// Folds `checkpoint`'s network and decomposes every layer that may be cut by every scheme that may be chosen.
+    /// `progress` hears what is being done, and how many of how many layers are.
     ///
     /// # Errors
-    /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has.
-    pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options) -> Result<Self> {
-        let Options { source, preprocess, spectra, skip, dense_only } = options;
+    /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has,
+    /// images that do not fit, or raw spectra with images.
+    pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options, progress: &(dyn Fn(&str, usize, usize) + Sync)) -> Result<Self> {
+        let Options { source, preprocess, spectra, skip, dense_only, scheme, images, correct, energy_gain } = options;
         graph.check(&checkpoint.params)?;
         let layers = fold::fold(graph, &checkpoint.params)?;
         let with_weight = || layers.iter().filter(|l| l.weighted().is_some());
@@ -67,18 +121,22 @@ impl Factored {
             let names: Vec<&str> = with_weight().map(|l| l.name.as_str()).collect();
             return Err(Error::invalid(format!("--skip {unknown}"), format!("no layer has that name (layers: {})", names.join(", "))));
         }
-        let decompose = |layer: &FoldedLayer| -> Result<Option<Svd>> {
-            let Some(weighted) = layer.weighted().filter(|w| w.is_factorable() && !dense_only && !skip.contains(&layer.name)) else {
-                return Ok(None);
-            };
-            let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
-            let svd = match (spectra, &weighted.scale) {
-                (Spectra::Raw, Some(scale)) => Svd::new(&layer.name, &weighted.weight, rows, columns)?.with_row_scale(scale.clone()),
-                _ => Svd::new(&layer.name, &weighted.folded_weight(), rows, columns)?,
-            };
-            Ok(Some(svd))
+        if spectra == Spectra::Raw && images.is_some() {
+            return Err(Error::invalid("--spectra raw", "cuts by the weights alone, so it takes no images to calibrate with"));
+        }
+        let total = layers.len();
+        let moments = match &images {
+            Some(images) if !dense_only => calibrate::moments(&layers, images, &|done| progress("calibrating", done, total))?,
+            _ => vec![None; total],
         };
-        let svds = layers.par_iter().map(decompose).collect::<Result<_>>()?;
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let decompose = |(layer, moments): (&FoldedLayer, &Option<LayerMoments>)| -> Result<Vec<Factoring>> {
+            let factorable = layer.weighted().filter(|w| w.is_factorable() && !dense_only && !skip.contains(&layer.name));
+            let found = factorable.map_or(Ok(Vec::new()), |w| factorings(&layer.name, w, scheme, spectra, moments.as_ref()));
+            progress("factoring", done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, total);
+            found
+        };
+        let factorings = layers.par_iter().zip(&moments).map(decompose).collect::<Result<_>>()?;
         let identity = Identity {
             model: graph.name.clone(),
             input: graph.input.clone(),
@@ -88,7 +146,7 @@ impl Factored {
             method: checkpoint.meta.method.clone().unwrap_or_default(),
             policy: String::new(),
         };
-        Ok(Self { identity, layers, svds })
+        Ok(Self { identity, layers, factorings, images, skip, correct, energy_gain })
     }
 
     /// The folded layers.
@@ -96,92 +154,124 @@ impl Factored {
         &self.layers
     }
 
-    /// The decomposition of each layer that has one.
-    pub fn svds(&self) -> &[Option<Svd>] {
-        &self.svds
+    /// The decompositions of each layer, one a scheme; none for a layer that is never cut.
+    pub fn factorings(&self) -> &[Vec<Factoring>] {
+        &self.factorings
     }
 
-    /// The rank that `policy` gives each layer; `None` for a layer that is not cut.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a policy whose value is out of range.
-    pub fn ranks(&self, policy: Policy) -> Result<Vec<Option<usize>>> {
-        let svds: Vec<&Svd> = self.svds.iter().flatten().collect();
-        let mut chosen = rank::choose(policy, &svds)?.into_iter();
-        Ok(self.svds.iter().map(|s| s.as_ref().and_then(|_| chosen.next().flatten())).collect())
+    /// The layers that have a weight, as policies see them, in layer order.
+    pub fn choices(&self) -> Vec<LayerChoices<'_>> {
+        let mut all = Vec::with_capacity(self.layers.len());
+        for (layer, factorings) in self.layers.iter().zip(&self.factorings) {
+            let Some(w) = layer.weighted() else { continue };
+            all.push(LayerChoices {
+                kernel: w.kernel,
+                is_linear: w.window.is_none(),
+                geometry: w.geometry(),
+                bias: w.bias.as_ref().map_or(0, Vec::len),
+                factorings,
+                importance: 1.0,
+            });
+        }
+        all
     }
 
-    /// The artifact at these ranks, weights stored as `dtype`. A layer whose factors would cost more than its matrix stays dense, or is written as
-    /// the product of its factors if `always_cut`.
+    /// The form that `policy` gives each layer; `None` for a layer that is not cut.
     ///
     /// # Errors
-    /// [`Error::Runtime`] when the network breaks a rule of the format.
-    pub fn emit(&self, policy: Policy, ranks: &[Option<usize>], dtype: Dtype, always_cut: bool) -> Result<Artifact> {
-        let cut = |(layer, &rank): (&FoldedLayer, &Option<usize>)| match layer.weighted() {
-            Some(w) => Cut::of(rank, w.kernel.outputs, w.kernel.columns(), always_cut),
-            None => Cut::Dense,
-        };
-        let cuts: Vec<Cut> = self.layers.iter().zip(ranks).map(cut).collect();
+    /// [`Error::Invalid`] for a policy whose value is out of range or cannot be met, and for one that needs a judge.
+    pub fn cuts(&self, policy: Policy) -> Result<Vec<Cut>> {
+        Ok(self.spread(&rank::choose(policy, &self.choices())?))
+    }
+
+    /// The cheapest forms whose drop, which `judge` measures on an artifact, is at most `points` percentage points.
+    ///
+    /// # Errors
+    /// Whatever `judge` returns; as [`Factored::emit`].
+    pub fn cheapest(&self, points: f64, dtype: Dtype, mut judge: impl FnMut(&Artifact) -> Result<f64>) -> Result<Vec<Cut>> {
+        let policy = Policy::Accuracy(points);
+        let cuts = rank::cheapest(points, &self.choices(), |cuts| judge(&self.emit(policy, &self.spread(cuts), dtype, false)?))?;
+        Ok(self.spread(&cuts))
+    }
+
+    /// From one form a weighted layer to one a layer.
+    fn spread(&self, cuts: &[Cut]) -> Vec<Cut> {
+        let mut cuts = cuts.iter();
+        self.layers.iter().map(|l| l.weighted().and_then(|_| cuts.next().copied().flatten())).collect()
+    }
+
+    /// The artifact of these forms, one a layer, weights stored as `dtype`. A layer whose factors would cost more than its
+    /// matrix stays dense, or is written as the product of its factors if `always_cut`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a form that was never factored; [`Error::Runtime`] when the network breaks a rule of the
+    /// format.
+    pub fn emit(&self, policy: Policy, cuts: &[Cut], dtype: Dtype, always_cut: bool) -> Result<Artifact> {
         let identity = Identity { policy: policy.to_string(), ..self.identity.clone() };
-        emit::emit(identity, &self.layers, &self.svds, &cuts, dtype)
+        emit::emit(identity, &self.layers, &self.written(cuts, always_cut)?, dtype)
+    }
+
+    fn written(&self, cuts: &[Cut], always_cut: bool) -> Result<Vec<Option<Written>>> {
+        let effective = |i: usize| {
+            let cut = cuts.get(i).copied().flatten();
+            let pays = self.layers[i].weighted().is_some_and(|w| w.pays(cut));
+            (cut.filter(|_| pays || always_cut), How { gain: self.energy_gain, recompose: !pays, shift: None })
+        };
+        match &self.images {
+            Some(images) if self.correct && (0..self.layers.len()).any(|i| effective(i).0.is_some()) => self.corrected(images, &effective),
+            _ => (0..self.layers.len()).map(|i| self.alone(i, effective(i))).collect(),
+        }
+    }
+
+    /// A layer cut on its own.
+    fn alone(&self, i: usize, (cut, how): (Cut, How<'_>)) -> Result<Option<Written>> {
+        let layer = &self.layers[i];
+        let Some(w) = layer.weighted() else { return Ok(None) };
+        let Some((scheme, rank)) = cut else { return Ok(Some(w.dense())) };
+        let factoring = self.factorings[i].iter().find(|f| f.scheme() == scheme);
+        let factoring =
+            factoring.ok_or_else(|| Error::invalid(format!("layer '{}'", layer.name), format!("was never factored as {scheme}")))?;
+        w.cut(&layer.name, factoring, rank, how).map(Some)
+    }
+
+    /// All layers, each fitted to the dense network's output behind the layers before it.
+    fn corrected<'a>(&self, images: &Images, effective: &dyn Fn(usize) -> (Cut, How<'a>)) -> Result<Vec<Option<Written>>> {
+        let mut all: Vec<Option<Written>> = vec![None; self.layers.len()];
+        let untouched = |i: usize| self.skip.contains(&self.layers[i].name);
+        calibrate::in_sequence(&self.layers, images, |i, regression| {
+            let written = match (regression, self.layers[i].weighted()) {
+                (Some(r), Some(w)) if !untouched(i) => Some(self.fitted(i, w, r, effective(i))?),
+                _ => self.alone(i, effective(i))?,
+            };
+            let replacement = written.as_ref().map(Written::replacement);
+            all[i] = written;
+            Ok(replacement)
+        })?;
+        Ok(all)
+    }
+
+    fn fitted(&self, i: usize, w: &Weighted, regression: &Regression, (cut, how): (Cut, How<'_>)) -> Result<Written> {
+        let name = &self.layers[i].name;
+        let (weight, shift) = regression.solve(name, &w.folded_weight(), PULL)?;
+        let Some((scheme, rank)) = cut else {
+            let bias = shifted(w.bias.as_deref(), [Some(&shift), None]);
+            return Ok(Written { form: Form::Dense(weight), bias, note: None });
+        };
+        let moments = LayerMoments::Patches(regression.inputs().clone());
+        let factoring = Factoring::new(name, &weight, w.kernel, scheme, Some(&moments))?;
+        w.cut(name, &factoring, rank, How { shift: Some(&shift), ..how })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::init;
-    use crate::zoo;
-    use thinfer::{Device, Session};
-
-    fn factored(spectra: Spectra) -> Factored {
-        let graph = zoo::build("fcn6").unwrap();
-        let mut params = init(&graph, 1);
-        // Running statistics and scales that are not the identity, so that folding shows.
-        for (name, tensor) in params.iter_mut() {
-            let shift = name.len() as f32;
-            if name.ends_with("running_var") || name.ends_with("1.weight") {
-                tensor.data_mut().iter_mut().enumerate().for_each(|(i, x)| *x = 0.5 + ((i as f32 + shift) * 0.37).sin().abs());
-            }
-        }
-        Factored::new(&graph, &Checkpoint { params, ..Checkpoint::default() }, Options { spectra, ..Options::default() }).unwrap()
-    }
-
-    fn logits(artifact: &Artifact) -> Vec<f32> {
-        let input: Vec<f32> = (0..784 * 3).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
-        let options = thinfer::Options { batch: 3, forms: thinfer::Forms::Ruled, keep_factors: true, ..thinfer::Options::default() };
-        Session::new(&Device::cpu(), artifact, &options).unwrap().run(&input).unwrap()
-    }
-
-    #[test]
-    fn full_rank_gives_the_dense_logits_on_raw_and_folded_spectra() {
-        for spectra in [Spectra::Raw, Spectra::Folded] {
-            let f = factored(spectra);
-            let dense = logits(&f.emit(Policy::Dense, &[None; 6], Dtype::F32, false).unwrap());
-            let full = f.ranks(Policy::Local(1.0)).unwrap();
-            let cut = logits(&f.emit(Policy::Local(1.0), &full, Dtype::F32, true).unwrap());
-            let largest = dense.iter().fold(0f32, |m, x| m.max(x.abs()));
-            for (a, b) in dense.iter().zip(&cut) {
-                assert!((a - b).abs() <= 1e-4 * largest, "{a} {b}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_artifact_counts_what_it_stores() {
-        let f = factored(Spectra::Folded);
-        let ranks = f.ranks(Policy::Local(0.25)).unwrap();
-        assert_eq!(ranks, [Some(24), Some(24), Some(24), Some(24), Some(24), Some(3)]);
-        let artifact = f.emit(Policy::Local(0.25), &ranks, Dtype::F32, false).unwrap();
-        let p = &artifact.model().provenance;
-        let dense = 784 * 96 + 4 * 96 * 96 + 960;
-        assert_eq!(p.dense_macs, dense);
-        assert_eq!(p.macs, 24 * 880 + 4 * 24 * 192 + 3 * 106);
-        assert_eq!(p.dense_params, dense + 5 * 96 + 10);
-        assert_eq!(p.params - p.macs, 5 * 96 + 10);
-        let recomposed = f.emit(Policy::Local(0.9), &f.ranks(Policy::Local(0.9)).unwrap(), Dtype::F32, true).unwrap();
-        // 10 × 96 at rank 9 costs 954, just less than 960: factors there, matrices elsewhere.
-        assert_eq!(recomposed.model().provenance.macs, dense - 960 + 954);
-        assert_eq!(recomposed.model().provenance.layers.len(), 6);
-    }
+fn factorings(name: &str, w: &Weighted, scheme: SchemeChoice, spectra: Spectra, moments: Option<&LayerMoments>) -> Result<Vec<Factoring>> {
+    let schemes = match scheme {
+        SchemeChoice::Only(scheme) => vec![scheme.of(&w.kernel)],
+        SchemeChoice::Auto if w.kernel.height * w.kernel.width == 1 => vec![Scheme::Channel],
+        SchemeChoice::Auto => Scheme::ALL.to_vec(),
+    };
+    let one = |scheme: Scheme| match (spectra, &w.scale) {
+        (Spectra::Raw, Some(scale)) => Ok(Factoring::new(name, &w.weight, w.kernel, scheme, None)?.with_row_scale(scale.clone())),
+        _ => Factoring::new(name, &w.folded_weight(), w.kernel, scheme, moments),
+    };
+    schemes.into_par_iter().map(one).collect()
 }

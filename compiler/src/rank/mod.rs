@@ -1,93 +1,227 @@
 //! Who gets which rank: policies over the layers' spectra.
 
+mod accuracy;
+mod cost;
 mod global;
 mod policy;
+mod solver;
 
+pub use accuracy::cheapest;
+pub use cost::{Cut, Geometry, macs, params};
 pub use policy::Policy;
 
-use crate::error::Result;
-use crate::factor::Svd;
+use crate::error::{Error, Result};
+use crate::factor::{Factoring, Rank};
+use crate::tensor::Kernel;
 
-/// Chooses a rank for every layer that may be cut, from their spectra; `None` for one that stays dense.
+/// A layer as policies see it.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerChoices<'a> {
+    /// Sizes of its weight.
+    pub kernel: Kernel,
+    /// Whether it is a linear layer.
+    pub is_linear: bool,
+    /// Sizes of its images.
+    pub geometry: Geometry,
+    /// Elements of its bias.
+    pub bias: usize,
+    /// Its weight taken apart, once a scheme; none if it stays dense. Policies that take one scheme take the first.
+    pub factorings: &'a [Factoring],
+    /// How much its relative error matters beside other layers'.
+    pub importance: f64,
+}
+
+/// What one layer may become.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// The form.
+    pub cut: Cut,
+    /// Multiply–accumulates for one sample.
+    pub macs: u64,
+    /// Parameters, bias included.
+    pub params: u64,
+    /// Share of the energy that is lost, 0…1.
+    pub error: f64,
+}
+
+impl LayerChoices<'_> {
+    /// The candidate that `cut` makes, losing `error`.
+    pub fn candidate(&self, cut: Cut, error: f64) -> Candidate {
+        let params = params(&self.kernel, cut).saturating_add(self.bias as u64);
+        Candidate { cut, macs: macs(&self.kernel, &self.geometry, cut), params, error }
+    }
+
+    /// The dense form, then every rank of every scheme's grid that costs less in one of the two measures. Schemes that
+    /// know the data are not compared with such that do not: where one does, only those are candidates.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let dense = self.candidate(None, 0.0);
+        let aware = self.factorings.iter().any(Factoring::is_data_aware);
+        let comparable = self.factorings.iter().filter(|f| f.is_data_aware() == aware);
+        let cuts = comparable.flat_map(|f| f.grid().into_iter().map(|(rank, lost)| self.candidate(Some((f.scheme(), rank)), lost)));
+        std::iter::once(dense).chain(cuts.filter(|c| c.macs < dense.macs || c.params < dense.params)).collect()
+    }
+}
+
+/// Chooses a form for every layer. Under `local`, `global` and `energy` every layer with a factoring is cut, even where
+/// factors cost more than the matrix; whoever writes the file decides what becomes of those.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] for a policy whose value is out of range.
-pub fn choose(policy: Policy, layers: &[&Svd]) -> Result<Vec<Option<usize>>> {
+/// [`Error::Invalid`] for a policy whose value is out of range or that cannot be met, and for `accuracy`, which needs a
+/// judge ([`cheapest`]).
+pub fn choose(policy: Policy, layers: &[LayerChoices<'_>]) -> Result<Vec<Cut>> {
     policy.check()?;
-    Ok(match policy {
-        Policy::Dense => vec![None; layers.len()],
-        Policy::Local(keep) => layers.iter().map(|svd| Some(share(svd.full_rank(), keep))).collect(),
-        Policy::Energy(wanted) => layers.iter().map(|svd| Some(energy_rank(svd, wanted))).collect(),
-        Policy::Global(keep) => global::choose(layers, keep).into_iter().map(Some).collect(),
-    })
-}
-
-/// Multiply–accumulates a row (and parameters) of a factor pair.
-pub fn factored_cost(rows: usize, columns: usize, rank: usize) -> u64 {
-    (rank as u64).saturating_mul((rows + columns) as u64)
-}
-
-/// The largest rank at which factors cost less than the matrix: r(m + n) < mn. 0 where none does.
-pub fn break_even(rows: usize, columns: usize) -> usize {
-    (rows * columns).saturating_sub(1) / (rows + columns).max(1)
+    match policy {
+        Policy::Dense => Ok(vec![None; layers.len()]),
+        Policy::Local(keep) => Ok(layers.iter().map(|l| local(l, keep)).collect()),
+        Policy::Global(keep) => Ok(pooled(layers, keep)),
+        Policy::Energy(wanted) => layers.iter().map(|l| by_energy(l, wanted)).collect(),
+        Policy::Macs(share) => budgeted(policy, layers, share, |c| c.macs),
+        Policy::Params(share) => budgeted(policy, layers, share, |c| c.params),
+        Policy::Accuracy(_) => Err(Error::invalid(format!("--ranks {policy}"), "needs images to judge by")),
+    }
 }
 
 /// `keep` of `full` components, rounded, at least one.
 fn share(full: usize, keep: f64) -> usize {
-    ((full as f64 * keep).round() as usize).clamp(1, full)
+    ((full as f64 * keep).round() as usize).clamp(1, full.max(1))
 }
 
-/// The smallest rank that keeps `wanted` of the energy.
-pub fn energy_rank(svd: &Svd, wanted: f64) -> usize {
-    let total: f64 = svd.sigma().iter().map(|s| s * s).sum();
+/// The fewest of a layer's values, largest first, that hold `wanted` of Σσ².
+pub fn energy_rank(sigma: &[f64], wanted: f64) -> usize {
+    let total: f64 = sigma.iter().map(|s| s * s).sum();
     let mut kept = 0.0;
-    for (i, s) in svd.sigma().iter().enumerate() {
+    for (i, s) in sigma.iter().enumerate() {
         kept += s * s;
         if kept >= wanted * total {
             return i + 1;
         }
     }
-    svd.full_rank()
+    sigma.len()
+}
+
+fn local(layer: &LayerChoices<'_>, keep: f64) -> Cut {
+    let factoring = layer.factorings.first()?;
+    let rank = match factoring.full_rank() {
+        Rank::One(full) => Rank::One(share(full, keep)),
+        Rank::Two { output, input } => Rank::Two { output: share(output, keep), input: share(input, keep) },
+    };
+    Some((factoring.scheme(), rank))
+}
+
+fn pooled(layers: &[LayerChoices<'_>], keep: f64) -> Vec<Cut> {
+    let spectra = layers
+        .iter()
+        .map(|l| global::Pooled { sigma: l.factorings.first().map(Factoring::sigma).unwrap_or_default(), is_linear: l.is_linear });
+    let kept = global::choose(&spectra.collect::<Vec<_>>(), keep);
+    let cut = |(layer, kept): (&LayerChoices<'_>, usize)| {
+        let (factoring, rank) = (layer.factorings.first()?, global::rank(layer, kept)?);
+        Some((factoring.scheme(), factoring.clamp(rank)))
+    };
+    layers.iter().zip(kept).map(cut).collect()
+}
+
+/// The cheapest form of each scheme's that keeps `wanted` of the energy.
+fn by_energy(layer: &LayerChoices<'_>, wanted: f64) -> Result<Cut> {
+    let allowed = 1.0 - wanted + 1e-12;
+    let mut best: Option<Candidate> = None;
+    for factoring in layer.factorings {
+        let ranks = match factoring.full_rank() {
+            Rank::One(full) => {
+                let mut rank = full;
+                for r in 1..=full {
+                    if factoring.lost(Rank::One(r))? <= allowed {
+                        rank = r;
+                        break;
+                    }
+                }
+                vec![Rank::One(rank)]
+            }
+            Rank::Two { .. } => factoring.grid().into_iter().filter(|(_, lost)| *lost <= allowed).map(|(rank, _)| rank).collect(),
+        };
+        for rank in ranks {
+            let candidate = layer.candidate(Some((factoring.scheme(), rank)), 0.0);
+            if best.is_none_or(|b| candidate.macs < b.macs) {
+                best = Some(candidate);
+            }
+        }
+    }
+    Ok(best.and_then(|b| b.cut))
+}
+
+fn budgeted(policy: Policy, layers: &[LayerChoices<'_>], share: f64, cost: impl Fn(&Candidate) -> u64) -> Result<Vec<Cut>> {
+    let candidates: Vec<Vec<Candidate>> = layers.iter().map(LayerChoices::candidates).collect();
+    let items: Vec<Vec<solver::Item>> = candidates
+        .iter()
+        .zip(layers)
+        .map(|(c, l)| c.iter().map(|c| solver::Item { cost: cost(c), error: c.error * l.importance }).collect())
+        .collect();
+    let dense: u64 = candidates.iter().filter_map(|c| c.first()).map(&cost).fold(0, u64::saturating_add);
+    let budget = (dense as f64 * share).floor() as u64;
+    let chosen = solver::solve(&items, budget).ok_or_else(|| {
+        let least: u64 = items.iter().filter_map(|l| l.iter().map(|i| i.cost).min()).fold(0, u64::saturating_add);
+        // Rounded up, so that the share it names can be met.
+        let least = (least as f64 / dense.max(1) as f64 * 1e4).ceil() / 1e4;
+        Error::invalid(format!("--ranks {policy}"), format!("the smallest share that can be met is {least}"))
+    })?;
+    Ok(chosen.into_iter().zip(&candidates).map(|(i, c)| c[i].cut).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::factor::Scheme;
 
     /// A diagonal weight has the singular values that it is given.
-    pub(super) fn diagonal(sigma: &[f32]) -> Svd {
+    fn diagonal(sigma: &[f32]) -> Vec<Factoring> {
         let n = sigma.len();
         let w: Vec<f32> = (0..n * n).map(|i| if i / n == i % n { sigma[i / n] } else { 0.0 }).collect();
-        Svd::new("diagonal", &w, n, n).unwrap()
+        let kernel = Kernel { outputs: n, inputs: n, height: 1, width: 1 };
+        vec![Factoring::new("diagonal", &w, kernel, Scheme::Channel, None).unwrap()]
+    }
+
+    fn layer(factorings: &[Factoring]) -> LayerChoices<'_> {
+        LayerChoices {
+            kernel: factorings[0].kernel(),
+            is_linear: true,
+            geometry: Geometry { input: [1, 1], output: [1, 1] },
+            bias: 2,
+            factorings,
+            importance: 1.0,
+        }
+    }
+
+    fn ranks(policy: Policy, layers: &[LayerChoices<'_>]) -> Vec<usize> {
+        let cuts = choose(policy, layers).unwrap();
+        cuts.iter().map(|c| if let Some((_, Rank::One(r))) = c { *r } else { 0 }).collect()
     }
 
     #[test]
     fn local_and_energy_follow_each_layers_own_spectrum() {
         let (a, b) = (diagonal(&[4.0, 2.0, 1.0, 1.0]), diagonal(&[1.0; 8]));
-        let both = [&a, &b];
-        assert_eq!(choose(Policy::Local(0.5), &both).unwrap(), [Some(2), Some(4)]);
-        assert_eq!(choose(Policy::Local(0.01), &both).unwrap(), [Some(1), Some(1)]);
-        assert_eq!(choose(Policy::Local(1.0), &both).unwrap(), [Some(4), Some(8)]);
+        let both = [layer(&a), layer(&b)];
+        assert_eq!(ranks(Policy::Local(0.5), &both), [2, 4]);
+        assert_eq!(ranks(Policy::Local(0.01), &both), [1, 1]);
+        assert_eq!(ranks(Policy::Local(1.0), &both), [4, 8]);
         // 16 of 22, 20 of 22; 8 equal parts.
-        assert_eq!(choose(Policy::Energy(0.7), &both).unwrap(), [Some(1), Some(6)]);
-        assert_eq!(choose(Policy::Energy(0.9), &both).unwrap(), [Some(2), Some(8)]);
-        assert_eq!(choose(Policy::Dense, &both).unwrap(), [None, None]);
+        assert_eq!(ranks(Policy::Energy(0.7), &both), [1, 6]);
+        assert_eq!(ranks(Policy::Energy(0.9), &both), [2, 8]);
+        assert_eq!(ranks(Policy::Dense, &both), [0, 0]);
     }
 
     #[test]
-    fn shares_outside_their_range_are_refused_by_name() {
-        for policy in [Policy::Local(0.0), Policy::Global(1.5), Policy::Energy(-1.0), Policy::Local(f64::NAN)] {
-            let error = choose(policy, &[]).unwrap_err().to_string();
-            assert!(error.contains(&policy.to_string()), "{error}");
-        }
-    }
-
-    #[test]
-    fn break_even_is_where_both_forms_cost_the_same() {
-        assert_eq!(break_even(100, 100), 49);
-        for (m, n) in [(1, 1), (10, 96), (784, 96), (7, 3)] {
-            let r = break_even(m, n);
-            assert!(factored_cost(m, n, r) < (m * n) as u64 && factored_cost(m, n, r + 1) >= (m * n) as u64);
-        }
+    fn a_budget_goes_where_it_saves_most_error_and_says_what_can_be_met() {
+        let (a, b) = (diagonal(&[4.0, 0.1, 0.1, 0.1, 0.1, 0.1]), diagonal(&[1.0; 6]));
+        let both = [layer(&a), layer(&b)];
+        // 36 + 36 dense; rank 1 of the first costs 12 and loses next to nothing.
+        assert_eq!(ranks(Policy::Macs(0.7), &both), [1, 0]);
+        assert_eq!(ranks(Policy::Params(0.7), &both), [1, 0]);
+        assert_eq!(ranks(Policy::Macs(1.0), &both), [0, 0]);
+        let error = choose(Policy::Macs(0.1), &both).unwrap_err().to_string();
+        assert!(error.contains("macs:0.1") && error.contains("0.3334"), "{error}");
+        assert!(choose(Policy::Macs(0.3334), &both).is_ok());
+        // What matters little is cut first.
+        let unequal = [LayerChoices { importance: 1e-6, ..layer(&b) }, layer(&b)];
+        assert_eq!(ranks(Policy::Macs(0.9), &unequal)[1], 0);
+        assert!(choose(Policy::Accuracy(1.0), &both).is_err());
     }
 }

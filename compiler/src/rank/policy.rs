@@ -16,22 +16,40 @@ pub enum Policy {
     Global(f64),
     /// Each layer keeps the fewest values that hold this share of its energy Σσ².
     Energy(f64),
+    /// The least error with at most this share of the dense network's multiply–accumulates.
+    Macs(f64),
+    /// The least error with at most this share of the dense network's parameters.
+    Params(f64),
+    /// The fewest multiply–accumulates whose judged loss is at most this many percentage points.
+    Accuracy(f64),
 }
 
 impl Policy {
-    /// Checks that its share is one.
+    /// Its name and value; `dense` has none.
+    fn parts(self) -> (&'static str, Option<f64>) {
+        match self {
+            Self::Dense => ("dense", None),
+            Self::Local(x) => ("local", Some(x)),
+            Self::Global(x) => ("global", Some(x)),
+            Self::Energy(x) => ("energy", Some(x)),
+            Self::Macs(x) => ("macs", Some(x)),
+            Self::Params(x) => ("params", Some(x)),
+            Self::Accuracy(x) => ("accuracy", Some(x)),
+        }
+    }
+
+    /// Checks that its value makes sense.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a share outside (0, 1].
+    /// [`Error::Invalid`] for a share outside (0, 1], or points outside 0…100.
     pub fn check(self) -> Result<()> {
-        let share = match self {
-            Self::Dense => return Ok(()),
-            Self::Local(x) | Self::Global(x) | Self::Energy(x) => x,
-        };
-        if share > 0.0 && share <= 1.0 {
-            Ok(())
-        } else {
-            Err(Error::invalid(format!("--ranks {self}"), "the share must be above 0 and at most 1"))
+        let refuse = |why: &str| Err(Error::invalid(format!("--ranks {self}"), why));
+        match self {
+            Self::Dense => Ok(()),
+            Self::Accuracy(points) if (0.0..=100.0).contains(&points) => Ok(()),
+            Self::Accuracy(_) => refuse("the points must be from 0 to 100"),
+            Self::Local(x) | Self::Global(x) | Self::Energy(x) | Self::Macs(x) | Self::Params(x) if x > 0.0 && x <= 1.0 => Ok(()),
+            _ => refuse("the share must be above 0 and at most 1"),
         }
     }
 }
@@ -43,13 +61,16 @@ impl FromStr for Policy {
         if text == "dense" {
             return Ok(Self::Dense);
         }
-        let known = || format!("'{text}' is none of dense, local:KEEP, global:KEEP, energy:E");
+        let known = || format!("'{text}' is none of dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F, accuracy:POINTS");
         let (name, value) = text.split_once(':').ok_or_else(known)?;
         let value: f64 = value.parse().map_err(|_| format!("'{value}' in '{text}' is no number"))?;
         match name {
             "local" => Ok(Self::Local(value)),
             "global" => Ok(Self::Global(value)),
             "energy" => Ok(Self::Energy(value)),
+            "macs" => Ok(Self::Macs(value)),
+            "params" => Ok(Self::Params(value)),
+            "accuracy" => Ok(Self::Accuracy(value)),
             _ => Err(known()),
         }
     }
@@ -57,11 +78,9 @@ impl FromStr for Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dense => write!(f, "dense"),
-            Self::Local(x) => write!(f, "local:{x}"),
-            Self::Global(x) => write!(f, "global:{x}"),
-            Self::Energy(x) => write!(f, "energy:{x}"),
+        match self.parts() {
+            (name, None) => write!(f, "{name}"),
+            (name, Some(x)) => write!(f, "{name}:{x}"),
         }
     }
 }
@@ -72,11 +91,19 @@ mod tests {
 
     #[test]
     fn policies_print_as_they_parse() {
-        for text in ["dense", "local:0.25", "global:0.5", "energy:0.99"] {
+        for text in ["dense", "local:0.25", "global:0.5", "energy:0.99", "macs:0.5", "params:0.4", "accuracy:1.5"] {
             assert_eq!(text.parse::<Policy>().unwrap().to_string(), text);
         }
         for bad in ["", "local", "local:", "local:x", "best:0.5", "dense:1"] {
             assert!(bad.parse::<Policy>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused_by_name() {
+        for policy in [Policy::Local(0.0), Policy::Global(1.5), Policy::Energy(-1.0), Policy::Macs(f64::NAN), Policy::Accuracy(-1.0)] {
+            let error = policy.check().unwrap_err().to_string();
+            assert!(error.contains(&policy.to_string()), "{error}");
         }
     }
 }

@@ -9,7 +9,7 @@ use thinfer::inspect::Description;
 use thinfer::table::{Table, count};
 use thinfer_compiler::Result;
 use thinfer_compiler::lower::{Factored, Spectra};
-use thinfer_compiler::rank::{Policy, break_even};
+use thinfer_compiler::rank::{Cut, Policy};
 
 use crate::source::SourceArguments;
 
@@ -17,7 +17,7 @@ use crate::source::SourceArguments;
 pub(crate) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
-    /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP or energy:E
+    /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP, energy:E, macs:F or params:F
     #[arg(long, value_name = "POLICY")]
     ranks: Policy,
     /// Layers that stay dense
@@ -66,54 +66,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     crate::check_output(&arguments.output)?;
     let source = arguments.source.load()?;
     let factored = source.factor(arguments.spectra.into(), &arguments.skip, arguments.ranks == Policy::Dense)?;
-    let ranks = factored.ranks(arguments.ranks)?;
+    let cuts = factored.cuts(arguments.ranks)?;
     let dtype = match arguments.dtype {
         DtypeName::F32 => Dtype::F32,
         DtypeName::F16 => Dtype::F16,
     };
-    let artifact = factored.emit(arguments.ranks, &ranks, dtype, false)?;
+    let artifact = factored.emit(arguments.ranks, &cuts, dtype, false)?;
     artifact.save(&arguments.output)?;
     let description = Description::of(&artifact);
     if arguments.explain {
-        println!("{}", explain(&factored, &ranks));
+        println!("{}", explain(&factored, &cuts));
     }
     print!("{description}");
     println!("\nwrote {}", arguments.output.display());
     crate::write_json(arguments.json.as_deref(), &json!(description))
 }
 
-fn explain(factored: &Factored, ranks: &[Option<usize>]) -> Table {
-    let mut table = Table::new([
-        "layer",
-        "out × in",
-        "full rank",
-        "chosen",
-        "relative error",
-        "factors pay up to",
-        "MACs of factors",
-        "of dense",
-        "written as",
-    ]);
-    for ((layer, svd), rank) in factored.layers().iter().zip(factored.svds()).zip(ranks) {
-        let Some(weighted) = layer.weighted() else { continue };
-        let (rows, columns, positions) = (weighted.kernel.outputs, weighted.kernel.columns(), weighted.positions());
-        let limit = break_even(rows, columns);
+fn explain(factored: &Factored, cuts: &[Cut]) -> Table {
+    let mut table = Table::new(["layer", "out × in", "scheme", "full rank", "chosen", "energy lost", "MACs", "of dense", "written as"]);
+    let mut choices = factored.choices().into_iter();
+    for (layer, cut) in factored.layers().iter().zip(cuts) {
+        let (Some(weighted), Some(choice)) = (layer.weighted(), choices.next()) else { continue };
+        let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
+        let factoring = cut.and_then(|(scheme, _)| choice.factorings.iter().find(|f| f.scheme() == scheme));
+        let lost = factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok());
+        let (as_cut, dense) = (choice.candidate(*cut, 0.0), choice.candidate(None, 0.0));
         let or_dash = |s: Option<String>| s.unwrap_or_else(|| "-".into());
-        let written = match rank {
-            Some(r) if *r <= limit => "factors",
+        let written = match cut {
+            Some(_) if as_cut.macs < dense.macs || as_cut.params < dense.params => "factors",
             Some(_) => "dense: factors would cost more",
-            None if svd.is_none() => "dense: not factored",
+            None if choice.factorings.is_empty() => "dense: not factored",
             None => "dense",
         };
         table.row([
             layer.name.clone(),
             format!("{rows} × {columns}"),
-            or_dash(svd.as_ref().map(|s| s.full_rank().to_string())),
-            or_dash(rank.map(|r| r.to_string())),
-            or_dash(svd.as_ref().zip(*rank).map(|(s, r)| format!("{:.4}", s.relative_error(r)))),
-            limit.to_string(),
-            or_dash(rank.map(|r| count((r * (rows + columns) * positions) as u64))),
-            count(weighted.dense_macs()),
+            or_dash(cut.map(|(scheme, _)| scheme.to_string())),
+            or_dash(factoring.map(|f| f.full_rank().to_string())),
+            or_dash(cut.map(|(_, rank)| rank.to_string())),
+            or_dash(lost.map(|l| format!("{:.3} %", 100.0 * l))),
+            count(as_cut.macs),
+            count(dense.macs),
             written.into(),
         ]);
     }

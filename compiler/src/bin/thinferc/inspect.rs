@@ -45,26 +45,27 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     let mut table =
         Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
     let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
-    for (layer, svd) in factored.layers().iter().zip(factored.svds()) {
-        let (Some(svd), Some(weighted)) = (svd, layer.weighted()) else { continue };
+    for (layer, factorings) in factored.layers().iter().zip(factored.factorings()) {
+        let (Some(factoring), Some(weighted)) = (factorings.first(), layer.weighted()) else { continue };
         let kernel = weighted.kernel;
-        let ranks = ENERGIES.map(|e| energy_rank(svd, e));
+        let sigma = factoring.sigma();
+        let ranks = ENERGIES.map(|e| energy_rank(&sigma, e));
         let (layer_macs, layer_params) = (weighted.dense_macs(), weighted.dense_params());
-        let (first, last) = (svd.sigma().first().copied().unwrap_or(0.0), svd.sigma().last().copied().unwrap_or(0.0));
+        let (first, last) = (sigma.first().copied().unwrap_or(0.0), sigma.last().copied().unwrap_or(0.0));
         table.row([
             layer.name.clone(),
             kernel.columns().to_string(),
             kernel.outputs.to_string(),
             count(layer_macs),
             count(layer_params),
-            svd.full_rank().to_string(),
+            sigma.len().to_string(),
             ranks[0].to_string(),
             ranks[1].to_string(),
             ranks[2].to_string(),
             format!("{first:.4}"),
             format!("{last:.2e}"),
         ]);
-        figures.push(json!({ "name": layer.name, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": svd.full_rank(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": svd.sigma() }));
+        figures.push(json!({ "name": layer.name, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": sigma }));
         macs += layer_macs;
         params += layer_params;
     }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thinfer::artifact::Preprocess;
+use thinfer_compiler::factor::Scheme;
 use thinfer_compiler::graph::Graph;
 use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::lower::{Factored, Options, Spectra};
+use thinfer_compiler::lower::{Factored, Options, SchemeChoice, Spectra};
 use thinfer_compiler::{Error, Result, zoo};
 
 /// A checkpoint and how to read it.
@@ -57,10 +58,21 @@ impl SourceArguments {
 }
 
 impl Source {
-    /// Folds and decomposes the network.
+    /// Folds and decomposes the network by the channel scheme, for its weights alone.
     pub(crate) fn factor(&self, spectra: Spectra, skip: &[String], dense_only: bool) -> Result<Factored> {
-        let options = Options { source: self.name.clone(), preprocess: self.preprocess.clone(), spectra, skip: skip.to_vec(), dense_only };
-        Factored::new(&self.graph, &self.checkpoint, options)
+        self.factor_as(Options {
+            spectra,
+            skip: skip.to_vec(),
+            dense_only,
+            scheme: SchemeChoice::Only(Scheme::Channel),
+            ..Options::default()
+        })
+    }
+
+    /// Folds and decomposes the network as `options` say, which need not name the source and its preprocessing.
+    pub(crate) fn factor_as(&self, options: Options) -> Result<Factored> {
+        let options = Options { source: self.name.clone(), preprocess: self.preprocess.clone(), ..options };
+        Factored::new(&self.graph, &self.checkpoint, options, &|_, _, _| ())
     }
 }
 

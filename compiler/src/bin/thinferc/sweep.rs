@@ -9,6 +9,7 @@ use thinfer::table::{Table, count};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{check_fit, evaluate};
+use thinfer_compiler::factor::Rank;
 use thinfer_compiler::lower::Factored;
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::report::{Chart, Series, write_csv};
@@ -96,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let factored = source.factor(arguments.spectra.into(), &arguments.skip, false)?;
     let test = data::load(&arguments.data, Part::Test)?;
     let dense = Policy::Dense;
-    check_fit(&factored.emit(dense, &factored.ranks(dense)?, Dtype::F32, false)?, &test)?;
+    check_fit(&factored.emit(dense, &factored.cuts(dense)?, Dtype::F32, false)?, &test)?;
     let device = Device::open(arguments.device)?;
     let policies = if arguments.policy.is_empty() {
         vec![PolicyName::Local, PolicyName::Global, PolicyName::Energy]
@@ -131,16 +132,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn point(factored: &Factored, policy: Policy, device: &Device, test: &data::Dataset) -> Result<Point> {
-    let ranks = factored.ranks(policy)?;
+    let cuts = factored.cuts(policy)?;
     // Above break-even the recomposed weight is emitted: the curve is about what the cut costs in accuracy.
-    let artifact = factored.emit(policy, &ranks, Dtype::F32, true)?;
+    let artifact = factored.emit(policy, &cuts, Dtype::F32, true)?;
     let options = Options { batch: BATCH, forms: Forms::Ruled, keep_factors: true, ..Options::default() };
     let accuracy = evaluate(&mut Session::new(device, &artifact, &options)?, test, |_| ())?;
-    let full = factored.svds().iter().flatten().map(|s| s.full_rank());
+    let components = |rank: Rank| match rank {
+        Rank::One(r) | Rank::Two { output: r, .. } => r,
+    };
+    let full = factored.factorings().iter().flatten().map(|f| components(f.full_rank()));
     let d = Description::of(&artifact);
     Ok(Point {
         policy,
-        kept: ranks.iter().flatten().sum(),
+        kept: cuts.iter().flatten().map(|(_, rank)| components(*rank)).sum(),
         total: full.sum(),
         macs: d.macs,
         params: d.params,
@@ -192,14 +196,15 @@ fn write(arguments: &Arguments, factored: &Factored, curves: &[(PolicyName, Vec<
 }
 
 fn write_spectra(dir: &std::path::Path, factored: &Factored) -> Result<()> {
-    let layers = || factored.layers().iter().zip(factored.svds()).filter_map(|(l, s)| Some((l, s.as_ref()?)));
+    let layers = || factored.layers().iter().zip(factored.factorings()).filter_map(|(l, f)| Some((l, f.first()?)));
     let rows: Vec<Vec<String>> = layers()
-        .flat_map(|(l, s)| s.sigma().iter().enumerate().map(|(i, v)| vec![l.name.clone(), (i + 1).to_string(), format!("{v:.9e}")]))
+        .flat_map(|(l, s)| s.sigma().into_iter().enumerate().map(|(i, v)| vec![l.name.clone(), (i + 1).to_string(), format!("{v:.9e}")]))
         .collect();
     write_csv(&dir.join("spectra.csv"), &["layer", "component", "sigma"], &rows)?;
     let series = layers().map(|(l, s)| {
-        let largest = s.sigma().first().copied().unwrap_or(1.0);
-        let points = s.sigma().iter().enumerate().map(|(i, v)| ((i + 1) as f64, v / largest)).filter(|(_, v)| *v > 1e-9).collect();
+        let sigma = s.sigma();
+        let largest = sigma.first().copied().unwrap_or(1.0);
+        let points = sigma.iter().enumerate().map(|(i, v)| ((i + 1) as f64, v / largest)).filter(|(_, v)| *v > 1e-9).collect();
         Series { label: l.name.clone(), points, dashed: false }
     });
     Chart {

@@ -1,0 +1,125 @@
+//! Whole networks through folding, factoring and emission, run in sessions.
+
+use super::*;
+use crate::factor::Rank;
+use crate::graph::init;
+use crate::zoo;
+use thinfer::{Device, Session};
+
+fn factored(spectra: Spectra) -> Factored {
+    let graph = zoo::build("fcn6").unwrap();
+    let mut params = init(&graph, 1);
+    // Running statistics and scales that are not the identity, so that folding shows.
+    for (name, tensor) in params.iter_mut() {
+        let shift = name.len() as f32;
+        if name.ends_with("running_var") || name.ends_with("1.weight") {
+            tensor.data_mut().iter_mut().enumerate().for_each(|(i, x)| *x = 0.5 + ((i as f32 + shift) * 0.37).sin().abs());
+        }
+    }
+    Factored::new(&graph, &Checkpoint { params, ..Checkpoint::default() }, Options { spectra, ..Options::default() }, &|_, _, _| ())
+        .unwrap()
+}
+
+fn logits(artifact: &Artifact) -> Vec<f32> {
+    let input: Vec<f32> = (0..784 * 3).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+    let options = thinfer::Options { batch: 3, forms: thinfer::Forms::Ruled, keep_factors: true, ..thinfer::Options::default() };
+    Session::new(&Device::cpu(), artifact, &options).unwrap().run(&input).unwrap()
+}
+
+#[test]
+fn full_rank_gives_the_dense_logits_on_raw_and_folded_spectra() {
+    for spectra in [Spectra::Raw, Spectra::Folded] {
+        let f = factored(spectra);
+        let dense = logits(&f.emit(Policy::Dense, &[None; 6], Dtype::F32, false).unwrap());
+        let full = f.cuts(Policy::Local(1.0)).unwrap();
+        let cut = logits(&f.emit(Policy::Local(1.0), &full, Dtype::F32, true).unwrap());
+        let largest = dense.iter().fold(0f32, |m, x| m.max(x.abs()));
+        for (a, b) in dense.iter().zip(&cut) {
+            assert!((a - b).abs() <= 1e-4 * largest, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn the_artifact_counts_what_it_stores() {
+    let f = factored(Spectra::Folded);
+    let ranks = f.cuts(Policy::Local(0.25)).unwrap();
+    assert_eq!(ranks, [24, 24, 24, 24, 24, 3].map(|r| Some((Scheme::Channel, Rank::One(r)))));
+    let artifact = f.emit(Policy::Local(0.25), &ranks, Dtype::F32, false).unwrap();
+    let p = &artifact.model().provenance;
+    let dense = 784 * 96 + 4 * 96 * 96 + 960;
+    assert_eq!(p.dense_macs, dense);
+    assert_eq!(p.macs, 24 * 880 + 4 * 24 * 192 + 3 * 106);
+    assert_eq!(p.dense_params, dense + 5 * 96 + 10);
+    assert_eq!(p.params - p.macs, 5 * 96 + 10);
+    let recomposed = f.emit(Policy::Local(0.9), &f.cuts(Policy::Local(0.9)).unwrap(), Dtype::F32, true).unwrap();
+    // 10 × 96 at rank 9 costs 954, just less than 960: factors there, matrices elsewhere.
+    assert_eq!(recomposed.model().provenance.macs, dense - 960 + 954);
+    assert_eq!(recomposed.model().provenance.layers.len(), 6);
+}
+
+/// A small ResNet with random weights, and images for it.
+fn convolutional(options: Options) -> (Factored, Vec<f32>) {
+    let graph = zoo::build("resnet20").unwrap();
+    let params = init(&graph, 3);
+    let images: Vec<f32> = crate::factor::testing::random(4 * 3072, 5);
+    let f = Factored::new(&graph, &Checkpoint { params, ..Checkpoint::default() }, options, &|_, _, _| ()).unwrap();
+    (f, images)
+}
+
+fn run(artifact: &Artifact, images: &[f32]) -> Vec<f32> {
+    let options = thinfer::Options { batch: 4, forms: thinfer::Forms::Ruled, keep_factors: true, ..thinfer::Options::default() };
+    Session::new(&Device::cpu(), artifact, &options).unwrap().run(images).unwrap()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    let norm = b.iter().map(|x| x * x).sum::<f32>().sqrt();
+    a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt() / norm
+}
+
+#[test]
+fn every_scheme_at_full_rank_is_the_dense_network_and_runs_as_the_host_does() {
+    for scheme in Scheme::ALL {
+        let (f, images) = convolutional(Options { scheme: SchemeChoice::Only(scheme), ..Options::default() });
+        let none = vec![None; f.layers().len()];
+        let dense = run(&f.emit(Policy::Dense, &none, Dtype::F32, false).unwrap(), &images);
+        let host = calibrate::outputs(f.layers(), &Images::new(&[3, 32, 32], images.clone()).unwrap(), &[]).unwrap();
+        assert!(distance(&host, &dense) < 1e-4, "the host differs");
+        let whole: Vec<Cut> = f.factorings().iter().map(|f| f.first().map(|f| (f.scheme(), f.full_rank()))).collect();
+        let identity = Identity { input: vec![3, 32, 32], ..Identity::default() };
+        // Written as factors even where they do not pay, so that the runtime's own forms are compared.
+        let written: Vec<_> = (0..whole.len()).map(|i| f.alone(i, (whole[i], How::default())).unwrap()).collect();
+        let cut = run(&emit::emit(identity, f.layers(), &written, Dtype::F32).unwrap(), &images);
+        assert!(distance(&cut, &dense) < 1e-3, "{scheme} {}", distance(&cut, &dense));
+    }
+}
+
+#[test]
+fn a_budget_is_met_and_correction_brings_the_network_nearer_to_the_dense_one() {
+    let images = Images::new(&[3, 32, 32], crate::factor::testing::random(24 * 3072, 9)).unwrap();
+    let mut errors = Vec::new();
+    for (calibrated, correct) in [(false, false), (true, false), (true, true)] {
+        let options = Options { images: calibrated.then(|| images.clone()), correct, ..Options::default() };
+        let (f, inputs) = convolutional(options);
+        let dense = run(&f.emit(Policy::Dense, &vec![None; f.layers().len()], Dtype::F32, false).unwrap(), &inputs);
+        let policy = Policy::Macs(0.6);
+        let artifact = f.emit(policy, &f.cuts(policy).unwrap(), Dtype::F32, false).unwrap();
+        let p = &artifact.model().provenance;
+        assert!(p.macs as f64 <= 0.6 * p.dense_macs as f64 && p.macs as f64 > 0.57 * p.dense_macs as f64, "{} {}", p.macs, p.dense_macs);
+        errors.push(distance(&run(&artifact, &inputs), &dense));
+    }
+    assert!(errors[2] < errors[0] && errors[1] < errors[0], "{errors:?}");
+}
+
+#[test]
+fn images_that_do_not_fit_are_refused() {
+    assert!(Images::new(&[3, 32, 32], vec![0.0; 100]).is_err());
+    assert!(Images::new(&[1, 2, 3, 4], vec![0.0; 24]).is_err());
+    let graph = zoo::build("fcn6").unwrap();
+    let checkpoint = Checkpoint { params: init(&graph, 1), ..Checkpoint::default() };
+    let refuse = |options: Options| Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap_err().to_string();
+    let wrong = Images::new(&[5], vec![0.0; 10]).unwrap();
+    assert!(refuse(Options { images: Some(wrong), ..Options::default() }).contains("784"));
+    let right = Images::new(&[784], vec![0.5; 784]).unwrap();
+    assert!(refuse(Options { images: Some(right), spectra: Spectra::Raw, ..Options::default() }).contains("raw"));
+}
