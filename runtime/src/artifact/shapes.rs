@@ -30,10 +30,10 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             if *groups > 1 && !matches!(weight, Weight::Dense(_)) {
                 return Err(format!("has {groups} groups, and only dense weights may have more than one"));
             }
+            let [height, width] = moved(window, height, width)?;
             conv_weight(model, weight, *outputs, channels / groups, window.kernel)?;
             expect_bias(model, *bias, *outputs)?;
             check_activation(*activation)?;
-            let [height, width] = moved(window, height, width)?;
             let shape = [*outputs, height, width];
             if let (Some(residual), Some(second)) = (residual, inputs.get(1)) {
                 check_residual(*residual, second, &shape)?;
@@ -233,4 +233,171 @@ fn expect_bias(model: &Model, bias: Option<TensorId>, outputs: u32) -> Result<()
 fn expect(model: &Model, id: TensorId, shape: &[u32], what: &str) -> Result<(), String> {
     let found = &tensor(model, id, what)?.shape;
     if found == shape { Ok(()) } else { Err(format!("{what} has shape {found:?} instead of {shape:?}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write::tests::sample;
+    use super::super::{Activation, Artifact, Layer, Model, Op, PoolKind, Residual, TensorData, Weight, Window};
+
+    const WINDOW: Window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4], dilation: [1, 1] };
+
+    /// Tensors of a 3×3 kernel from 4 to 6 channels in every form.
+    fn tensors() -> Vec<TensorData> {
+        let shapes: [&[usize]; 12] = [
+            &[6, 4, 3, 3],
+            &[6],
+            &[5, 4, 3, 3],
+            &[5, 6],
+            &[5],
+            &[5, 4, 3],
+            &[5, 6, 3],
+            &[2, 4],
+            &[3, 2, 3, 3],
+            &[3, 6],
+            &[6, 2, 3, 3],
+            &[7, 4, 3, 3],
+        ];
+        let mut tensors: Vec<_> = shapes.iter().map(|s| TensorData::f32("t", s, vec![0.5; s.iter().product()])).collect();
+        tensors.push(TensorData::f32("wide", &[7, 6], vec![0.5; 42]));
+        tensors.push(TensorData::f32("seven", &[7], vec![0.5; 7]));
+        tensors
+    }
+
+    const LOW_RANK: Weight = Weight::LowRank { v: 2, u: 3, sigma: 4, tail_energy: 0.0 };
+    const SPATIAL: Weight = Weight::Spatial { v: 5, u: 6, sigma: 4, tail_energy: 0.0 };
+    const TUCKER: Weight = Weight::Tucker2 { a: 7, core: 8, b: 9, tail_energy: 0.0 };
+
+    fn conv(weight: Weight) -> Op {
+        let (bias, activation) = (Some(1), Activation::Relu);
+        Op::Conv { window: WINDOW, outputs: 6, groups: 1, weight, bias, residual: None, activation }
+    }
+
+    fn layer(inputs: &[u32], op: Op) -> Layer {
+        Layer { name: "layer".into(), inputs: inputs.to_vec(), op }
+    }
+
+    fn build(layers: Vec<Layer>) -> Result<Artifact, String> {
+        let model = Model { input: vec![4, 9, 7], layers, ..sample() };
+        Artifact::build(model, tensors()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn shapes_follow_every_op() {
+        let strided = Window { stride: [2, 2], ..WINDOW };
+        let down = Op::Conv {
+            window: strided,
+            outputs: 6,
+            groups: 1,
+            weight: Weight::Dense(0),
+            bias: None,
+            residual: Some(Residual { stride: 2, offset: 1 }),
+            activation: Activation::LeakyRelu(0.1),
+        };
+        let add = Op::Add { residual: Residual { stride: 1, offset: 0 }, activation: Activation::None };
+        let built = build(vec![
+            layer(&[0], conv(LOW_RANK)),
+            layer(&[0], conv(SPATIAL)),
+            layer(&[0], conv(TUCKER)),
+            layer(&[1, 2], add),
+            layer(&[0, 0], down),
+            layer(&[5], Op::Pool { kind: PoolKind::Max, window: Window { padding: [0; 4], ..strided } }),
+            layer(&[6], Op::Activate(Activation::Gelu)),
+            layer(&[7], Op::GlobalAveragePool),
+        ]);
+        let shapes = built.unwrap().shapes().to_vec();
+        let same = vec![6, 9, 7];
+        assert_eq!(shapes[1..], [same.clone(), same.clone(), same.clone(), same, vec![6, 5, 4], vec![6, 2, 1], vec![6, 2, 1], vec![6]]);
+    }
+
+    #[test]
+    fn each_lie_about_a_convolution_is_refused_by_name() {
+        type Lie = (&'static str, fn(&mut Op));
+        fn window(op: &mut Op) -> &mut Window {
+            let Op::Conv { window, .. } = op else { panic!("a convolution") };
+            window
+        }
+        fn weight(op: &mut Op, to: Weight) {
+            let Op::Conv { weight, .. } = op else { panic!("a convolution") };
+            *weight = to;
+        }
+        let lies: [Lie; 21] = [
+            ("its kernel is [3, 0]", |o| window(o).kernel[1] = 0),
+            ("its stride is [0, 1]", |o| window(o).stride[0] = 0),
+            ("its dilation is [1, 0]", |o| window(o).dilation[1] = 0),
+            ("larger than 4096", |o| window(o).stride[0] = u32::MAX),
+            ("larger than 4096", |o| window(o).dilation[0] = u32::MAX),
+            ("not below the 3 elements", |o| window(o).padding[3] = 3),
+            ("its padded input has fewer along axis 1", |o| window(o).dilation[1] = 5),
+            ("weight has shape [6, 4, 3, 3] instead of [6, 4, 5, 3]", |o| window(o).kernel[0] = 5),
+            ("weight has shape [6]", |o| weight(o, Weight::Dense(1))),
+            ("factor V has shape [5, 4, 3], not four axes", |o| weight(o, Weight::LowRank { v: 5, u: 3, sigma: 4, tail_energy: 0.0 })),
+            ("factor U has shape [5, 6, 3]", |o| weight(o, Weight::LowRank { v: 2, u: 6, sigma: 4, tail_energy: 0.0 })),
+            ("rank 7 is above 6", |o| weight(o, Weight::LowRank { v: 11, u: 12, sigma: 13, tail_energy: 0.0 })),
+            ("factor V has shape [5, 6, 3]", |o| weight(o, Weight::Spatial { v: 6, u: 6, sigma: 4, tail_energy: 0.0 })),
+            ("singular values has shape [6]", |o| weight(o, Weight::Spatial { v: 5, u: 6, sigma: 1, tail_energy: 0.0 })),
+            ("Tucker factor A has shape [3, 6]", |o| weight(o, Weight::Tucker2 { a: 9, core: 8, b: 9, tail_energy: 0.0 })),
+            ("Tucker core has shape [2, 4], not four axes", |o| weight(o, Weight::Tucker2 { a: 7, core: 7, b: 9, tail_energy: 0.0 })),
+            ("tail energy NaN", |o| weight(o, Weight::Tucker2 { a: 7, core: 8, b: 9, tail_energy: f32::NAN })),
+            ("0 groups do not divide", |o| {
+                if let Op::Conv { groups, .. } = o {
+                    *groups = 0
+                }
+            }),
+            ("only dense weights", |o| {
+                if let Op::Conv { groups, weight, .. } = o {
+                    (*groups, *weight) = (2, LOW_RANK)
+                }
+            }),
+            ("no output channels", |o| {
+                if let Op::Conv { outputs, .. } = o {
+                    *outputs = 0
+                }
+            }),
+            ("slope of its leaky ReLU is NaN", |o| {
+                if let Op::Conv { activation, .. } = o {
+                    *activation = Activation::LeakyRelu(f32::NAN);
+                }
+            }),
+        ];
+        for (expected, lie) in lies {
+            let mut op = conv(Weight::Dense(0));
+            lie(&mut op);
+            let error = build(vec![layer(&[0], op)]).unwrap_err();
+            assert!(error.contains(expected), "{expected:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn each_lie_about_what_fits_is_refused_by_name() {
+        let residual = |stride, offset| Op::Add { residual: Residual { stride, offset }, activation: Activation::None };
+        let pool = |kind, window| Op::Pool { kind, window };
+        let first = || layer(&[0], conv(Weight::Dense(0)));
+        let dilated = Window { kernel: [2, 2], dilation: [9, 1], padding: [8, 0, 9, 0], ..WINDOW };
+        let vector = || vec![first(), layer(&[1], Op::GlobalAveragePool)];
+        let lies = [
+            ("does not fit [4, 9, 7]", vec![first(), layer(&[0, 1], residual(1, 0))]),
+            ("does not fit [6, 9, 7]", vec![first(), layer(&[1, 0], residual(1, 3))]),
+            ("does not fit [6, 9, 7]", vec![first(), layer(&[1, 0], residual(1, u32::MAX))]),
+            ("does not fit [6, 9, 7]", vec![first(), layer(&[1, 0], residual(2, 0))]),
+            ("its residual has stride 0", vec![first(), layer(&[1, 0], residual(0, 0))]),
+            ("a sum reads 2 values, not 1", vec![layer(&[0], residual(1, 0))]),
+            ("an average pool has no dilation", vec![layer(&[0], pool(PoolKind::Average, Window { dilation: [2, 1], ..WINDOW }))]),
+            (
+                "holds nothing but padding",
+                vec![
+                    layer(&[0], pool(PoolKind::Max, Window { kernel: [9, 1], padding: [0; 4], ..WINDOW })),
+                    layer(&[1], pool(PoolKind::Max, dilated)),
+                ],
+            ),
+            ("reads images", [vector(), vec![layer(&[2], Op::GlobalAveragePool)]].concat()),
+            ("reads images", [vector(), vec![layer(&[2], conv(Weight::Dense(0)))]].concat()),
+            ("a convolution reads 1 value, not 2", vec![layer(&[0, 0], conv(Weight::Dense(0)))]),
+            ("is dense or low-rank", vec![layer(&[0], Op::Linear { weight: TUCKER, bias: None, activation: Activation::None })]),
+        ];
+        for (expected, layers) in lies {
+            let error = build(layers).unwrap_err();
+            assert!(error.contains(expected), "{expected:?} not in {error:?}");
+        }
+    }
 }

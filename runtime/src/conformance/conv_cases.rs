@@ -145,7 +145,7 @@ impl Net {
         match self.draw.below(8) {
             0 => (groups, outputs) = (input[0], input[0]),
             1 => {
-                groups = (1..=input[0]).filter(|g| input[0] % g == 0).nth(1).unwrap_or(1);
+                groups = (1..=input[0]).filter(|g| input[0].is_multiple_of(*g)).nth(1).unwrap_or(1);
                 outputs = outputs.next_multiple_of(groups);
             }
             _ => {}

@@ -76,12 +76,15 @@ struct Kernel {
     stages: f64,
 }
 
+/// How a kernel asks for its tensors.
+type Get<'a> = &'a dyn Fn(TensorId) -> Vec<f64>;
+
 impl Kernel {
     fn new(artifact: &Artifact, weight: &Weight, [height, width]: [usize; 2]) -> Self {
         let get = |id: TensorId| artifact.tensor(id).iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
         let axis = |id: TensorId, at: usize| artifact.tensor_shape(id)[at] as usize;
         let taps = height * width;
-        let both = |of: &dyn Fn(&dyn Fn(TensorId) -> Vec<f64>) -> Vec<f64>, stages| Self {
+        let both = |of: &dyn Fn(Get<'_>) -> Vec<f64>, stages| Self {
             weights: of(&get),
             magnitudes: of(&|id| get(id).into_iter().map(f64::abs).collect()),
             stages,
