@@ -68,7 +68,6 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
             constants: &[("ACTIVATION", epilogue.activation.into()), ("RESIDUAL", epilogue.residual.into())],
             // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
-            ..Default::default()
         },
         cache: None,
     });
