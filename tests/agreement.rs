@@ -33,26 +33,28 @@ fn difference(reference: &[f32], other: &[f32]) -> f32 {
 
 fn check(graph: &Graph, checkpoint: &Checkpoint, preprocess: &Preprocess, images: &Dataset) {
     let options = lower::Options { preprocess: preprocess.clone(), ..lower::Options::default() };
-    let factored = Factored::new(graph, checkpoint, options).unwrap();
+    let factored = Factored::new(graph, checkpoint, options, &|_, _, _| ()).unwrap();
     let thin_policy = Policy::Local(0.25);
-    let ranks = factored.ranks(thin_policy).unwrap();
-    let dense = factored.emit(Policy::Dense, &vec![None; ranks.len()], Dtype::F32, false).unwrap();
-    let thin = factored.emit(thin_policy, &ranks, Dtype::F32, true).unwrap();
+    let cuts = factored.cuts(thin_policy).unwrap();
+    let dense = factored.emit(Policy::Dense, &vec![None; cuts.len()], Dtype::F32, false).unwrap();
+    let thin = factored.emit(thin_policy, &cuts, Dtype::F32, true).unwrap();
     // The trainer runs dense networks: the thin one is given to it as the products of its factors.
     let mut cut = checkpoint.params.clone();
-    for ((layer, svd), rank) in factored.layers().iter().zip(factored.svds()).zip(&ranks) {
-        let (pair, tensor) = (svd.as_ref().unwrap().truncate(rank.unwrap()), cut.get_mut(&format!("{}.weight", layer.name)).unwrap());
+    for ((layer, cut_as), factorings) in factored.layers().iter().zip(&cuts).zip(factored.factorings()) {
+        let (Some(weighted), Some((scheme, rank))) = (layer.weighted(), *cut_as) else { continue };
+        let product = factorings.iter().find(|f| f.scheme() == scheme).unwrap().truncate(rank, false).unwrap().product();
+        let tensor = cut.get_mut(&format!("{}.weight", layer.name)).unwrap();
         // Factors carry the folded batch norm; the trainer applies it itself.
-        let columns = layer.columns;
-        for (i, (w, p)) in tensor.data_mut().iter_mut().zip(pair.product()).enumerate() {
-            *w = layer.scale.as_ref().map_or(p, |s| (f64::from(p) / s[i / columns]) as f32);
+        let columns = weighted.kernel.columns();
+        for (i, (w, p)) in tensor.data_mut().iter_mut().zip(product).enumerate() {
+            *w = weighted.scale.as_ref().map_or(p, |s| (f64::from(p) / s[i / columns]) as f32);
         }
     }
     for (name, artifact, params) in [("dense", &dense, &checkpoint.params), ("thin", &thin, &cut)] {
         let reference = train::logits(graph, params, preprocess, images).unwrap();
         for device in devices() {
             for form in [Form::TwoStage, Form::Fused] {
-                let options = Options { batch: 256, forms: Forms::All(form), keep_factors: true };
+                let options = Options { batch: 256, forms: Forms::All(form), keep_factors: true, ..Options::default() };
                 let logits = Session::new(&device, artifact, &options).unwrap().run_images(&images.images).unwrap();
                 let off = difference(&reference, &logits);
                 println!("{} {name} {} on {}: {off:.1e} over {} images", graph.name, form.name(), device.info(), images.len());

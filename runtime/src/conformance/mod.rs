@@ -10,7 +10,7 @@ use conv_cases::ConvCase;
 
 use crate::artifact::Activation;
 use crate::plan::Form;
-use crate::{Device, DeviceKind, Forms, Options, Session};
+use crate::{Device, DeviceClass, DeviceKind, Forms, Options, Session};
 
 /// The CPU, and the GPU where there is one; without one a test says so, or fails if THINFER_REQUIRE_GPU=1.
 fn devices() -> Vec<Device> {
@@ -86,10 +86,7 @@ fn the_batch_does_not_change_a_result() {
 fn check_conv(device: &Device, case: &ConvCase, forms: Forms) {
     let expected = reference::run(&case.artifact, &case.input());
     let options = Options { batch: case.batch, forms, keep_factors: true, ..Options::default() };
-    let mut session = match Session::new(device, &case.artifact, &options) {
-        Err(e) if e.to_string().contains("not on the GPU yet") => return,
-        session => session.unwrap(),
-    };
+    let mut session = Session::new(device, &case.artifact, &options).unwrap();
     for _ in 0..2 {
         session.poison();
         let got = session.run(&case.input()).unwrap();
@@ -103,7 +100,9 @@ fn check_conv(device: &Device, case: &ConvCase, forms: Forms) {
 #[test]
 fn drawn_convolutional_networks_agree_with_f64_in_every_form() {
     for device in devices() {
-        for key in 0..400 {
+        // A software adapter compiles a pipeline for each activation and residual: what takes seconds there takes minutes.
+        let cases = if device.info().class == DeviceClass::Software { 100 } else { 400 };
+        for key in 0..cases {
             let case = ConvCase::draw(key);
             check_conv(&device, &case, Forms::Each(case.forms.clone()));
             if case.has_factors() {
@@ -141,7 +140,7 @@ fn the_batch_does_not_change_an_image() {
                 let options = Options { batch, forms: Forms::Each(case.forms.clone()), keep_factors: true, ..Options::default() };
                 Session::new(&device, &case.artifact, &options).and_then(|mut s| s.run(&case.input()))
             };
-            let Ok(whole) = run(9) else { continue };
+            let whole = run(9).unwrap();
             let largest = whole.iter().fold(0f32, |m, x| m.max(x.abs()));
             for batch in [1, 4] {
                 for (a, b) in whole.iter().zip(run(batch).unwrap()) {

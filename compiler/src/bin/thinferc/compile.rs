@@ -7,19 +7,42 @@ use serde_json::json;
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
 use thinfer::table::{Table, count};
-use thinfer_compiler::Result;
-use thinfer_compiler::lower::{Factored, Spectra};
+use thinfer_compiler::data::{self, CalibrationSpec, DataSpec, Part};
+use thinfer_compiler::eval::check_fit;
+use thinfer_compiler::factor::Scheme;
+use thinfer_compiler::judge::Judge;
+use thinfer_compiler::lower::{Factored, Options, SchemeChoice, Spectra};
 use thinfer_compiler::rank::{Cut, Policy};
+use thinfer_compiler::{Error, Result};
 
-use crate::source::SourceArguments;
+use crate::source::{Source, SourceArguments};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
-    /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP, energy:E, macs:F or params:F
+    /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F (F: share of the dense
+    /// figure) or accuracy:POINTS (the cheapest network that loses at most so many)
     #[arg(long, value_name = "POLICY")]
     ranks: Policy,
+    /// How a convolution is taken apart: k×k then 1×1 (channel), k×1 then 1×k (spatial), 1×1, k×k, 1×1 (tucker2), or for
+    /// each layer whichever suits the policy
+    #[arg(long, value_enum, default_value_t = SchemeName::Auto)]
+    scheme: SchemeName,
+    /// Training images that the cut is fitted to, so that it keeps what the layers see: SET:DIR, and how many [default: 500]
+    #[arg(long, value_name = "SET:DIR[:COUNT]")]
+    calibrate: Option<CalibrationSpec>,
+    /// With --calibrate: cut each layer by what it sees in the dense network, without fitting it to what the cuts before it
+    /// have changed
+    #[arg(long, requires = "calibrate")]
+    no_correct: bool,
+    /// Without --calibrate: scale what is kept so that each weight keeps its energy (LRPET)
+    #[arg(long, conflicts_with = "calibrate")]
+    energy_gain: bool,
+    /// For accuracy:POINTS: labelled images that nothing was trained on; else disagreement with the dense network on shifted
+    /// training images is judged, which the network has seen
+    #[arg(long, value_name = "SET:DIR")]
+    holdout: Option<DataSpec>,
     /// Layers that stay dense
     #[arg(long, value_delimiter = ',', value_name = "LAYER,..")]
     skip: Vec<String>,
@@ -38,6 +61,30 @@ pub(crate) struct Arguments {
     /// The .thin file to write
     #[arg(short, long, value_name = "model.thin")]
     output: PathBuf,
+}
+
+/// Images to calibrate with where no count is given.
+const CALIBRATION_IMAGES: usize = 500;
+/// Training images to judge a drop on.
+const JUDGED_IMAGES: usize = 2000;
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SchemeName {
+    Auto,
+    Channel,
+    Spatial,
+    Tucker2,
+}
+
+impl From<SchemeName> for SchemeChoice {
+    fn from(name: SchemeName) -> Self {
+        match name {
+            SchemeName::Auto => Self::Auto,
+            SchemeName::Channel => Self::Only(Scheme::Channel),
+            SchemeName::Spatial => Self::Only(Scheme::Spatial),
+            SchemeName::Tucker2 => Self::Only(Scheme::Tucker2),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,11 +112,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.ranks.check()?;
     crate::check_output(&arguments.output)?;
     let source = arguments.source.load()?;
-    let factored = source.factor(arguments.spectra.into(), &arguments.skip, arguments.ranks == Policy::Dense)?;
-    let cuts = factored.cuts(arguments.ranks)?;
+    let count = arguments.calibrate.as_ref().and_then(|c| c.count).unwrap_or(CALIBRATION_IMAGES);
+    let images = match &arguments.calibrate {
+        Some(spec) => Some(source.inputs(&source.training_images(&spec.data, 0, count)?)?),
+        None => None,
+    };
+    let options = Options {
+        spectra: arguments.spectra.into(),
+        skip: arguments.skip.clone(),
+        dense_only: arguments.ranks == Policy::Dense,
+        scheme: arguments.scheme.into(),
+        images,
+        correct: !arguments.no_correct,
+        energy_gain: arguments.energy_gain,
+        ..Options::default()
+    };
+    let factored = source.factor(options)?;
     let dtype = match arguments.dtype {
         DtypeName::F32 => Dtype::F32,
         DtypeName::F16 => Dtype::F16,
+    };
+    let cuts = match arguments.ranks {
+        Policy::Accuracy(points) => {
+            let judge = judge(arguments, &source, &factored, count)?;
+            factored.cheapest(points, dtype, |artifact| {
+                let drop = judge.drop(artifact)?;
+                let d = Description::of(artifact);
+                eprintln!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64);
+                Ok(drop)
+            })?
+        }
+        policy => factored.cuts(policy)?,
     };
     let artifact = factored.emit(arguments.ranks, &cuts, dtype, false)?;
     artifact.save(&arguments.output)?;
@@ -80,6 +153,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     print!("{description}");
     println!("\nwrote {}", arguments.output.display());
     crate::write_json(arguments.json.as_deref(), &json!(description))
+}
+
+/// What says how much a cut loses: a held-out set if there is one, else training images that were not calibrated with.
+fn judge(arguments: &Arguments, source: &Source, factored: &Factored, calibrated: usize) -> Result<Judge> {
+    let dense = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense)?, Dtype::F32, false)?;
+    match (&arguments.holdout, &arguments.calibrate) {
+        (Some(spec), _) => {
+            let held_out = data::load(spec, Part::Test)?;
+            check_fit(&dense, &held_out)?;
+            Judge::by_accuracy(&dense, held_out)
+        }
+        (None, Some(spec)) => Judge::by_disagreement(&dense, &source.training_images(&spec.data, calibrated, JUDGED_IMAGES)?, 0),
+        (None, None) => {
+            let why = "needs images to judge by: --calibrate SET:DIR (training images) or --holdout SET:DIR";
+            Err(Error::invalid(format!("--ranks {}", arguments.ranks), why))
+        }
+    }
 }
 
 fn explain(factored: &Factored, cuts: &[Cut]) -> Table {

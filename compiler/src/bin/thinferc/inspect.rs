@@ -8,7 +8,8 @@ use thinfer::Artifact;
 use thinfer::inspect::Description;
 use thinfer::table::{Table, count};
 use thinfer_compiler::Result;
-use thinfer_compiler::lower::Spectra;
+use thinfer_compiler::factor::Scheme;
+use thinfer_compiler::lower::{Options, SchemeChoice, Spectra};
 use thinfer_compiler::rank::energy_rank;
 
 use crate::compile::SpectraName;
@@ -41,7 +42,7 @@ const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
 
 fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     let source = arguments.source.load()?;
-    let factored = source.factor(spectra, &[], false)?;
+    let factored = source.factor(Options { spectra, scheme: SchemeChoice::Only(Scheme::Channel), ..Options::default() })?;
     let mut table =
         Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
     let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);

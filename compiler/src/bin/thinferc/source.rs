@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thinfer::artifact::Preprocess;
-use thinfer_compiler::factor::Scheme;
+use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::graph::Graph;
 use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::lower::{Factored, Options, SchemeChoice, Spectra};
+use thinfer_compiler::lower::{Factored, Images, Options};
+use thinfer_compiler::rng::{Purpose, keyed, permutation};
 use thinfer_compiler::{Error, Result, zoo};
 
 /// A checkpoint and how to read it.
@@ -58,21 +59,42 @@ impl SourceArguments {
 }
 
 impl Source {
-    /// Folds and decomposes the network by the channel scheme, for its weights alone.
-    pub(crate) fn factor(&self, spectra: Spectra, skip: &[String], dense_only: bool) -> Result<Factored> {
-        self.factor_as(Options {
-            spectra,
-            skip: skip.to_vec(),
-            dense_only,
-            scheme: SchemeChoice::Only(Scheme::Channel),
-            ..Options::default()
-        })
+    /// Folds and decomposes the network as `options` say, which need not name the source and its preprocessing; shows
+    /// how far it is.
+    pub(crate) fn factor(&self, options: Options) -> Result<Factored> {
+        let options = Options { source: self.name.clone(), preprocess: self.preprocess.clone(), ..options };
+        let bar = crate::train::bar(0, "");
+        let factored = Factored::new(&self.graph, &self.checkpoint, options, &|what, done, total| {
+            bar.set_prefix(what.to_string());
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        });
+        bar.finish_and_clear();
+        factored
     }
 
-    /// Folds and decomposes the network as `options` say, which need not name the source and its preprocessing.
-    pub(crate) fn factor_as(&self, options: Options) -> Result<Factored> {
-        let options = Options { source: self.name.clone(), preprocess: self.preprocess.clone(), ..options };
-        Factored::new(&self.graph, &self.checkpoint, options, &|_, _, _| ())
+    /// Training images of `spec` that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`
+    /// of the choice, so that two calls can have different ones.
+    pub(crate) fn training_images(&self, spec: &DataSpec, skip: usize, wanted: usize) -> Result<Dataset> {
+        let data = data::load(spec, Part::Train)?;
+        let needed: usize = self.graph.input.iter().product();
+        if data.image_len() != needed || (self.graph.input.len() == 3 && self.graph.input != data.shape) {
+            let why = format!("images of shape {:?} do not fit {}, which takes {:?}", data.shape, self.graph.name, self.graph.input);
+            return Err(Error::data(&data.name, why));
+        }
+        let order = permutation(&mut keyed(0, Purpose::Split, &[]), data.len());
+        let chosen: Vec<usize> = order.into_iter().skip(skip).take(wanted).collect();
+        if chosen.is_empty() {
+            return Err(Error::data(&data.name, format!("has {} images, {} are needed", data.len(), skip + wanted)));
+        }
+        Ok(data.subset(&chosen))
+    }
+
+    /// `data` as the network's input.
+    pub(crate) fn inputs(&self, data: &Dataset) -> Result<Images> {
+        let mut inputs = vec![0.0; data.images.len()];
+        self.preprocess.apply(data.shape, &data.images, &mut inputs);
+        Images::new(&self.graph.input, inputs)
     }
 }
 

@@ -10,12 +10,12 @@ use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{check_fit, evaluate};
 use thinfer_compiler::factor::Rank;
-use thinfer_compiler::lower::Factored;
+use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::report::{Chart, Series, write_csv};
 use thinfer_compiler::{Result, files};
 
-use crate::compile::SpectraName;
+use crate::compile::{SchemeName, SpectraName};
 use crate::source::SourceArguments;
 
 #[derive(Args)]
@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Whose singular values decide: of the weights with batch norm folded in, or as they were trained
     #[arg(long, value_enum, default_value_t = SpectraName::Folded)]
     spectra: SpectraName,
+    /// How a convolution is taken apart
+    #[arg(long, value_enum, default_value_t = SchemeName::Channel)]
+    scheme: SchemeName,
     /// Layers that stay dense
     #[arg(long, value_delimiter = ',', value_name = "LAYER,..")]
     skip: Vec<String>,
@@ -94,7 +97,12 @@ struct Point {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let source = arguments.source.load()?;
-    let factored = source.factor(arguments.spectra.into(), &arguments.skip, false)?;
+    let factored = source.factor(lower::Options {
+        spectra: arguments.spectra.into(),
+        skip: arguments.skip.clone(),
+        scheme: arguments.scheme.into(),
+        ..lower::Options::default()
+    })?;
     let test = data::load(&arguments.data, Part::Test)?;
     let dense = Policy::Dense;
     check_fit(&factored.emit(dense, &factored.cuts(dense)?, Dtype::F32, false)?, &test)?;
