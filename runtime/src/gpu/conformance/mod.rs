@@ -1,7 +1,6 @@
 //! The GPU executor's own part of the conformance suite: every variant of every kernel, and what must be refused.
 
 mod conv;
-mod measure;
 
 use std::time::Duration;
 
