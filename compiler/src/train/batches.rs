@@ -2,7 +2,7 @@
 
 use thinfer::artifact::Preprocess;
 
-use crate::data::Dataset;
+use crate::data::{Augment, Dataset};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::rng::{Purpose, keyed, permutation};
@@ -27,6 +27,14 @@ pub(super) fn epoch_order(images: &[usize], seed: u64, epoch: usize) -> Vec<usiz
 /// Steps of an epoch over `images` images. A last batch of a single image is left out: it has no variance.
 pub(super) fn steps_per_epoch(images: usize, batch: usize) -> usize {
     images / batch + usize::from(images % batch > 1)
+}
+
+/// How the images of one epoch are augmented; each by (seed, epoch, image) alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Augmented {
+    pub(super) how: Augment,
+    pub(super) seed: u64,
+    pub(super) epoch: usize,
 }
 
 /// Turns pixels into a network's input: x = (pixel·scale − mean) / std, by table.
@@ -61,11 +69,13 @@ impl Normaliser {
         Ok(Self { tables: tables.collect::<Result<_>>()?, plane: height * width })
     }
 
-    /// The inputs of `images`, image after image, each flattened channel by channel.
-    pub(super) fn inputs(&self, data: &Dataset, images: &[usize]) -> Vec<f32> {
+    /// The inputs of `images`, image after image, each channel by channel; augmented if that is given.
+    pub(super) fn inputs(&self, data: &Dataset, images: &[usize], augment: Option<Augmented>) -> Vec<f32> {
         let mut inputs = Vec::with_capacity(images.len() * data.image_len());
         for &i in images {
-            for (plane, table) in data.image(i).chunks_exact(self.plane.max(1)).zip(&self.tables) {
+            let moved = augment.map(|a| a.how.apply(data.image(i), data.shape, a.seed, &[a.epoch as u64, i as u64]));
+            let image = moved.as_deref().unwrap_or(data.image(i));
+            for (plane, table) in image.chunks_exact(self.plane.max(1)).zip(&self.tables) {
                 inputs.extend(plane.iter().map(|&p| table[usize::from(p)]));
             }
         }
@@ -127,7 +137,7 @@ mod tests {
         let data =
             Dataset { name: "t".into(), shape: [2, 1, 2], images: vec![0, 255, 51, 102], labels: vec![0], classes: vec!["a".into()] };
         let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5, 0.2], std: vec![0.5, 0.1] };
-        let x = Normaliser::new(&preprocess, data.shape).unwrap().inputs(&data, &[0]);
+        let x = Normaliser::new(&preprocess, data.shape).unwrap().inputs(&data, &[0], None);
         for (a, b) in x.iter().zip([-1.0, 1.0, 0.0, 2.0]) {
             assert!((a - b).abs() < 1e-6, "{x:?}");
         }

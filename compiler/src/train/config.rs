@@ -2,10 +2,81 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Augment, DataSpec};
 use crate::error::{Error, Result};
 
+/// How a layer's weight is cut or factored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// [outputs, inputs·k²]: k×k to r channels, then 1×1; a linear weight as U·V.
+    Channel,
+    /// [inputs·k, outputs·k]: k×1 to r channels, then 1×k.
+    Spatial,
+    /// Both channel axes: 1×1 to r₂ channels, k×k to r₁, then 1×1.
+    Tucker2,
+}
+
+/// Which measure of UᵀU − I is added to the loss, U having the factors' directions as columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ortho {
+    /// Soft: ‖UᵀU − I‖_F².
+    So,
+    /// Double soft: also ‖UUᵀ − I‖_F².
+    Dso,
+    /// Spectral: σ_max(UᵀU − I), by power iteration.
+    Srip,
+    /// Mutual coherence: the largest |element| of UᵀU − I.
+    Mc,
+}
+
+/// Settings of [`Method::Trp`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrpSettings {
+    /// m, the steps from one cut to the next.
+    pub every: u64,
+    /// Share of Σσ² that a cut keeps at least, above 0 and at most 1.
+    pub energy: f64,
+    /// λ of the nuclear norm's sub-gradient, added on the steps with a cut.
+    pub nuclear: f64,
+    /// Channel or spatial.
+    pub scheme: Scheme,
+    /// Take spectra of the weight with its batch norm folded in.
+    pub fold: bool,
+    /// Scale what is kept so that the layer keeps its energy.
+    pub transfer: bool,
+}
+
+impl Default for TrpSettings {
+    /// As the authors' code: a cut every 5 steps to 0.9 of the energy, λ 3e-4; none of LRPET's options.
+    fn default() -> Self {
+        Self { every: 5, energy: 0.9, nuclear: 3e-4, scheme: Scheme::Channel, fold: false, transfer: false }
+    }
+}
+
+/// Settings of [`Method::Elrt`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ElrtSettings {
+    /// Share of the dense network's multiply–accumulates that the factored one may take.
+    pub macs: f64,
+    /// The form of the factored kernels.
+    pub scheme: Scheme,
+    /// Which orthogonality is asked for.
+    pub ortho: Ortho,
+    /// Its weight in the loss.
+    pub weight: f64,
+}
+
+impl Default for ElrtSettings {
+    /// Tucker-2 at half the multiply–accumulates with soft orthogonality. Its weight is our choice: the paper's is unknown.
+    fn default() -> Self {
+        Self { macs: 0.5, scheme: Scheme::Tucker2, ortho: Ortho::So, weight: 1e-3 }
+    }
+}
+
 /// How the network's weights are trained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Every weight as it is.
@@ -15,6 +86,37 @@ pub enum Method {
         /// N, the number of factors a weight; 1 is the dense network.
         factors: usize,
     },
+    /// Kernels as they are, cut to low rank every few steps (TRP, arXiv 2004.14566).
+    Trp(TrpSettings),
+    /// Kernels as factors of a rank that is fixed from the start (ELRT, arXiv 2401.10341).
+    Elrt(ElrtSettings),
+    /// A trained network in the form that it has, dense or in factors.
+    Finetune,
+}
+
+impl Method {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first one that is out of range.
+    fn validate(&self) -> Result<()> {
+        let require = |ok: bool, what: &str, why: String| if ok { Ok(()) } else { Err(Error::invalid(what, why)) };
+        let positive = |x: f64| x.is_finite() && x >= 0.0;
+        match *self {
+            Method::Lorita { factors } => require((1..=8).contains(&factors), "factors", format!("must be between 1 and 8, not {factors}")),
+            Method::Trp(s) => {
+                require(s.every >= 1, "every", "must be at least 1".into())?;
+                require(s.energy > 0.0 && s.energy <= 1.0, "energy", format!("must be above 0 and at most 1, not {}", s.energy))?;
+                require(positive(s.nuclear), "nuclear", format!("must be zero or a positive number, not {}", s.nuclear))?;
+                require(s.scheme != Scheme::Tucker2, "scheme", "must be channel or spatial: a cut is of one matrix".into())
+            }
+            Method::Elrt(s) => {
+                require(s.macs > 0.0 && s.macs <= 1.0, "macs", format!("must be above 0 and at most 1, not {}", s.macs))?;
+                require(positive(s.weight), "ortho", format!("must have zero or a positive number as weight, not {}", s.weight))
+            }
+            Method::Dense | Method::Finetune => Ok(()),
+        }
+    }
 }
 
 /// The rule that turns gradients into steps; constants are PyTorch's defaults.
@@ -50,6 +152,8 @@ pub struct TrainConfig {
     pub model: String,
     /// The data set as the command line names it (`mnist:DIR`, `glyphs`).
     pub data: String,
+    /// The checkpoint that the run starts from, as the command line names it; `None` for random weights.
+    pub from: Option<String>,
     /// How weights are trained.
     pub method: Method,
     /// Passes over the training images.
@@ -73,17 +177,23 @@ pub struct TrainConfig {
     pub limit: Option<usize>,
     /// Share of the training images that is held out for judging epochs; 0 for none.
     pub holdout: f64,
-    /// Decides initial weights, the held-out split and the order of images.
+    /// Whether training images are shifted and mirrored at random ([`Augment::of`]).
+    pub augment: bool,
+    /// Decides initial weights, the held-out split, the order of images and their augmentation.
     pub seed: u64,
 }
 
 impl TrainConfig {
     /// A run of `model` on `data` with the defaults: dense, 10 epochs, batch 128, Adam at 1e-3 falling linearly,
-    /// no decay, no smoothing, one training image in twelve held out (5000 of MNIST's 60 000), seed 0.
+    /// no decay, no smoothing, one training image in twelve held out (5000 of MNIST's 60 000), augmentation where the
+    /// set has one, seed 0.
     pub fn new(model: impl Into<String>, data: impl Into<String>) -> Self {
+        let data = data.into();
         Self {
             model: model.into(),
-            data: data.into(),
+            augment: data.parse().is_ok_and(|spec: DataSpec| Augment::of(spec.kind).is_some()),
+            data,
+            from: None,
             method: Method::Dense,
             epochs: 10,
             batch: 128,
@@ -122,12 +232,7 @@ impl TrainConfig {
         require(share(self.label_smoothing), "label-smoothing", format!("must be at least 0 and below 1, not {}", self.label_smoothing))?;
         require(share(self.holdout), "holdout", format!("must be at least 0 and below 1, not {}", self.holdout))?;
         require(self.limit != Some(0), "limit", "must leave at least 1 image".into())?;
-        match self.method {
-            Method::Lorita { factors } if !(1..=8).contains(&factors) => {
-                Err(Error::invalid("factors", format!("must be between 1 and 8, not {factors}")))
-            }
-            _ => Ok(()),
-        }
+        self.method.validate()
     }
 
     /// Refuses to go on with a run that was started as `started`, unless both are equal; names every field that differs.
@@ -158,7 +263,7 @@ mod tests {
         let good = TrainConfig::new("fcn6", "glyphs");
         assert!(good.validate().is_ok());
         type Change = fn(&mut TrainConfig);
-        let bad: [(&str, Change); 11] = [
+        let bad: [(&str, Change); 17] = [
             ("epochs", |c| c.epochs = 0),
             ("batch", |c| c.batch = 0),
             ("lr", |c| c.lr = 0.0),
@@ -170,6 +275,12 @@ mod tests {
             ("limit", |c| c.limit = Some(0)),
             ("factors", |c| c.method = Method::Lorita { factors: 0 }),
             ("factors", |c| c.method = Method::Lorita { factors: 9 }),
+            ("every", |c| c.method = Method::Trp(TrpSettings { every: 0, ..TrpSettings::default() })),
+            ("energy", |c| c.method = Method::Trp(TrpSettings { energy: 1.5, ..TrpSettings::default() })),
+            ("nuclear", |c| c.method = Method::Trp(TrpSettings { nuclear: f64::NAN, ..TrpSettings::default() })),
+            ("scheme", |c| c.method = Method::Trp(TrpSettings { scheme: Scheme::Tucker2, ..TrpSettings::default() })),
+            ("macs", |c| c.method = Method::Elrt(ElrtSettings { macs: 0.0, ..ElrtSettings::default() })),
+            ("ortho", |c| c.method = Method::Elrt(ElrtSettings { weight: -1.0, ..ElrtSettings::default() })),
         ];
         for (field, change) in bad {
             let mut config = good.clone();
@@ -177,6 +288,12 @@ mod tests {
             let error = config.validate().unwrap_err().to_string();
             assert!(error.starts_with(field) && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn photographs_are_augmented_unless_told_otherwise_and_digits_are_not() {
+        let augmented = |data: &str| TrainConfig::new("x", data).augment;
+        assert!(augmented("cifar10:d") && augmented("cifar100:d") && !augmented("mnist:d") && !augmented("glyphs"));
     }
 
     #[test]

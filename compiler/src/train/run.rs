@@ -2,22 +2,24 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use thinfer::artifact::Preprocess;
 
-use super::batches::{Normaliser, check_fit, epoch_order, split, steps_per_epoch};
+use super::batches::{Augmented, Normaliser, check_fit, epoch_order, split, steps_per_epoch};
 use super::checkpoint::{self, Position, State};
 use super::config::TrainConfig;
 use super::eval::{argmax, score};
+use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
-use super::methods::TrainingMethod;
-use super::network::{Leaves, Mode, elements, forward, sites, supported, update_running};
+use super::methods::{Site, TrainingMethod, composed};
+use super::network::{Mode, Value, forward, sites, supported, update_running};
 use super::optimizer::Optimizer;
 use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
-use crate::data::{DataSpec, Dataset, default_preprocess};
+use crate::data::{Augment, DataSpec, Dataset, default_preprocess};
 use crate::error::{Error, Result};
 use crate::files::{make_dir, write_atomic};
 use crate::graph::{self, Graph, layer_costs};
@@ -30,7 +32,7 @@ use crate::zoo;
 pub struct Job<'a> {
     /// What to do.
     pub config: &'a TrainConfig,
-    /// Dense parameters to start from instead of random ones.
+    /// Parameters to start from instead of random ones, dense or with layers as factors.
     pub start: Option<&'a Checkpoint>,
     /// The training images; a held-out split is taken from them. Test images have no place here.
     pub data: &'a Dataset,
@@ -43,7 +45,8 @@ pub struct Job<'a> {
 }
 
 /// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch under PyTorch's names, with what the
-/// compiler needs to know in the metadata. Equal configurations give equal bits on one machine, also when the run was
+/// compiler needs to know in the metadata. A method that trains factors which ship also writes `run_dir`/factors.safetensors,
+/// where a layer's `NAME.weight` may be `NAME.u`, `NAME.core` and `NAME.v` instead. Equal configurations give equal bits on one machine, also when the run was
 /// interrupted anywhere and resumed.
 ///
 /// When `stop` becomes true the run saves its state and ends after the step under way.
@@ -67,6 +70,7 @@ struct Run<'a> {
     optimizer: Optimizer,
     preprocess: Preprocess,
     normaliser: Normaliser,
+    augment: Option<Augment>,
     /// Indices of the images to train on, and of those held out.
     images: Vec<usize>,
     held_out: Vec<usize>,
@@ -88,6 +92,7 @@ impl<'a> Run<'a> {
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
         let preprocess = default_preprocess(spec.kind);
         let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
+        let augment = if config.augment { Some(Augment::of(spec.kind).unwrap_or_default()) } else { None };
         let count = config.limit.map_or(job.data.len(), |limit| limit.min(job.data.len()));
         let (images, held_out) = split(count, config.holdout, config.seed);
         let steps = steps_per_epoch(images.len(), config.batch);
@@ -99,8 +104,9 @@ impl<'a> Run<'a> {
         let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
         optimizer.steps = state.position.total_steps;
         let device = Device::flex().autodiff();
+        let saved = Instant::now();
         let mut run =
-            Self { job, graph, method, optimizer, preprocess, normaliser, images, held_out, steps, state, device, saved: Instant::now() };
+            Self { job, graph, method, optimizer, preprocess, normaliser, augment, images, held_out, steps, state, device, saved };
         // The state holds the moments between steps' saves; the optimiser owns them while the run goes on.
         run.optimizer.moments = std::mem::take(&mut run.state.moments);
         run.save()?;
@@ -116,24 +122,33 @@ impl<'a> Run<'a> {
         let accuracies: Vec<f32> = self.state.position.history.iter().map(|r| r.train_accuracy).collect();
         let mut milliseconds = Vec::new();
         let mut lr = learning_rate(config, self.state.position.total_steps.saturating_sub(1), self.steps, &accuracies);
-        for batch in order.chunks(config.batch).take(self.steps).skip(self.state.position.step) {
-            let began = Instant::now();
-            lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
-            self.step(batch, lr)?;
-            let took = began.elapsed().as_secs_f32();
-            milliseconds.push(took * 1e3);
-            let at = &mut self.state.position;
-            at.seconds += took;
-            progress.step(&step_report(at, config.epochs, self.steps, lr, &milliseconds));
-            if stop.load(Ordering::Relaxed) {
-                self.save()?;
-                let (epoch, step) = (self.state.position.epoch, self.state.position.step);
-                return Err(Error::Interrupted { path: self.job.run_dir.into(), epoch, step });
+        let (data, normaliser) = (self.job.data, self.normaliser.clone());
+        let augment = self.augment.map(|how| Augmented { how, seed: config.seed, epoch });
+        let batches = order.chunks(config.batch).take(self.steps).skip(self.state.position.step);
+        std::thread::scope(|scope| {
+            // One batch is made ready while the step before it runs. Whoever stops early hangs up, which ends the thread.
+            let (ready, next) = sync_channel(0);
+            scope.spawn(move || batches.map(|b| (b, normaliser.inputs(data, b, augment))).try_for_each(|b| ready.send(b)));
+            for (batch, inputs) in next {
+                let began = Instant::now();
+                lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
+                self.step(batch, inputs, lr)?;
+                let took = began.elapsed().as_secs_f32();
+                milliseconds.push(took * 1e3);
+                let at = &mut self.state.position;
+                at.seconds += took;
+                progress.step(&step_report(at, config.epochs, self.steps, lr, &milliseconds));
+                if stop.load(Ordering::Relaxed) {
+                    self.save()?;
+                    let (epoch, step) = (self.state.position.epoch, self.state.position.step);
+                    return Err(Error::Interrupted { path: self.job.run_dir.into(), epoch, step });
+                }
+                if self.saved.elapsed() >= self.job.checkpoint_every {
+                    self.save()?;
+                }
             }
-            if self.saved.elapsed() >= self.job.checkpoint_every {
-                self.save()?;
-            }
-        }
+            Ok(())
+        })?;
         let dense = self.dense()?;
         let split = match &self.held_out[..] {
             [] => None,
@@ -159,15 +174,16 @@ impl<'a> Run<'a> {
         self.write_report()
     }
 
-    /// One step on the images `batch` at learning rate `lr`.
-    fn step(&mut self, batch: &[usize], lr: f64) -> Result<()> {
+    /// One step on the images `batch`, whose pixels are `inputs`, at learning rate `lr`.
+    fn step(&mut self, batch: &[usize], inputs: Vec<f32>, lr: f64) -> Result<()> {
         let (config, data) = (self.job.config, self.job.data);
-        let inputs = TensorData::new(self.normaliser.inputs(data, batch), [batch.len(), data.image_len()]);
-        let x = Tensor::<2>::from_data(inputs, &self.device);
         let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
+        let steps = self.state.position.total_steps + 1;
+        let added = self.method.before_step(steps, &self.graph, &mut self.state.trained, &self.state.running)?;
 
+        let x = Value::input(&self.graph, batch.len(), inputs, &self.device);
         let leaves = Leaves::tracked(&self.state.trained, &self.device);
-        let weight = |site: &super::methods::Site<'_>| self.method.weight(site, &leaves);
+        let weight = |site: &Site<'_>| self.method.weight(site, &leaves);
         let (logits, statistics) = forward(&self.graph, &leaves, &self.state.running, &weight, x, config.batch, Mode::Train)?;
         let loss = cross_entropy(logits.clone(), &labels, config.label_smoothing as f32, &self.device);
         let objective = match self.method.penalty(&leaves)? {
@@ -188,10 +204,13 @@ impl<'a> Run<'a> {
         at.step += 1;
         at.total_steps += 1;
 
-        let gradients = leaves.gradients(&objective)?;
+        let mut gradients = leaves.gradients(&objective)?;
+        for (name, added) in added {
+            let gradient = gradients.get_mut(&name).into_iter().flatten();
+            gradient.zip(added).for_each(|(g, a)| *g += a);
+        }
         update_running(&mut self.state.running, statistics)?;
-        self.optimizer.step(&mut self.state.trained, &gradients, lr)?;
-        self.method.after_step(self.optimizer.steps, &mut self.state.trained)
+        self.optimizer.step(&mut self.state.trained, &gradients, lr)
     }
 
     fn save(&mut self) -> Result<()> {
@@ -205,12 +224,12 @@ impl<'a> Run<'a> {
 
     /// The network as it stands, dense, running statistics included.
     fn dense(&self) -> Result<Params> {
-        let mut dense = self.method.dense(&self.graph, &self.state.trained)?;
+        let mut dense = self.method.dense(&self.graph, &self.state.trained, &self.state.running)?;
         dense.extend(self.state.running.clone());
         Ok(dense)
     }
 
-    /// Writes model.safetensors.
+    /// Writes model.safetensors, and factors.safetensors where there are factors to ship.
     fn finish(self) -> Result<Summary> {
         let path = self.job.run_dir.join("model.safetensors");
         let set = self.job.config.data.split(':').next().unwrap_or_default().to_string();
@@ -221,6 +240,13 @@ impl<'a> Run<'a> {
             method: Some(self.method.name()),
             classes: self.job.data.classes.clone(),
         };
+        let factors = self.method.factors(&self.state.trained).map(|factors| {
+            let params = factors.iter().chain(&self.state.running).map(|(name, t)| (name.clone(), t.clone())).collect();
+            (self.job.run_dir.join("factors.safetensors"), Checkpoint { params, meta: meta.clone() })
+        });
+        if let Some((path, checkpoint)) = factors {
+            import::save(&path, &checkpoint)?;
+        }
         import::save(&path, &Checkpoint { params: self.dense()?, meta })?;
         self.write_report()?;
         self.summary(path)
@@ -235,7 +261,10 @@ impl<'a> Run<'a> {
             epochs,
             trained_params: count(&self.state.trained),
             dense_params: layer_costs(&self.graph)?.iter().map(|c| c.params).sum(),
-            macs_per_step: sites(&self.graph, self.job.config.batch).iter().map(|site| self.method.step_macs(site)).sum(),
+            macs_per_step: {
+                let sites = sites(&self.graph, self.job.config.batch)?;
+                sites.iter().map(|site| self.method.step_macs(site, &self.state.trained)).sum()
+            },
         })
     }
 
@@ -267,12 +296,13 @@ fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod) -> Result<
     if checkpoint::holds_run(job.run_dir) {
         return Err(Error::Run { path: job.run_dir.into(), why: "already holds a run: --resume goes on with it".into() });
     }
-    let dense = job.start.map(|c| &c.params);
-    if let Some(params) = dense {
+    let given = job.start.map(|c| &c.params);
+    let dense = given.map(|params| composed(graph, params)).transpose()?;
+    if let Some(params) = &dense {
         graph.check(params)?;
     }
-    let trained = method.start(graph, job.config.seed, dense)?;
-    let mut running = dense.cloned().unwrap_or_else(|| graph::init(graph, job.config.seed));
+    let trained = method.start(graph, job.config.seed, if method.takes_factors() { given } else { dense.as_ref() })?;
+    let mut running = dense.unwrap_or_else(|| graph::init(graph, job.config.seed));
     let buffers: Vec<String> = graph.params().into_iter().filter(|s| !s.role.is_trained()).map(|s| s.name).collect();
     running.retain(|name, _| buffers.contains(name));
     let moments = Optimizer::new(job.config.optimizer, job.config.weight_decay, &trained).moments;
