@@ -22,11 +22,14 @@ mod reference;
 mod report;
 mod run;
 mod schedule;
+mod settings;
+mod start;
 #[cfg(test)]
 mod tests;
 
 pub use batches::split;
-pub use config::{ElrtSettings, Method, OptimizerKind, Ortho, Schedule, Scheme, TrainConfig, TrpSettings};
+pub use config::{OptimizerKind, Schedule, TrainConfig};
 pub use eval::{Score, logits, score};
 pub use report::{EpochRecord, Progress, StepReport, Summary};
 pub use run::{Job, train};
+pub use settings::{ElrtSettings, Method, Ortho, Scheme, TrpSettings};

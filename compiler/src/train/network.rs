@@ -246,3 +246,37 @@ pub(super) fn update_running(running: &mut Params, batches: Vec<BatchStatistics>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Builder, Window};
+    use crate::zoo;
+
+    #[test]
+    fn every_network_of_the_zoo_can_be_trained_and_costs_what_its_shapes_say() {
+        for name in ["fcn10", "resnet20", "resnet110", "vgg16", "resnet18-cifar", "resnet50"] {
+            let graph = zoo::build(name).unwrap();
+            supported(&graph).unwrap();
+            let sites = sites(&graph, 1).unwrap();
+            let macs: u64 = sites.iter().map(Site::dense_macs).sum();
+            let forward: u64 = crate::graph::layer_costs(&graph).unwrap().iter().map(|c| c.macs).sum();
+            let first = sites[0].dense_macs() / 2;
+            assert_eq!(macs, 3 * forward - first, "{name}");
+            assert_eq!(sites.iter().filter(|s| !s.input_gradient).count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_trained_is_named() {
+        let refuse = |op: Op, part: &str| {
+            let mut b = Builder::new("net", [3, 8, 8]);
+            b.push("odd", op);
+            let error = supported(&b.finish().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        let window = Window { dilation: [2, 2], ..Window::square(2, 1, 0) };
+        refuse(Op::AvgPool { window, count_include_pad: true }, "odd");
+        refuse(Op::MaxPool(Window::square(2, 2, 0)), "not one vector");
+    }
+}

@@ -14,15 +14,16 @@ use super::config::TrainConfig;
 use super::eval::{argmax, score};
 use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
-use super::methods::{Site, TrainingMethod, composed};
+use super::methods::{Site, TrainingMethod};
 use super::network::{Mode, Value, forward, sites, supported, update_running};
 use super::optimizer::Optimizer;
 use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
+use super::start::{resumed, started};
 use crate::data::{Augment, DataSpec, Dataset, default_preprocess};
 use crate::error::{Error, Result};
-use crate::files::{make_dir, write_atomic};
-use crate::graph::{self, Graph, layer_costs};
+use crate::files::write_atomic;
+use crate::graph::{Graph, layer_costs};
 use crate::import::{self, Checkpoint, Meta};
 use crate::tensor::Params;
 use crate::zoo;
@@ -45,9 +46,9 @@ pub struct Job<'a> {
 }
 
 /// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch under PyTorch's names, with what the
-/// compiler needs to know in the metadata. A method that trains factors which ship also writes `run_dir`/factors.safetensors,
-/// where a layer's `NAME.weight` may be `NAME.u`, `NAME.core` and `NAME.v` instead. Equal configurations give equal bits on one machine, also when the run was
-/// interrupted anywhere and resumed.
+/// compiler needs to know in the metadata. A method that trains factors which ship also writes
+/// `run_dir`/factors.safetensors, where a layer has `NAME.u`, `NAME.core` and `NAME.v` instead of `NAME.weight`. Equal
+/// configurations give equal bits on one machine, also when the run was interrupted anywhere and resumed.
 ///
 /// When `stop` becomes true the run saves its state and ends after the step under way.
 ///
@@ -56,7 +57,12 @@ pub struct Job<'a> {
 /// a folder that holds a run already (or none, or another one, to resume) and for a loss that is no number,
 /// [`Error::Interrupted`] after `stop`, [`Error::Io`].
 pub fn train(job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
-    let mut run = Run::open(job)?;
+    train_graph(zoo::build(&job.config.model)?, job, progress, stop)
+}
+
+/// The same for a network that need not be of the zoo.
+pub(super) fn train_graph(graph: Graph, job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
+    let mut run = Run::open(graph, job)?;
     while run.state.position.epoch < job.config.epochs {
         run.epoch(progress, stop)?;
     }
@@ -83,14 +89,14 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Checks everything that can be checked before work begins, then starts or resumes.
-    fn open(job: &'a Job<'a>) -> Result<Self> {
+    fn open(graph: Graph, job: &'a Job<'a>) -> Result<Self> {
         let config = job.config;
         config.validate()?;
-        let graph = zoo::build(&config.model)?;
         supported(&graph)?;
         check_fit(&graph, job.data)?;
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
-        let preprocess = default_preprocess(spec.kind);
+        // A network that was trained before goes on seeing images as it did.
+        let preprocess = job.start.and_then(|c| c.meta.preprocess.clone()).unwrap_or_else(|| default_preprocess(spec.kind));
         let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
         let augment = if config.augment { Some(Augment::of(spec.kind).unwrap_or_default()) } else { None };
         let count = config.limit.map_or(job.data.len(), |limit| limit.min(job.data.len()));
@@ -289,55 +295,6 @@ impl<'a> Run<'a> {
         text.push(b'\n');
         write_atomic(&path, &text)
     }
-}
-
-/// The state of a new run in a folder that holds none.
-fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod) -> Result<State> {
-    if checkpoint::holds_run(job.run_dir) {
-        return Err(Error::Run { path: job.run_dir.into(), why: "already holds a run: --resume goes on with it".into() });
-    }
-    let given = job.start.map(|c| &c.params);
-    let dense = given.map(|params| composed(graph, params)).transpose()?;
-    if let Some(params) = &dense {
-        graph.check(params)?;
-    }
-    let trained = method.start(graph, job.config.seed, if method.takes_factors() { given } else { dense.as_ref() })?;
-    let mut running = dense.unwrap_or_else(|| graph::init(graph, job.config.seed));
-    let buffers: Vec<String> = graph.params().into_iter().filter(|s| !s.role.is_trained()).map(|s| s.name).collect();
-    running.retain(|name, _| buffers.contains(name));
-    let moments = Optimizer::new(job.config.optimizer, job.config.weight_decay, &trained).moments;
-    let config = serde_json::to_value(job.config).map_err(|e| Error::Run { path: job.run_dir.into(), why: e.to_string() })?;
-    make_dir(job.run_dir)?;
-    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments })
-}
-
-/// The latest state of the run in the folder, which must be the same run.
-fn resumed(job: &Job<'_>) -> Result<State> {
-    let fail = |why: String| Err(Error::Run { path: job.run_dir.into(), why });
-    if !checkpoint::holds_run(job.run_dir) {
-        return fail("holds no run to resume".into());
-    }
-    let state = checkpoint::load_latest(job.run_dir)?;
-    let differences = job.config.differences(&state.position.config);
-    if !differences.is_empty() {
-        return fail(format!("the run was started with another configuration: {}", differences.join("; ")));
-    }
-    if state.position.data != fingerprint(job.data) {
-        return fail(format!("the run was started with other images than those of {}", job.data.name));
-    }
-    checkpoint::sweep(job.run_dir);
-    Ok(state)
-}
-
-/// A checksum of everything that training reads of `data`.
-fn fingerprint(data: &Dataset) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for n in data.shape {
-        hasher.update(&(n as u64).to_le_bytes());
-    }
-    data.labels.iter().for_each(|l| hasher.update(&l.to_le_bytes()));
-    hasher.update(&data.images);
-    hasher.finalize()
 }
 
 fn step_report(at: &Position, epochs: usize, steps: usize, lr: f64, milliseconds: &[f32]) -> StepReport {

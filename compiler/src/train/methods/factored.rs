@@ -13,11 +13,11 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Factor, Layer, Site};
 use crate::error::{Error, Result};
-use crate::factor::{FactorPair, Svd};
+use crate::factor::Spectrum;
 use crate::graph::Graph;
 use crate::tensor::{Params, Tensor as HostTensor};
-use crate::train::config::Scheme;
 use crate::train::leaves::{Leaves, elements};
+use crate::train::settings::Scheme;
 
 /// A scheme with its ranks: r, or r₁ and r₂.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,23 +124,23 @@ impl Form {
     /// v of channel, u of spatial and the core carry the size.
     ///
     /// # Errors
-    /// As [`Svd::new`].
+    /// As [`Spectrum::new`].
     pub(super) fn factor(self, name: &str, layer: Layer<'_>, weight: &HostTensor) -> Result<Params> {
         let (rows, columns) = weight.unfolded();
         let (outputs, inputs, [height, width]) = (layer.outputs(), layer.inputs(), layer.window().kernel);
         let parts = match self.scheme {
             Scheme::Channel => {
-                let (u, v) = orthonormal_u(Svd::new(name, weight.data(), rows, columns)?.truncate(self.inner));
-                vec![v, transposed(&u, rows)]
+                let spectrum = Spectrum::new(name, weight.data(), rows, columns)?;
+                vec![spectrum.right(self.inner, |s| s), spectrum.left(self.inner, |_| 1.0)]
             }
             Scheme::Spatial => {
                 let matrix: Vec<f32> = spatial_order(weight.shape()).into_iter().map(|at| weight.data()[at]).collect();
-                let svd = Svd::new(name, &matrix, inputs * height, outputs * width)?;
-                let (v, u) = orthonormal_u(svd.truncate(self.inner));
+                let spectrum = Spectrum::new(name, &matrix, inputs * height, outputs * width)?;
+                let (left, right) = (spectrum.left(self.inner, |_| 1.0), spectrum.right(self.inner, |s| s));
                 // [r, outputs, k_w] → [outputs, r, k_w].
                 let order = (0..outputs).flat_map(|o| (0..self.inner).flat_map(move |r| (0..width).map(move |x| (o, r, x))));
-                let u = order.map(|(o, r, x)| u[(r * outputs + o) * width + x]).collect();
-                vec![v, u]
+                let u = order.map(|(o, r, x)| right[(r * outputs + o) * width + x]).collect();
+                vec![transposed(&left, self.inner), u]
             }
             Scheme::Tucker2 => {
                 let taps = height * width;
@@ -148,18 +148,18 @@ impl Form {
                     let order = (0..b).flat_map(|j| (0..a).flat_map(move |i| (0..taps).map(move |t| (i * b + j) * taps + t)));
                     order.map(|at| data[at]).collect()
                 };
-                let left = Svd::new(name, weight.data(), outputs, inputs * taps)?.truncate(self.outer);
-                let right = Svd::new(name, &swap(weight.data(), outputs, inputs), inputs, outputs * taps)?.truncate(self.inner);
-                // u1ᵀ·W = the pair's other side; then the same along the inputs.
-                let (u, through) = orthonormal_u(left);
-                let (v, _) = orthonormal_u(right);
+                let left = Spectrum::new(name, weight.data(), outputs, inputs * taps)?;
+                let right = Spectrum::new(name, &swap(weight.data(), outputs, inputs), inputs, outputs * taps)?;
+                let (u, v) = (left.left(self.outer, |_| 1.0), transposed(&right.left(self.inner, |_| 1.0), self.inner));
+                // u1ᵀ·W = ΣVᵀ; then the same along the inputs.
+                let through = left.right(self.outer, |s| s);
                 let device = Device::flex();
                 let matrix = |data: Vec<f32>, rows: usize, columns: usize| {
                     Tensor::<2>::from_data(burn::tensor::TensorData::new(data, [rows, columns]), &device)
                 };
                 let through = matrix(swap(&through, self.outer, inputs), inputs, self.outer * taps);
                 let core = elements(matrix(v.clone(), self.inner, inputs).matmul(through))?;
-                vec![v, swap(&core, self.inner, self.outer), transposed(&u, outputs)]
+                vec![v, swap(&core, self.inner, self.outer), u]
             }
         };
         let named = self.shapes(layer).into_iter().zip(parts).map(|((suffix, shape), data)| {
@@ -171,19 +171,9 @@ impl Form {
     }
 }
 
-/// Uᵀ with orthonormal rows and ΣVᵀ.
-fn orthonormal_u(pair: FactorPair) -> (Vec<f32>, Vec<f32>) {
-    let (rows, columns) = (pair.u.len() / pair.rank, pair.v.len() / pair.rank);
-    let scaled = |side: &[f32], length: usize, scale: fn(f32) -> f32| -> Vec<f32> {
-        side.chunks_exact(length).zip(&pair.sigma).flat_map(|(line, &sigma)| line.iter().map(move |x| x * scale(sigma))).collect()
-    };
-    let inverse = |sigma: f32| if sigma > 0.0 { sigma.sqrt().recip() } else { 0.0 };
-    (scaled(&pair.u, rows, inverse), scaled(&pair.v, columns, f32::sqrt))
-}
-
-/// [r, length] → [length, r].
-fn transposed(lines: &[f32], length: usize) -> Vec<f32> {
-    (0..length).flat_map(|i| lines.iter().skip(i).step_by(length)).copied().collect()
+/// [length, columns] → [columns, length].
+fn transposed(rows: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|i| rows.iter().skip(i).step_by(columns)).copied().collect()
 }
 
 /// The factors of a layer, left to right, if it is in factors.

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use super::dense::trained_part;
 use super::{Factor, Layer, Site, TrainingMethod};
 use crate::error::{Error, Result};
-use crate::factor::{FactorPair, Svd};
+use crate::factor::Spectrum;
 use crate::graph::{Graph, uniform};
 use crate::tensor::{Params, Tensor as HostTensor};
 use crate::train::leaves::{Leaves, elements};
@@ -106,9 +106,14 @@ impl Lorita {
     fn balance(&self, weight: &str, layer: Layer<'_>, trained: &mut Params) -> Result<()> {
         let dense = trained.get_mut(weight).ok_or_else(|| Error::invalid(weight, "is missing"))?;
         let (rows, columns) = dense.unfolded();
-        let pair = Svd::new(weight, dense.data(), rows, columns)?.truncate(usize::MAX);
-        let (rectangle, square) = balanced(pair, self.factors, side(layer));
-        dense.data_mut().copy_from_slice(&rectangle);
+        let spectrum = Spectrum::new(weight, dense.data(), rows, columns)?;
+        // With W = UΣVᵀ: UΣ^(1/N)Vᵀ beside N−1 squares UΣ^(1/N)Uᵀ on the output side, VΣ^(1/N)Vᵀ on the input side.
+        let share = |sigma: f64| sigma.powf(1.0 / self.factors as f64);
+        dense.data_mut().copy_from_slice(&spectrum.rebuilt(usize::MAX, share));
+        let square = match side(layer) {
+            Side::Output => spectrum.left_square(share),
+            Side::Input => spectrum.right_square(share),
+        };
         for k in 1..self.factors {
             let shape = [self::square(layer); 2];
             let name = format!("{weight}.s{k}");
@@ -183,26 +188,6 @@ fn compose(factors: Vec<Tensor<2>>, side: Side) -> Option<Tensor<2>> {
         Side::Input => factors.into_iter().reduce(Tensor::matmul),
         Side::Output => factors.into_iter().rev().reduce(|product, square| square.matmul(product)),
     }
-}
-
-/// A rectangle and the square that stands N−1 times beside it, each with σ^(1/N) of every singular value. With W = UΣVᵀ
-/// they are UΣ^(1/N)Vᵀ and UΣ^(1/N)Uᵀ on the output side or VΣ^(1/N)Vᵀ on the input side.
-fn balanced(pair: FactorPair, factors: usize, side: Side) -> (Vec<f32>, Vec<f32>) {
-    let (rows, columns) = (pair.u.len() / pair.rank, pair.v.len() / pair.rank);
-    // The pair's sides carry √σ each: σ^(1/N − 1) on one of them leaves σ^(1/N) in the product.
-    let scaled = |side: &[f32], length: usize| -> Vec<f32> {
-        let lines = side.chunks_exact(length).zip(&pair.sigma);
-        // Below the weight's own rounding there is nothing to share out.
-        let floor = f32::EPSILON * pair.sigma.first().copied().unwrap_or(0.0);
-        let scale = |sigma: f32| if sigma > floor { f64::from(sigma).powf(1.0 / factors as f64 - 1.0) } else { 0.0 };
-        lines.flat_map(|(line, &sigma)| line.iter().map(move |&x| (f64::from(x) * scale(sigma)) as f32)).collect()
-    };
-    let u = scaled(&pair.u, rows);
-    let square = match side {
-        Side::Output => FactorPair { v: pair.u.clone(), u: u.clone(), ..pair.clone() }.product(),
-        Side::Input => FactorPair { v: pair.v.clone(), u: scaled(&pair.v, columns), ..pair.clone() }.product(),
-    };
-    (FactorPair { u, ..pair }.product(), square)
 }
 
 #[cfg(test)]

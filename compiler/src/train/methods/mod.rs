@@ -21,9 +21,9 @@ pub(crate) use lorita::Order;
 pub(crate) use site::{Factor, Layer, Site};
 pub(crate) use trp::Trp;
 
-use super::config::Method;
 use super::leaves::Leaves;
 use super::optimizer::Gradients;
+use super::settings::Method;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::tensor::Params;

@@ -10,12 +10,12 @@ use super::dense::trained_part;
 use super::factored::{kernels, spatial_order};
 use super::{Factor, Layer, Site, TrainingMethod};
 use crate::error::{Error, Result};
-use crate::factor::{FactorPair, Svd};
+use crate::factor::Spectrum;
 use crate::graph::{Graph, Op};
 use crate::tensor::Params;
-use crate::train::config::{Scheme, TrpSettings};
 use crate::train::leaves::Leaves;
 use crate::train::optimizer::Gradients;
+use crate::train::settings::{Scheme, TrpSettings};
 
 /// Cuts kernels while they are trained.
 #[derive(Clone, Copy, Debug)]
@@ -43,22 +43,20 @@ impl Trp {
         let weight = trained.get(&key).ok_or_else(|| Error::invalid(&key, "is missing"))?.data();
         let (outputs, columns) = (layer.outputs(), layer.columns());
         let scale = if fold { folded_scale(graph, name, trained, running) } else { None }.unwrap_or_else(|| vec![1.0; outputs]);
-        let [height, width] = layer.window().kernel;
+        let [height, _] = layer.window().kernel;
         let (rows, order) = match scheme {
             Scheme::Spatial => (layer.inputs() * height, spatial_order(&layer.shape())),
             _ => (outputs, (0..weight.len()).collect()),
         };
         let matrix: Vec<f32> = order.iter().map(|&at| weight[at] * scale[at / columns]).collect();
-        let svd = Svd::new(&key, &matrix, rows, if scheme == Scheme::Spatial { outputs * width } else { columns })?;
-        let rank = (1..svd.full_rank()).find(|&rank| svd.energy(rank) >= energy).unwrap_or(svd.full_rank());
-        let gain = if transfer { svd.energy(rank).max(f64::MIN_POSITIVE).sqrt().recip() as f32 } else { 1.0 };
-        let pair = svd.truncate(rank);
-        let kept = pair.product();
-        let direction = directions(pair).product();
+        let spectrum = Spectrum::new(&key, &matrix, rows, matrix.len() / rows)?;
+        let rank = spectrum.rank_of(energy);
+        let gain = if transfer { spectrum.energy(rank).max(f64::MIN_POSITIVE).sqrt().recip() } else { 1.0 };
+        let (kept, direction) = (spectrum.rebuilt(rank, |sigma| gain * sigma), spectrum.rebuilt(rank, |_| 1.0));
         let mut cut = Cut { weight: vec![0.0; weight.len()], direction: vec![0.0; weight.len()] };
         for ((&at, kept), direction) in order.iter().zip(kept).zip(direction) {
             let scale = scale[at / columns];
-            cut.weight[at] = gain * kept / scale;
+            cut.weight[at] = kept / scale;
             // d‖D·W‖/dW = D·UVᵀ.
             cut.direction[at] = direction * scale;
         }
@@ -114,15 +112,6 @@ impl TrainingMethod for Trp {
     fn step_macs(&self, site: &Site<'_>, _trained: &Params) -> u64 {
         site.dense_macs()
     }
-}
-
-/// UVᵀ of a pair that multiplies to UΣVᵀ.
-fn directions(mut pair: FactorPair) -> FactorPair {
-    let rows = pair.u.len() / pair.rank;
-    for (line, &sigma) in pair.u.chunks_exact_mut(rows).zip(&pair.sigma) {
-        line.iter_mut().for_each(|x| *x = if sigma > 0.0 { *x / sigma } else { 0.0 });
-    }
-    pair
 }
 
 /// γ/√(var+ε) of the batch norm that alone reads the layer `name`; `None` where there is none. Rows of next to nothing
