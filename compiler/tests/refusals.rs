@@ -150,6 +150,27 @@ fn settings_that_make_no_sense_are_refused() {
         let name = flag.trim_start_matches("--");
         refused(&arguments, dir.path(), &[name]);
     }
+    let with = |method: &'static str, extra: &[&'static str]| {
+        ["train", "--model", "resnet20", "--data", "glyphs", "-o", "run", "--method", method]
+            .into_iter()
+            .chain(extra.iter().copied())
+            .collect::<Vec<_>>()
+    };
+    for (method, extra, parts) in [
+        ("dense", &["--factors", "3"][..], &["factors", "belongs to --method lorita", "dense"][..]),
+        ("lorita", &["--every", "3"], &["every", "trp"]),
+        ("dense", &["--scheme", "spatial"], &["scheme", "trp and elrt"]),
+        ("trp", &["--macs", "0.5"], &["macs", "elrt"]),
+        ("trp", &["--energy", "0"], &["energy"]),
+        ("trp", &["--scheme", "tucker2"], &["scheme", "channel or spatial"]),
+        ("elrt", &["--macs", "1.5"], &["macs"]),
+        ("elrt", &["--ortho", "so:-1"], &["ortho"]),
+        ("finetune", &[], &["--from"]),
+        ("finetune", &["--from", "absent.safetensors"], &["absent.safetensors"]),
+    ] {
+        refused(&with(method, extra), dir.path(), parts);
+    }
+    assert_eq!(thinferc(&with("elrt", &["--ortho", "other"]), dir.path()).status.code(), Some(2));
     refused(&["init", "--model", "fcn7", "-o", "x.safetensors"], dir.path(), &["unknown model 'fcn7'"]);
     refused(&["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--resume"], dir.path(), &["run"]);
     assert_eq!(thinferc(&["train", "--model", "fcn6"], dir.path()).status.code(), Some(2));

@@ -1,5 +1,6 @@
 //! Labelled image sets: real ones from disk, and the built-in glyphs.
 
+mod augment;
 mod cifar;
 mod folder;
 pub mod glyphs;
@@ -10,6 +11,7 @@ mod strokes;
 
 use std::path::Path;
 
+pub use augment::Augment;
 pub use spec::{CalibrationSpec, DataSpec, SetKind, default_preprocess};
 
 use crate::error::Result;

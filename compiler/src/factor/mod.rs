@@ -10,6 +10,7 @@ mod factors;
 mod matrix;
 mod moments;
 mod spatial;
+mod spectrum;
 mod svd;
 mod tucker;
 
@@ -17,6 +18,7 @@ pub use factoring::Factoring;
 pub use factors::{Factors, NamedFactor};
 pub use matrix::multiply;
 pub use moments::{LayerMoments, Moments, Regression};
+pub use spectrum::Spectrum;
 
 use crate::tensor::Kernel;
 

@@ -2,7 +2,7 @@
 
 use thinfer::artifact::Preprocess;
 
-use crate::data::Dataset;
+use crate::data::{Augment, Dataset};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::rng::{Purpose, keyed, permutation};
@@ -29,21 +29,41 @@ pub(super) fn steps_per_epoch(images: usize, batch: usize) -> usize {
     images / batch + usize::from(images % batch > 1)
 }
 
-/// The inputs of `images`, image after image, each flattened channel by channel. `preprocess` must have been checked
-/// against the images' channels.
-pub(super) fn inputs(preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Vec<f32> {
-    let pixels: Vec<u8> = images.iter().flat_map(|&i| data.image(i)).copied().collect();
-    let mut inputs = vec![0.0; pixels.len()];
-    preprocess.apply(data.shape, &pixels, &mut inputs);
-    inputs
+/// How the images of one epoch are augmented; each by (seed, epoch, image) alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Augmented {
+    pub(super) how: Augment,
+    pub(super) seed: u64,
+    pub(super) epoch: usize,
 }
 
-/// Refuses preprocessing that images of `data` cannot be given.
-///
-/// # Errors
-/// [`Error::Invalid`] naming the field.
-pub(super) fn check_preprocess(preprocess: &Preprocess, data: &Dataset) -> Result<()> {
-    preprocess.check(data.shape[0]).map_err(|why| Error::invalid("preprocessing", why))
+/// Turns pixels into a network's input, augmented or not.
+#[derive(Clone, Debug)]
+pub(super) struct Normaliser {
+    preprocess: Preprocess,
+}
+
+impl Normaliser {
+    /// For images of `shape` (channels, height, width).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for preprocessing that such images cannot be given.
+    pub(super) fn new(preprocess: &Preprocess, shape: [usize; 3]) -> Result<Self> {
+        preprocess.check(shape[0]).map_err(|why| Error::invalid("preprocessing", why))?;
+        Ok(Self { preprocess: preprocess.clone() })
+    }
+
+    /// The inputs of `images`, image after image, each channel by channel; augmented if that is given.
+    pub(super) fn inputs(&self, data: &Dataset, images: &[usize], augment: Option<Augmented>) -> Vec<f32> {
+        let mut pixels = Vec::with_capacity(images.len() * data.image_len());
+        for &i in images {
+            let moved = augment.map(|a| a.how.apply(data.image(i), data.shape, a.seed, &[a.epoch as u64, i as u64]));
+            pixels.extend_from_slice(moved.as_deref().unwrap_or(data.image(i)));
+        }
+        let mut inputs = vec![0.0; pixels.len()];
+        self.preprocess.apply(data.shape, &pixels, &mut inputs);
+        inputs
+    }
 }
 
 /// Checks that `data` can be fed to `graph`: its images flatten to the input, its classes are the outputs, and it is whole.
@@ -100,13 +120,12 @@ mod tests {
         let data =
             Dataset { name: "t".into(), shape: [2, 1, 2], images: vec![0, 255, 51, 102], labels: vec![0], classes: vec!["a".into()] };
         let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5, 0.2], std: vec![0.5, 0.1] };
-        check_preprocess(&preprocess, &data).unwrap();
-        let x = inputs(&preprocess, &data, &[0]);
+        let x = Normaliser::new(&preprocess, data.shape).unwrap().inputs(&data, &[0], None);
         for (a, b) in x.iter().zip([-1.0, 1.0, 0.0, 2.0]) {
             assert!((a - b).abs() < 1e-6, "{x:?}");
         }
         let bad = Preprocess { mean: vec![0.0; 3], ..preprocess };
-        assert!(check_preprocess(&bad, &data).is_err());
+        assert!(Normaliser::new(&bad, data.shape).is_err());
     }
 
     #[test]

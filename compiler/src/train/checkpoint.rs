@@ -104,7 +104,7 @@ pub(super) fn load_latest(run_dir: &Path) -> Result<State> {
 
 /// Whether a run was ever started in `run_dir`.
 pub(super) fn holds_run(run_dir: &Path) -> bool {
-    folder(run_dir).exists() || ["run.json", "model.safetensors"].iter().any(|f| run_dir.join(f).exists())
+    folder(run_dir).exists() || ["run.json", "model.safetensors", "factors.safetensors"].iter().any(|f| run_dir.join(f).exists())
 }
 
 /// Removes what a killed process may have left half-written in `run_dir` and its checkpoints.
@@ -112,7 +112,7 @@ pub(super) fn sweep(run_dir: &Path) {
     for dir in [run_dir.to_path_buf(), folder(run_dir)] {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let ours = [".state-", ".run.json.", ".model.safetensors."].iter().any(|p| name.starts_with(p));
+            let ours = [".state-", ".run.json.", ".model.safetensors.", ".factors.safetensors."].iter().any(|p| name.starts_with(p));
             if ours && name.ends_with(".tmp") {
                 // A left-over that cannot be removed harms nothing.
                 let _ = std::fs::remove_file(entry.path());

@@ -2,20 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::Method;
+use crate::data::{Augment, DataSpec};
 use crate::error::{Error, Result};
-
-/// How the network's weights are trained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Every weight as it is.
-    Dense,
-    /// Every weight as a product (LoRITa, arXiv 2405.03089).
-    Lorita {
-        /// N, the number of factors a weight; 1 is the dense network.
-        factors: usize,
-    },
-}
 
 /// The rule that turns gradients into steps; constants are PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +39,8 @@ pub struct TrainConfig {
     pub model: String,
     /// The data set as the command line names it (`mnist:DIR`, `glyphs`).
     pub data: String,
+    /// The checkpoint that the run starts from, as the command line names it; `None` for random weights.
+    pub from: Option<String>,
     /// How weights are trained.
     pub method: Method,
     /// Passes over the training images.
@@ -73,17 +64,23 @@ pub struct TrainConfig {
     pub limit: Option<usize>,
     /// Share of the training images that is held out for judging epochs; 0 for none.
     pub holdout: f64,
-    /// Decides initial weights, the held-out split and the order of images.
+    /// Whether training images are shifted and mirrored at random ([`Augment::of`]).
+    pub augment: bool,
+    /// Decides initial weights, the held-out split, the order of images and their augmentation.
     pub seed: u64,
 }
 
 impl TrainConfig {
     /// A run of `model` on `data` with the defaults: dense, 10 epochs, batch 128, Adam at 1e-3 falling linearly,
-    /// no decay, no smoothing, one training image in twelve held out (5000 of MNIST's 60 000), seed 0.
+    /// no decay, no smoothing, one training image in twelve held out (5000 of MNIST's 60 000), augmentation where the
+    /// set has one, seed 0.
     pub fn new(model: impl Into<String>, data: impl Into<String>) -> Self {
+        let data = data.into();
         Self {
             model: model.into(),
-            data: data.into(),
+            augment: data.parse().is_ok_and(|spec: DataSpec| Augment::of(spec.kind).is_some()),
+            data,
+            from: None,
             method: Method::Dense,
             epochs: 10,
             batch: 128,
@@ -122,12 +119,7 @@ impl TrainConfig {
         require(share(self.label_smoothing), "label-smoothing", format!("must be at least 0 and below 1, not {}", self.label_smoothing))?;
         require(share(self.holdout), "holdout", format!("must be at least 0 and below 1, not {}", self.holdout))?;
         require(self.limit != Some(0), "limit", "must leave at least 1 image".into())?;
-        match self.method {
-            Method::Lorita { factors } if !(1..=8).contains(&factors) => {
-                Err(Error::invalid("factors", format!("must be between 1 and 8, not {factors}")))
-            }
-            _ => Ok(()),
-        }
+        self.method.validate()
     }
 
     /// Refuses to go on with a run that was started as `started`, unless both are equal; names every field that differs.
@@ -151,6 +143,7 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::{ElrtSettings, Scheme, TrpSettings};
     use super::*;
 
     #[test]
@@ -158,7 +151,7 @@ mod tests {
         let good = TrainConfig::new("fcn6", "glyphs");
         assert!(good.validate().is_ok());
         type Change = fn(&mut TrainConfig);
-        let bad: [(&str, Change); 11] = [
+        let bad: [(&str, Change); 17] = [
             ("epochs", |c| c.epochs = 0),
             ("batch", |c| c.batch = 0),
             ("lr", |c| c.lr = 0.0),
@@ -170,6 +163,12 @@ mod tests {
             ("limit", |c| c.limit = Some(0)),
             ("factors", |c| c.method = Method::Lorita { factors: 0 }),
             ("factors", |c| c.method = Method::Lorita { factors: 9 }),
+            ("every", |c| c.method = Method::Trp(TrpSettings { every: 0, ..TrpSettings::default() })),
+            ("energy", |c| c.method = Method::Trp(TrpSettings { energy: 1.5, ..TrpSettings::default() })),
+            ("nuclear", |c| c.method = Method::Trp(TrpSettings { nuclear: f64::NAN, ..TrpSettings::default() })),
+            ("scheme", |c| c.method = Method::Trp(TrpSettings { scheme: Scheme::Tucker2, ..TrpSettings::default() })),
+            ("macs", |c| c.method = Method::Elrt(ElrtSettings { macs: 0.0, ..ElrtSettings::default() })),
+            ("ortho", |c| c.method = Method::Elrt(ElrtSettings { weight: -1.0, ..ElrtSettings::default() })),
         ];
         for (field, change) in bad {
             let mut config = good.clone();
@@ -177,6 +176,12 @@ mod tests {
             let error = config.validate().unwrap_err().to_string();
             assert!(error.starts_with(field) && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn photographs_are_augmented_unless_told_otherwise_and_digits_are_not() {
+        let augmented = |data: &str| TrainConfig::new("x", data).augment;
+        assert!(augmented("cifar10:d") && augmented("cifar100:d") && !augmented("mnist:d") && !augmented("glyphs"));
     }
 
     #[test]

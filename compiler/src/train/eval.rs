@@ -1,17 +1,19 @@
 //! The trainer's own forward pass of a dense network, with running statistics.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use thinfer::artifact::Preprocess;
 
-use super::batches::{check_fit, check_preprocess, inputs};
-use super::network::{Leaves, Mode, elements, forward, supported};
+use super::batches::{Normaliser, check_fit};
+use super::leaves::{Leaves, elements};
+use super::methods::Site;
+use super::network::{Mode, Value, forward, supported};
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::tensor::Params;
 
 /// Images a pass; bounds memory, changes no image's result.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 
 /// How well some images are classified.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,14 +71,13 @@ fn logits_of(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dat
     supported(graph)?;
     graph.check(params)?;
     check_fit(graph, data)?;
-    check_preprocess(preprocess, data)?;
+    let normaliser = Normaliser::new(preprocess, data.shape)?;
     let device = Device::flex();
     let leaves = Leaves::constants(params, &device);
-    let weight = |site: &super::methods::Site<'_>| Ok(vec![leaves.get(&format!("{}.weight", site.name))?]);
+    let weight = |site: &Site<'_>| Ok(vec![site.whole(leaves.get(&format!("{}.weight", site.name))?)]);
     let mut logits = Vec::with_capacity(images.len() * data.classes.len());
     for batch in images.chunks(BATCH) {
-        let inputs = TensorData::new(inputs(preprocess, data, batch), [batch.len(), data.image_len()]);
-        let x = Tensor::<2>::from_data(inputs, &device);
+        let x = Value::input(graph, batch.len(), normaliser.inputs(data, batch, None), &device);
         logits.extend(elements(forward(graph, &leaves, params, &weight, x, batch.len(), Mode::Eval)?.0)?);
     }
     Ok(logits)

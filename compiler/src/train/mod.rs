@@ -2,27 +2,34 @@
 //! network become low-rank. Burn lives in this folder only; parameters, optimiser and checkpoints are plain host tensors,
 //! so that a resumed run goes on bit for bit and a checkpoint holds everything under a name.
 //!
-//! One step: the method turns the trainable tensors into each layer's weight, `network` runs the graph, `loss` compares,
-//! Burn gives the gradients, `optimizer` moves the tensors, the method may do something after the step.
+//! One step: the method may change the tensors and turns them into each layer's weight, `network` runs the graph, `loss`
+//! compares, Burn gives the gradients, `optimizer` moves the tensors.
 
 mod batches;
 mod checkpoint;
 mod config;
 mod eval;
+#[cfg(test)]
+mod host;
+mod leaves;
 mod loss;
 mod methods;
 mod network;
+mod ops;
 mod optimizer;
 #[cfg(test)]
 mod reference;
 mod report;
 mod run;
 mod schedule;
+mod settings;
+mod start;
 #[cfg(test)]
 mod tests;
 
 pub use batches::split;
-pub use config::{Method, OptimizerKind, Schedule, TrainConfig};
+pub use config::{OptimizerKind, Schedule, TrainConfig};
 pub use eval::{Score, logits, score};
 pub use report::{EpochRecord, Progress, StepReport, Summary};
 pub use run::{Job, train};
+pub use settings::{ElrtSettings, Method, Ortho, Scheme, TrpSettings};

@@ -1,57 +1,13 @@
-//! Runs a graph on Burn tensors: vectors of features, a batch of them a matrix [batch, features].
-
-use std::collections::BTreeMap;
+//! Runs a graph on Burn tensors: batches of vectors [batch, features] and of images [batch, channels, height, width].
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::methods::Site;
-use super::optimizer::Gradients;
+use super::leaves::{Leaves, elements, upload};
+use super::methods::{Factor, Layer, Site};
+use super::ops;
 use crate::error::{Error, Result};
-use crate::graph::{Activation, BatchNorm, Graph, Op};
-use crate::tensor::{Params, Tensor as HostTensor};
-
-/// The trained tensors of one step on Burn's side, by name: matrices as they are, vectors as one row. Names, not Burn's
-/// random parameter ids, tell them apart.
-#[derive(Clone, Debug)]
-pub(crate) struct Leaves(BTreeMap<String, Tensor<2>>);
-
-impl Leaves {
-    /// Leaves that gradients are kept for; `device` must be an autodiff one.
-    pub(super) fn tracked(params: &Params, device: &Device) -> Self {
-        Self(params.iter().map(|(name, t)| (name.clone(), upload(t, device).require_grad())).collect())
-    }
-
-    /// The same without gradients.
-    pub(super) fn constants(params: &Params, device: &Device) -> Self {
-        Self(params.iter().map(|(name, t)| (name.clone(), upload(t, device))).collect())
-    }
-
-    /// The tensor called `name`; cheap, the elements are shared.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] naming a tensor that there is not.
-    pub(crate) fn get(&self, name: &str) -> Result<Tensor<2>> {
-        self.0.get(name).cloned().ok_or_else(|| Error::invalid(name, "is no tensor of this network"))
-    }
-
-    /// d(loss)/d(leaf) of every leaf, on the host; zero for a leaf that the loss does not depend on.
-    ///
-    /// # Errors
-    /// What the device said.
-    pub(super) fn gradients(&self, loss: &Tensor<1>) -> Result<Gradients> {
-        let mut all = loss.backward();
-        self.0
-            .iter()
-            .map(|(name, leaf)| {
-                let gradient = match leaf.grad_remove(&mut all) {
-                    Some(g) => elements(g)?,
-                    None => vec![0.0; leaf.dims().iter().product()],
-                };
-                Ok((name.clone(), gradient))
-            })
-            .collect()
-    }
-}
+use crate::graph::{BatchNorm, Graph, Op};
+use crate::tensor::Params;
 
 /// Which statistics batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,117 +23,209 @@ pub(super) enum Mode {
 pub(super) struct BatchStatistics {
     name: String,
     momentum: f32,
-    rows: usize,
-    /// [1, channels].
-    mean: Tensor<2>,
-    /// [1, channels], biased.
-    variance: Tensor<2>,
+    /// Values of each channel.
+    count: usize,
+    /// [1, channels, 1].
+    mean: Tensor<3>,
+    /// [1, channels, 1], biased.
+    variance: Tensor<3>,
 }
 
-/// Checks that every value of `graph` is a vector and that every operation is one that this executor runs.
-///
-/// # Errors
-/// [`Error::Graph`] naming the first node of another kind, and as [`Graph::shapes`].
-pub(super) fn supported(graph: &Graph) -> Result<()> {
-    let shapes = graph.shapes()?;
-    let other = graph.nodes.iter().zip(&shapes[1..]).find(|(_, shape)| shape.len() != 1);
-    match other {
-        Some((node, shape)) => {
-            Err(Error::Graph { node: node.name.clone(), why: format!("gives {shape:?}; only vectors of features can be trained") })
+/// A batch of one of the network's values.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Vectors, [batch, features].
+    Rows(Tensor<2>),
+    /// Images, [batch, channels, height, width].
+    Images(Tensor<4>),
+}
+
+impl Value {
+    /// `batch` samples for the input of `graph`, one after the other in `elements`.
+    pub(super) fn input(graph: &Graph, batch: usize, elements: Vec<f32>, device: &Device) -> Self {
+        match graph.input[..] {
+            [channels, height, width] => {
+                Self::Images(Tensor::from_data(TensorData::new(elements, [batch, channels, height, width]), device))
+            }
+            _ => {
+                let features = elements.len() / batch.max(1);
+                Self::Rows(Tensor::from_data(TensorData::new(elements, [batch, features]), device))
+            }
         }
-        None => graph.nodes.iter().find(|n| !is_trainable(&n.op)).map_or(Ok(()), |node| Err(untrainable(&node.name))),
+    }
+
+    /// Channel by channel, [batch, channels, pixels].
+    fn channels(self) -> Tensor<3> {
+        match self {
+            Self::Rows(x) => x.unsqueeze_dim(2),
+            Self::Images(x) => x.flatten(2, 3),
+        }
     }
 }
 
-fn is_trainable(op: &Op) -> bool {
-    matches!(op, Op::Linear(_) | Op::BatchNorm(_) | Op::Activation(Activation::Relu) | Op::Flatten)
+/// Checks that this executor runs every operation of `graph` and that it gives a vector.
+///
+/// # Errors
+/// [`Error::Graph`] naming the first node that it cannot run, and as [`Graph::shapes`].
+pub(super) fn supported(graph: &Graph) -> Result<()> {
+    let fail = |node: &str, why: String| Err(Error::Graph { node: node.into(), why });
+    let shapes = graph.shapes()?;
+    for (node, shape) in graph.nodes.iter().zip(&shapes[1..]) {
+        match (&node.op, shape.len()) {
+            (_, 0 | 2 | 4..) => return fail(&node.name, format!("gives {shape:?}; only vectors and images can be trained")),
+            (Op::AvgPool { window, .. }, _) if window.dilation != [1, 1] => {
+                return fail(&node.name, "is a mean pool with dilation, which cannot be trained".into());
+            }
+            _ => {}
+        }
+    }
+    match shapes.last() {
+        Some(shape) if shape.len() == 1 => Ok(()),
+        other => fail(&graph.name, format!("gives {:?}, not one vector of logits", other.map_or(&[][..], Vec::as_slice))),
+    }
 }
 
-fn untrainable(node: &str) -> Error {
-    Error::Graph { node: node.into(), why: "is of a kind that cannot be trained".into() }
-}
-
-/// Every layer with a weight as it stands in a step of `rows` samples.
-pub(super) fn sites(graph: &Graph, rows: usize) -> Vec<Site<'_>> {
+/// Every layer with a weight as it stands in a step of `batch` samples.
+///
+/// # Errors
+/// As [`Graph::shapes`].
+pub(super) fn sites(graph: &Graph, batch: usize) -> Result<Vec<Site<'_>>> {
+    let shapes = graph.shapes()?;
+    let vectors = |value: usize| batch * shapes.get(value).map_or(1, |shape| shape.iter().skip(1).product());
     let mut tracked = vec![false];
     let mut sites = Vec::new();
-    for node in &graph.nodes {
+    for (at, node) in graph.nodes.iter().enumerate() {
         let input_gradient = node.inputs.iter().any(|&v| tracked.get(v) == Some(&true));
         let has_trained = node.op.params(&node.name).iter().any(|p| p.role.is_trained());
         tracked.push(input_gradient || has_trained);
-        if let Op::Linear(linear) = &node.op {
-            sites.push(Site { name: &node.name, linear, rows, input_gradient });
+        if let Some(layer) = Layer::of(&node.op) {
+            let (input, gives) = (node.inputs.first().copied().unwrap_or(0), vectors(at + 1));
+            let halfway = match shapes.get(input).map(Vec::as_slice) {
+                Some(&[_, height, width]) => layer.halves().0.output_size([height, width]).map_or(gives, |[h, w]| batch * h * w),
+                _ => gives,
+            };
+            sites.push(Site { name: &node.name, layer, reads: vectors(input), halfway, gives, input_gradient });
         }
     }
-    sites
+    Ok(sites)
 }
 
 /// Gives a layer's weight as a product, left to right.
-pub(super) type WeightOf<'a> = &'a dyn Fn(&Site<'_>) -> Result<Vec<Tensor<2>>>;
+pub(super) type WeightOf<'a> = &'a dyn Fn(&Site<'_>) -> Result<Vec<Factor>>;
 
-/// The logits [batch, classes] for `x` [batch, features] and, in training, each normalisation's batch statistics.
-/// `rows` is the run's batch size, which decides how weights are composed: a short last batch is treated alike.
+/// The logits [batch, classes] for `input` and, in training, each normalisation's batch statistics. `batch` is the run's
+/// batch size, which decides how weights are composed: a short last batch is treated alike.
 ///
 /// # Errors
-/// A parameter or statistic that is missing.
+/// A parameter or statistic that is missing; an operation that [`supported`] refuses.
 pub(super) fn forward(
     graph: &Graph,
     leaves: &Leaves,
     running: &Params,
     weight_of: WeightOf<'_>,
-    x: Tensor<2>,
-    rows: usize,
+    input: Value,
+    batch: usize,
     mode: Mode,
 ) -> Result<(Tensor<2>, Vec<BatchStatistics>)> {
-    let mut sites = sites(graph, rows).into_iter();
+    let mut sites = sites(graph, batch)?.into_iter();
     let mut statistics = Vec::new();
-    let mut values = vec![x];
-    for node in &graph.nodes {
-        let undefined = || Error::Graph { node: node.name.clone(), why: "reads a value that is not defined".into() };
-        let x = node.inputs.first().and_then(|&v| values.get(v)).cloned().ok_or_else(undefined)?;
+    let last_read = last_reads(graph);
+    let mut values = vec![Some(input)];
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let fail = |why: &str| Error::Graph { node: node.name.clone(), why: why.into() };
+        let undefined = || fail("reads a value that is not defined");
+        let read = |&v: &usize| values.get(v).cloned().flatten().ok_or_else(undefined);
+        let mut inputs = node.inputs.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter();
+        // What nobody reads again frees its memory now, or is written over in place.
+        node.inputs.iter().filter(|&&v| last_read[v] == at).for_each(|&v| values[v] = None);
+        let x = inputs.next().ok_or_else(undefined)?;
         let leaf = |suffix: &str| leaves.get(&format!("{}.{suffix}", node.name));
-        let y = match &node.op {
-            Op::Linear(linear) => {
-                let factors = weight_of(&sites.next().ok_or_else(undefined)?)?;
+        let y = match (&node.op, x) {
+            (Op::Linear(linear), Value::Rows(x)) => {
+                let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
                 // (W·xᵀ)ᵀ, not x·Wᵀ: so the gradient of W comes as W lies, not transposed, and is read back without a
                 // strided copy.
-                let y = factors.into_iter().rev().fold(x.transpose(), |x, w| w.matmul(x)).transpose();
-                if linear.bias { y + leaf("bias")? } else { y }
+                let y = factors.into_iter().rev().fold(x.transpose(), |x, w| w.matrix.matmul(x)).transpose();
+                Value::Rows(if linear.bias { y + leaf("bias")? } else { y })
             }
-            Op::BatchNorm(norm) => {
-                let (mean, variance) = match mode {
+            (Op::Conv2d(conv), Value::Images(x)) => {
+                let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
+                let y = factors.into_iter().rev().fold(x, ops::convolve);
+                Value::Images(if conv.bias { y + leaf("bias")?.reshape([1, conv.outputs, 1, 1]) } else { y })
+            }
+            (Op::BatchNorm(norm), x) => {
+                let per_channel = |t: Tensor<2>| t.reshape([1, norm.channels, 1]);
+                let shape = match &x {
+                    Value::Rows(_) => None,
+                    Value::Images(x) => Some(x.dims()),
+                };
+                let x = x.channels();
+                let (centred, variance) = match mode {
                     Mode::Train => {
-                        let batch = batch_statistics(&node.name, norm, &x);
-                        statistics.push(batch.clone());
-                        (batch.mean, batch.variance)
+                        let (centred, batch) = batch_statistics(&node.name, norm, x);
+                        let variance = batch.variance.clone();
+                        statistics.push(batch);
+                        (centred, variance)
                     }
                     Mode::Eval => {
                         let stored = |suffix: &str| {
                             let name = format!("{}.{suffix}", node.name);
                             let host = running.get(&name).ok_or_else(|| Error::invalid(&name, "is missing"))?;
-                            Ok::<_, Error>(upload(host, &x.device()))
+                            Ok::<_, Error>(per_channel(upload(host, &x.device())))
                         };
-                        (stored("running_mean")?, stored("running_var")?)
+                        let (mean, variance) = (stored("running_mean")?, stored("running_var")?);
+                        (x - mean, variance)
                     }
                 };
-                (x - mean) / variance.add_scalar(norm.eps).sqrt() * leaf("weight")? + leaf("bias")?
+                let scale = per_channel(leaf("weight")?) / variance.add_scalar(norm.eps).sqrt();
+                let y = centred * scale + per_channel(leaf("bias")?);
+                match shape {
+                    None => Value::Rows(y.squeeze_dim(2)),
+                    Some(shape) => Value::Images(y.reshape(shape)),
+                }
             }
-            Op::Activation(Activation::Relu) => burn::tensor::activation::relu(x),
-            // A sample is a row already, whatever its shape.
-            Op::Flatten => x,
-            _ => return Err(untrainable(&node.name)),
+            (Op::Activation(f), Value::Rows(x)) => Value::Rows(ops::activate(x, *f)),
+            (Op::Activation(f), Value::Images(x)) => Value::Images(ops::activate(x, *f)),
+            (Op::MaxPool(window), Value::Images(x)) => Value::Images(ops::max_pool(x, window)),
+            (Op::AvgPool { window, count_include_pad }, Value::Images(x)) => Value::Images(ops::avg_pool(x, window, *count_include_pad)),
+            (Op::GlobalAvgPool, x @ Value::Images(_)) => Value::Rows(x.channels().mean_dim(2).squeeze_dim(2)),
+            (Op::Add, x) => match (x, inputs.next().ok_or_else(undefined)?) {
+                (Value::Rows(a), Value::Rows(b)) => Value::Rows(a + b),
+                (Value::Images(a), Value::Images(b)) => Value::Images(a + b),
+                _ => return Err(fail("adds an image and a vector")),
+            },
+            (Op::ShortcutA(shortcut), Value::Images(x)) => Value::Images(ops::shortcut(x, shortcut)),
+            (Op::Flatten, Value::Images(x)) => Value::Rows(x.flatten(1, 3)),
+            (Op::Flatten, x) => x,
+            _ => return Err(fail("cannot take a value of this kind")),
         };
-        values.push(y);
+        values.push(Some(y));
     }
-    let logits = values.pop().ok_or_else(|| Error::Graph { node: graph.name.clone(), why: "is empty".into() })?;
-    Ok((logits, statistics))
+    match values.pop().flatten() {
+        Some(Value::Rows(logits)) => Ok((logits, statistics)),
+        _ => Err(Error::Graph { node: graph.name.clone(), why: "gives no vector of logits".into() }),
+    }
 }
 
-fn batch_statistics(name: &str, norm: &BatchNorm, x: &Tensor<2>) -> BatchStatistics {
-    let mean = x.clone().mean_dim(0);
-    let centred = x.clone() - mean.clone();
-    let variance = centred.square().mean_dim(0);
-    BatchStatistics { name: name.into(), momentum: norm.momentum, rows: x.dims()[0], mean, variance }
+/// For each value the last node that reads it.
+fn last_reads(graph: &Graph) -> Vec<usize> {
+    let mut last = vec![0; graph.nodes.len() + 1];
+    for (at, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|&v| last[v] = at);
+    }
+    last
+}
+
+/// `x` [batch, channels, pixels] less its mean over the batch and all pixels, and the statistics.
+fn batch_statistics(name: &str, norm: &BatchNorm, x: Tensor<3>) -> (Tensor<3>, BatchStatistics) {
+    let [batch, _, pixels] = x.dims();
+    // The longer, contiguous axis first.
+    let mean = |x: Tensor<3>| if pixels > 1 { x.mean_dim(2).mean_dim(0) } else { x.mean_dim(0) };
+    let average = mean(x.clone());
+    let centred = x - average.clone();
+    let variance = mean(centred.clone().square());
+    let statistics = BatchStatistics { name: name.into(), momentum: norm.momentum, count: batch * pixels, mean: average, variance };
+    (centred, statistics)
 }
 
 /// Moves running statistics as PyTorch does: r ← (1−momentum)·r + momentum·batch, with the UNBIASED variance of the batch
@@ -187,7 +235,7 @@ fn batch_statistics(name: &str, norm: &BatchNorm, x: &Tensor<2>) -> BatchStatist
 /// A statistic that is missing, or what the device said.
 pub(super) fn update_running(running: &mut Params, batches: Vec<BatchStatistics>) -> Result<()> {
     for batch in batches {
-        let unbiased = batch.rows as f32 / (batch.rows as f32 - 1.0);
+        let unbiased = batch.count as f32 / (batch.count as f32 - 1.0);
         for (suffix, value, correction) in [("running_mean", batch.mean, 1.0), ("running_var", batch.variance, unbiased)] {
             let name = format!("{}.{suffix}", batch.name);
             let stored = running.get_mut(&name).ok_or_else(|| Error::invalid(&name, "is missing"))?;
@@ -199,24 +247,36 @@ pub(super) fn update_running(running: &mut Params, batches: Vec<BatchStatistics>
     Ok(())
 }
 
-fn upload(tensor: &HostTensor, device: &Device) -> Tensor<2> {
-    let (rows, columns) = if tensor.shape().len() == 1 { (1, tensor.data().len()) } else { tensor.unfolded() };
-    Tensor::from_data(TensorData::new(tensor.data().to_vec(), [rows, columns]), device)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Builder, Window};
+    use crate::zoo;
 
-/// A matrix back on the host.
-///
-/// # Errors
-/// What the device said.
-pub(super) fn read(tensor: Tensor<2>) -> Result<HostTensor> {
-    let shape = tensor.dims();
-    HostTensor::new(shape, elements(tensor)?).ok_or_else(|| Error::invalid("device", "gave back another number of elements"))
-}
+    #[test]
+    fn every_network_of_the_zoo_can_be_trained_and_costs_what_its_shapes_say() {
+        for name in ["fcn10", "resnet20", "resnet110", "vgg16", "resnet18-cifar", "resnet50"] {
+            let graph = zoo::build(name).unwrap();
+            supported(&graph).unwrap();
+            let sites = sites(&graph, 1).unwrap();
+            let macs: u64 = sites.iter().map(Site::dense_macs).sum();
+            let forward: u64 = crate::graph::layer_costs(&graph).unwrap().iter().map(|c| c.macs).sum();
+            let first = sites[0].dense_macs() / 2;
+            assert_eq!(macs, 3 * forward - first, "{name}");
+            assert_eq!(sites.iter().filter(|s| !s.input_gradient).count(), 1);
+        }
+    }
 
-/// A tensor's elements on the host, row-major.
-///
-/// # Errors
-/// What the device said.
-pub(super) fn elements<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor.try_into_vec_as::<f32>().map_err(|e| Error::invalid("device", e.to_string()))
+    #[test]
+    fn what_cannot_be_trained_is_named() {
+        let refuse = |op: Op, part: &str| {
+            let mut b = Builder::new("net", [3, 8, 8]);
+            b.push("odd", op);
+            let error = supported(&b.finish().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        let window = Window { dilation: [2, 2], ..Window::square(2, 1, 0) };
+        refuse(Op::AvgPool { window, count_include_pad: true }, "odd");
+        refuse(Op::MaxPool(Window::square(2, 2, 0)), "not one vector");
+    }
 }

@@ -3,18 +3,19 @@
 use burn::tensor::{Device, Tensor as BurnTensor, TensorData};
 use thinfer::artifact::Preprocess;
 
+use super::host::{self, Matrix, Values};
+use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
-use super::methods::{Lorita, Order, Site, TrainingMethod};
-use super::network::{Leaves, Mode, elements, forward, update_running};
+use super::methods::{Dense, Elrt, Lorita, Order, Site, TrainingMethod};
+use super::network::{Mode, Value, forward, update_running};
 use super::optimizer::Gradients;
+use super::settings::{ElrtSettings, Scheme};
 use crate::data::Dataset;
-use crate::graph::{self, Activation, BatchNorm, Builder, Graph, Linear, Op};
-use crate::tensor::{Params, Tensor};
+use crate::graph::{self, Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, ShortcutA, Window};
+use crate::tensor::Params;
 
-type Matrix = Vec<Vec<f64>>;
-
-/// Linear (with bias), batch norm, ReLU, linear (without): every operation that there is.
-pub(super) fn small_graph() -> Graph {
+/// Linear (with bias), batch norm, ReLU, linear (without).
+fn small_graph() -> Graph {
     let mut b = Builder::new("small", [6]);
     b.push("layers.0", Op::Linear(Linear { inputs: 6, outputs: 5, bias: true }));
     b.push("layers.1", Op::BatchNorm(BatchNorm::new(5)));
@@ -23,59 +24,43 @@ pub(super) fn small_graph() -> Graph {
     b.finish().unwrap()
 }
 
-fn host(t: &Tensor) -> Vec<f64> {
-    t.data().iter().map(|&x| f64::from(x)).collect()
+/// Every operation on images, with uneven windows, branches of both kinds and a grouped convolution.
+fn image_graph() -> Graph {
+    let conv = |inputs, outputs, window, groups, bias| Op::Conv2d(Conv2d { inputs, outputs, window, groups, bias });
+    let uneven = Window { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 1], dilation: [1, 2] };
+    let mut b = Builder::new("images", [2, 9, 8]);
+    b.push("conv1", conv(2, 4, Window::square(3, 1, 1), 1, true));
+    b.push("bn1", Op::BatchNorm(BatchNorm::new(4)));
+    b.push("act1", Op::Activation(Activation::Silu));
+    let trunk = b.push("pool1", Op::MaxPool(Window::square(3, 2, 1)));
+    b.push("conv2", conv(4, 6, Window::square(3, 2, 1), 1, false));
+    let branch = b.push("bn2", Op::BatchNorm(BatchNorm::new(6)));
+    let short = b.push_from("short", Op::ShortcutA(ShortcutA { stride: 2, inputs: 4, outputs: 6 }), vec![trunk]);
+    let sum = b.push_from("add1", Op::Add, vec![branch, short]);
+    let point = b.push_from("point", conv(4, 6, Window::square(1, 2, 0), 1, false), vec![trunk]);
+    b.push_from("add2", Op::Add, vec![sum, point]);
+    b.push("act2", Op::Activation(Activation::LeakyRelu(0.1)));
+    b.push("grouped", conv(6, 4, Window::square(3, 1, 1), 2, true));
+    let wide = b.push("uneven", conv(4, 5, uneven, 1, true));
+    let window = Window { kernel: [2, 2], stride: [1, 1], padding: [1, 0, 0, 1], dilation: [1, 1] };
+    b.push("mean", Op::AvgPool { window, count_include_pad: false });
+    b.push("global", Op::GlobalAvgPool);
+    let shape = b.clone().finish().unwrap().shapes().unwrap()[wide].clone();
+    let flat = b.push_from("flat", Op::Flatten, vec![wide]);
+    assert_eq!(b.latest(), flat);
+    b.push("fc", Op::Linear(Linear { inputs: shape.iter().product(), outputs: 5, bias: true }));
+    let head = b.latest();
+    b.push_from("add3", Op::Add, vec![head, flat - 1]);
+    b.push("fc2", Op::Linear(Linear { inputs: 5, outputs: 3, bias: true }));
+    b.finish().unwrap()
 }
 
-/// The forward pass in f64; `weight` gives [outputs][inputs].
-fn host_forward(graph: &Graph, weight: &dyn Fn(&str) -> Matrix, param: &dyn Fn(&str) -> Vec<f64>, x: &Matrix, mode: Mode) -> Matrix {
-    graph.nodes.iter().fold(x.clone(), |x, node| {
-        let p = |suffix: &str| param(&format!("{}.{suffix}", node.name));
-        match &node.op {
-            Op::Linear(linear) => {
-                let w = weight(&node.name);
-                let bias = if linear.bias { p("bias") } else { vec![0.0; linear.outputs] };
-                let dot = |row: &[f64], x: &[f64]| row.iter().zip(x).map(|(a, b)| a * b).sum::<f64>();
-                x.iter().map(|x| w.iter().zip(&bias).map(|(row, b)| dot(row, x) + b).collect()).collect()
-            }
-            Op::BatchNorm(norm) => {
-                let n = x.len() as f64;
-                let column = |c: usize| x.iter().map(move |row| row[c]);
-                let stats: Vec<(f64, f64)> = (0..norm.channels)
-                    .map(|c| match mode {
-                        Mode::Eval => (p("running_mean")[c], p("running_var")[c]),
-                        Mode::Train => {
-                            let mean = column(c).sum::<f64>() / n;
-                            (mean, column(c).map(|v| (v - mean).powi(2)).sum::<f64>() / n)
-                        }
-                    })
-                    .collect();
-                let (scale, shift) = (p("weight"), p("bias"));
-                let one = |c: usize, v: f64| (v - stats[c].0) / (stats[c].1 + f64::from(norm.eps)).sqrt() * scale[c] + shift[c];
-                x.iter().map(|row| row.iter().enumerate().map(|(c, &v)| one(c, v)).collect()).collect()
-            }
-            Op::Activation(Activation::Relu) => x.iter().map(|row| row.iter().map(|v| v.max(0.0)).collect()).collect(),
-            Op::Flatten => x.clone(),
-            other => panic!("{other:?} cannot be trained"),
-        }
-    })
+fn exact(params: &Params) -> Values {
+    params.iter().map(|(name, t)| (name.clone(), t.data().iter().map(|&x| f64::from(x)).collect())).collect()
 }
 
-fn host_loss(logits: &Matrix, labels: &[u16], smoothing: f64) -> f64 {
-    let one = |row: &Vec<f64>, label: u16| {
-        let z = row.iter().map(|x| x.exp()).sum::<f64>().ln();
-        let mean = row.iter().map(|x| z - x).sum::<f64>() / row.len() as f64;
-        (1.0 - smoothing) * (z - row[usize::from(label)]) + smoothing * mean
-    };
-    logits.iter().zip(labels).map(|(row, &l)| one(row, l)).sum::<f64>() / labels.len() as f64
-}
-
-fn matmul(a: &Matrix, b: &Matrix) -> Matrix {
-    a.iter().map(|row| (0..b[0].len()).map(|j| row.iter().zip(b).map(|(x, b)| x * b[j]).sum()).collect()).collect()
-}
-
-fn rows(data: &[f64], columns: usize) -> Matrix {
-    data.chunks(columns).map(<[f64]>::to_vec).collect()
+fn rows(data: &[f32], columns: usize) -> Matrix {
+    data.chunks(columns).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect()
 }
 
 /// A batch of numbers without pattern in about −1…1.
@@ -85,106 +70,162 @@ fn batch(n: usize, features: usize) -> Vec<f32> {
 
 const LABELS: [u16; 7] = [0, 1, 2, 2, 1, 0, 1];
 
-fn gradients(graph: &Graph, method: &Lorita, trained: &Params, running: &Params) -> Gradients {
+fn features(graph: &Graph) -> usize {
+    graph.input.iter().product()
+}
+
+fn gradients(graph: &Graph, method: &dyn TrainingMethod, trained: &Params) -> Gradients {
     let device = Device::flex().autodiff();
     let leaves = Leaves::tracked(trained, &device);
-    let x = BurnTensor::<2>::from_data(TensorData::new(batch(7, 6), [7, 6]), &device);
+    let x = Value::input(graph, 7, batch(7, features(graph)), &device);
     let weight = |site: &Site<'_>| method.weight(site, &leaves);
-    let (logits, _) = forward(graph, &leaves, running, &weight, x, 7, Mode::Train).unwrap();
+    let (logits, _) = forward(graph, &leaves, &Params::new(), &weight, x, 7, Mode::Train).unwrap();
     leaves.gradients(&cross_entropy(logits, &LABELS, 0.1, &device)).unwrap()
 }
 
-#[test]
-fn both_orders_of_lorita_have_the_gradients_that_finite_differences_give() {
-    let graph = small_graph();
-    let method = Lorita::new(3);
-    let mut trained = method.start(&graph, 11, None).unwrap();
-    // Larger factors than the initial ones, so that no gradient drowns in rounding.
-    trained.values_mut().for_each(|t| t.data_mut().iter_mut().for_each(|x| *x *= 1.5));
-    let running = Params::new();
-    let composed = gradients(&graph, &method.with_order(Order::Compose), &trained, &running);
-    let layered = gradients(&graph, &method.with_order(Order::Layers), &trained, &running);
-
-    let exact: std::collections::BTreeMap<String, Vec<f64>> = trained.iter().map(|(n, t)| (n.clone(), host(t))).collect();
-    let x = rows(&batch(7, 6).iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), 6);
-    let loss = |values: &std::collections::BTreeMap<String, Vec<f64>>| {
-        let weight = |layer: &str| {
-            let n = if layer == "layers.0" { 6 } else { 5 };
-            let m = |suffix: &str| rows(&values[&format!("{layer}.weight{suffix}")], n);
-            matmul(&matmul(&m(""), &m(".s2")), &m(".s1"))
-        };
-        let param = |name: &str| values[name].clone();
-        host_loss(&host_forward(&graph, &weight, &param, &x, Mode::Train), &LABELS, f64::from(0.1f32))
+/// Holds every gradient against finite differences of the host's loss, `compose` making dense weights of the tensors.
+fn check(graph: &Graph, trained: &Params, all: &[Gradients], without: &[&str], compose: &dyn Fn(&mut Values)) {
+    let values = exact(trained);
+    let x = rows(&batch(7, features(graph)), features(graph));
+    let loss = |mut values: Values| {
+        compose(&mut values);
+        host::loss(&host::forward(graph, &values, &x, Mode::Train), &LABELS, f64::from(0.1f32))
     };
-    for (name, gradient) in &composed {
-        // The bias before a batch norm has none: the norm takes the mean away again.
+    for (name, gradient) in &all[0] {
         let largest = gradient.iter().fold(0.0f32, |a, g| a.max(g.abs()));
-        assert!(largest > 1e-2 || name == "layers.0.bias", "{name}: the tolerance means nothing at {largest}");
-        for (i, &g) in gradient.iter().enumerate() {
-            let h = 1e-6;
+        assert!(largest > 3e-3 || without.contains(&name.as_str()), "{name}: the tolerance means nothing at {largest}");
+        // Every element of small tensors, some of large ones.
+        for i in (0..gradient.len()).step_by(1 + gradient.len() / 40) {
             let at = |delta: f64| {
-                let mut moved = exact.clone();
+                let mut moved = values.clone();
                 moved.get_mut(name).unwrap()[i] += delta;
-                loss(&moved)
+                loss(moved)
             };
-            let numeric = (at(h) - at(-h)) / (2.0 * h);
-            let tolerance = 2e-6 + 1e-4 * numeric.abs();
-            assert!((f64::from(g) - numeric).abs() < tolerance, "{name}[{i}]: {g} {numeric}");
-            assert!((f64::from(layered[name][i]) - numeric).abs() < tolerance, "{name}[{i}]: {} {numeric}", layered[name][i]);
+            let numeric = (at(1e-6) - at(-1e-6)) / 2e-6;
+            for g in all.iter().map(|gradients| gradients[name][i]) {
+                assert!((f64::from(g) - numeric).abs() < 3e-6 + 1e-4 * numeric.abs(), "{name}[{i}]: {g} {numeric}");
+            }
         }
     }
 }
 
 #[test]
-fn running_statistics_move_as_pytorchs() {
-    let graph = small_graph();
-    let mut params = graph::init(&graph, 2);
-    let device = Device::flex();
-    let leaves = Leaves::constants(&params, &device);
-    let weight = |site: &Site<'_>| Ok(vec![leaves.get(&format!("{}.weight", site.name))?]);
-    let x = BurnTensor::<2>::from_data(TensorData::new(batch(7, 6), [7, 6]), &device);
-    let (_, statistics) = forward(&graph, &leaves, &params, &weight, x, 7, Mode::Train).unwrap();
-    update_running(&mut params, statistics.clone()).unwrap();
-    update_running(&mut params, statistics).unwrap();
+fn both_orders_of_lorita_have_the_gradients_that_finite_differences_give() {
+    // A bias before a batch norm has no gradient: the norm takes the mean away again.
+    for (graph, without) in [(small_graph(), "layers.0.bias"), (image_graph(), "conv1.bias")] {
+        let method = Lorita::new(3);
+        let mut trained = method.start(&graph, 11, None).unwrap();
+        // Larger factors than the initial ones, so that no gradient drowns in rounding.
+        trained.values_mut().for_each(|t| t.data_mut().iter_mut().for_each(|x| *x *= 1.5));
+        let all = [Order::Compose, Order::Layers].map(|order| gradients(&graph, &method.with_order(order), &trained));
+        let shapes: std::collections::BTreeMap<_, _> = trained.iter().map(|(n, t)| (n.clone(), t.unfolded())).collect();
+        check(&graph, &trained, &all, &[without], &|values| {
+            for (weight, &(outputs, columns)) in shapes.iter().filter(|(name, _)| name.ends_with(".weight")) {
+                let (Some(s1), Some(s2)) = (values.remove(&format!("{weight}.s1")), values.remove(&format!("{weight}.s2"))) else {
+                    continue;
+                };
+                let r = &values[weight];
+                let spatial = ["conv1", "conv2", "uneven"].iter().any(|c| weight.starts_with(c));
+                let w = if spatial {
+                    host::product(&host::product(&s2, &s1, outputs), r, outputs)
+                } else {
+                    host::product(r, &host::product(&s2, &s1, columns), columns)
+                };
+                values.insert(weight.clone(), w);
+            }
+        });
+    }
+}
 
-    let first = Graph { nodes: graph.nodes[..1].to_vec(), ..graph };
-    let x = rows(&batch(7, 6).iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), 6);
-    let weight = |name: &str| rows(&host(&params[&format!("{name}.weight")]), 6);
-    let y = host_forward(&first, &weight, &|name| host(&params[name]), &x, Mode::Eval);
-    for c in 0..5 {
-        let mean = y.iter().map(|r| r[c]).sum::<f64>() / 7.0;
-        let unbiased = y.iter().map(|r| (r[c] - mean).powi(2)).sum::<f64>() / 6.0;
-        let (m, v) = (params["layers.1.running_mean"].data()[c], params["layers.1.running_var"].data()[c]);
-        assert!((f64::from(m) - 0.19 * mean).abs() < 1e-6, "{m}");
-        assert!((f64::from(v) - (0.81 + 0.19 * unbiased)).abs() < 1e-6, "{v}");
+#[test]
+fn factored_kernels_have_the_gradients_that_finite_differences_give() {
+    let graph = image_graph();
+    for scheme in [Scheme::Channel, Scheme::Spatial, Scheme::Tucker2] {
+        let method = Elrt::new(ElrtSettings { macs: 1.0, scheme, ..ElrtSettings::default() });
+        let trained = method.start(&graph, 3, None).unwrap();
+        assert!(trained.contains_key("conv2.u") && trained.contains_key("uneven.v"));
+        let shape = |name: &str| trained[name].shape().to_vec();
+        check(&graph, &trained, &[gradients(&graph, &method, &trained)], &["conv1.bias"], &|values| {
+            for (layer, [outputs, inputs, height, width]) in [("conv2", [6, 4, 3, 3]), ("uneven", [5, 4, 3, 2])] {
+                let part = |suffix: &str| values.get(&format!("{layer}.{suffix}")).cloned().unwrap_or_default();
+                let (u, core, v) = (part("u"), part("core"), part("v"));
+                let rank = shape(&format!("{layer}.v"))[0];
+                let mut w = vec![0.0; outputs * inputs * height * width];
+                for (at, w) in w.iter_mut().enumerate() {
+                    let (o, i, y, x) = (at / (inputs * height * width), at / (height * width) % inputs, at / width % height, at % width);
+                    *w = match scheme {
+                        Scheme::Channel => (0..rank).map(|r| u[o * rank + r] * v[((r * inputs + i) * height + y) * width + x]).sum(),
+                        Scheme::Spatial => (0..rank).map(|r| u[(o * rank + r) * width + x] * v[(r * inputs + i) * height + y]).sum(),
+                        Scheme::Tucker2 => {
+                            let outer = u.len() / outputs;
+                            let one =
+                                |p: usize, q: usize| u[o * outer + p] * core[((p * rank + q) * height + y) * width + x] * v[q * inputs + i];
+                            (0..outer).flat_map(|p| (0..rank).map(move |q| (p, q))).map(|(p, q)| one(p, q)).sum()
+                        }
+                    };
+                }
+                values.insert(format!("{layer}.weight"), w);
+            }
+        });
+    }
+}
+
+#[test]
+fn running_statistics_move_as_pytorchs() {
+    for (graph, at, norm) in [(small_graph(), 1, "layers.1"), (image_graph(), 1, "bn1")] {
+        let mut params = graph::init(&graph, 2);
+        let device = Device::flex();
+        let leaves = Leaves::constants(&params, &device);
+        let weight = |site: &Site<'_>| Dense.weight(site, &leaves);
+        let x = Value::input(&graph, 7, batch(7, features(&graph)), &device);
+        let (_, statistics) = forward(&graph, &leaves, &params, &weight, x, 7, Mode::Train).unwrap();
+        update_running(&mut params, statistics.clone()).unwrap();
+        update_running(&mut params, statistics).unwrap();
+
+        let x = rows(&batch(7, features(&graph)), features(&graph));
+        let first = Graph { nodes: graph.nodes[..at].to_vec(), ..graph };
+        let y = host::forward(&first, &exact(&params), &x, Mode::Eval);
+        let channels = params[&format!("{norm}.running_mean")].data().len();
+        let pixels = y[0].len() / channels;
+        for c in 0..channels {
+            let values: Vec<f64> = y.iter().flat_map(|r| r[c * pixels..(c + 1) * pixels].to_vec()).collect();
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let unbiased = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64;
+            let stored = |suffix: &str| f64::from(params[&format!("{norm}.{suffix}")].data()[c]);
+            assert!((stored("running_mean") - 0.19 * mean).abs() < 1e-6);
+            assert!((stored("running_var") - (0.81 + 0.19 * unbiased)).abs() < 1e-6);
+        }
     }
 }
 
 #[test]
 fn logits_are_the_f64_forward_pass() {
-    let graph = crate::zoo::build("fcn8").unwrap();
-    let mut params = graph::init(&graph, 4);
-    for (name, tensor) in &mut params {
-        let add = if name.contains("running_mean") { 0.05 } else { 0.0 };
-        let times = if name.contains("running_var") { 0.4 } else { 1.0 };
-        tensor.data_mut().iter_mut().for_each(|x| *x = *x * times + add);
-    }
-    let images: Vec<u8> = (0..3 * 784).map(|i| ((i * 37 + i / 28 * 11) % 256) as u8).collect();
-    let classes = (0..10).map(|c| c.to_string()).collect();
-    let data = Dataset { name: "t".into(), shape: [1, 28, 28], images, labels: vec![0; 3], classes };
-    let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081] };
-    let got = super::logits(&graph, &params, &preprocess, &data).unwrap();
+    for (graph, shape) in [
+        (crate::zoo::build("fcn8").unwrap(), [1, 28, 28]),
+        (crate::zoo::build("resnet20").unwrap(), [3, 32, 32]),
+        (image_graph(), [2, 9, 8]),
+    ] {
+        let mut params = graph::init(&graph, 4);
+        for (name, tensor) in &mut params {
+            let add = if name.contains("running_mean") { 0.05 } else { 0.0 };
+            let times = if name.contains("running_var") { 0.4 } else { 1.0 };
+            tensor.data_mut().iter_mut().for_each(|x| *x = *x * times + add);
+        }
+        let pixels: usize = shape.iter().product();
+        let images: Vec<u8> = (0..2 * pixels).map(|i| ((i * 37 + i / 28 * 11) % 256) as u8).collect();
+        let outputs = graph.output_shape().unwrap()[0];
+        let classes = (0..outputs).map(|c| c.to_string()).collect();
+        let data = Dataset { name: "t".into(), shape, images, labels: vec![0; 2], classes };
+        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081] };
+        let got = super::logits(&graph, &params, &preprocess, &data).unwrap();
 
-    let pixel = |p: &u8| (f64::from(*p) / 255.0 - 0.1307) / 0.3081;
-    let x = rows(&data.images.iter().map(pixel).collect::<Vec<_>>(), 784);
-    let weight = |name: &str| {
-        let t = &params[&format!("{name}.weight")];
-        rows(&host(t), t.shape()[1])
-    };
-    let expected = host_forward(&graph, &weight, &|name| host(&params[name]), &x, Mode::Eval).concat();
-    assert_eq!(got.len(), 30);
-    for (a, b) in got.iter().zip(expected) {
-        assert!((f64::from(*a) - b).abs() < 1e-5, "{a} {b}");
+        let x: Vec<f64> = data.images.iter().map(|p| (f64::from(*p) / 255.0 - 0.1307) / 0.3081).collect();
+        let x: Matrix = x.chunks(pixels).map(<[f64]>::to_vec).collect();
+        let expected = host::forward(&graph, &exact(&params), &x, Mode::Eval).concat();
+        assert_eq!(got.len(), 2 * outputs);
+        for (a, b) in got.iter().zip(expected) {
+            assert!((f64::from(*a) - b).abs() < 1e-5, "{}: {a} {b}", graph.name);
+        }
     }
 }
 

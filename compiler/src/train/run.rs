@@ -2,25 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use thinfer::artifact::Preprocess;
 
-use super::batches::{check_fit, check_preprocess, epoch_order, inputs, split, steps_per_epoch};
+use super::batches::{Augmented, Normaliser, check_fit, epoch_order, split, steps_per_epoch};
 use super::checkpoint::{self, Position, State};
 use super::config::TrainConfig;
 use super::eval::{argmax, score};
+use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
-use super::methods::TrainingMethod;
-use super::network::{Leaves, Mode, elements, forward, sites, supported, update_running};
+use super::methods::{Site, TrainingMethod};
+use super::network::{Mode, Value, forward, sites, supported, update_running};
 use super::optimizer::Optimizer;
 use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
-use crate::data::{DataSpec, Dataset, default_preprocess};
+use super::start::{resumed, started};
+use crate::data::{Augment, DataSpec, Dataset, default_preprocess};
 use crate::error::{Error, Result};
-use crate::files::{make_dir, write_atomic};
-use crate::graph::{self, Graph, layer_costs};
+use crate::files::write_atomic;
+use crate::graph::{Graph, layer_costs};
 use crate::import::{self, Checkpoint, Meta};
 use crate::tensor::Params;
 use crate::zoo;
@@ -30,7 +33,7 @@ use crate::zoo;
 pub struct Job<'a> {
     /// What to do.
     pub config: &'a TrainConfig,
-    /// Dense parameters to start from instead of random ones.
+    /// Parameters to start from instead of random ones, dense or with layers as factors.
     pub start: Option<&'a Checkpoint>,
     /// The training images; a held-out split is taken from them. Test images have no place here.
     pub data: &'a Dataset,
@@ -43,8 +46,9 @@ pub struct Job<'a> {
 }
 
 /// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch under PyTorch's names, with what the
-/// compiler needs to know in the metadata. Equal configurations give equal bits on one machine, also when the run was
-/// interrupted anywhere and resumed.
+/// compiler needs to know in the metadata. A method that trains factors which ship also writes
+/// `run_dir`/factors.safetensors, where a layer has `NAME.u`, `NAME.core` and `NAME.v` instead of `NAME.weight`. Equal
+/// configurations give equal bits on one machine, also when the run was interrupted anywhere and resumed.
 ///
 /// When `stop` becomes true the run saves its state and ends after the step under way.
 ///
@@ -53,7 +57,12 @@ pub struct Job<'a> {
 /// a folder that holds a run already (or none, or another one, to resume) and for a loss that is no number,
 /// [`Error::Interrupted`] after `stop`, [`Error::Io`].
 pub fn train(job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
-    let mut run = Run::open(job)?;
+    train_graph(zoo::build(&job.config.model)?, job, progress, stop)
+}
+
+/// The same for a network that need not be of the zoo.
+pub(super) fn train_graph(graph: Graph, job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
+    let mut run = Run::open(graph, job)?;
     while run.state.position.epoch < job.config.epochs {
         run.epoch(progress, stop)?;
     }
@@ -66,6 +75,8 @@ struct Run<'a> {
     method: Box<dyn TrainingMethod>,
     optimizer: Optimizer,
     preprocess: Preprocess,
+    normaliser: Normaliser,
+    augment: Option<Augment>,
     /// Indices of the images to train on, and of those held out.
     images: Vec<usize>,
     held_out: Vec<usize>,
@@ -78,15 +89,16 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Checks everything that can be checked before work begins, then starts or resumes.
-    fn open(job: &'a Job<'a>) -> Result<Self> {
+    fn open(graph: Graph, job: &'a Job<'a>) -> Result<Self> {
         let config = job.config;
         config.validate()?;
-        let graph = zoo::build(&config.model)?;
         supported(&graph)?;
         check_fit(&graph, job.data)?;
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
-        let preprocess = default_preprocess(spec.kind);
-        check_preprocess(&preprocess, job.data)?;
+        // A network that was trained before goes on seeing images as it did.
+        let preprocess = job.start.and_then(|c| c.meta.preprocess.clone()).unwrap_or_else(|| default_preprocess(spec.kind));
+        let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
+        let augment = if config.augment { Some(Augment::of(spec.kind).unwrap_or_default()) } else { None };
         let count = config.limit.map_or(job.data.len(), |limit| limit.min(job.data.len()));
         let (images, held_out) = split(count, config.holdout, config.seed);
         let steps = steps_per_epoch(images.len(), config.batch);
@@ -98,7 +110,9 @@ impl<'a> Run<'a> {
         let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
         optimizer.steps = state.position.total_steps;
         let device = Device::flex().autodiff();
-        let mut run = Self { job, graph, method, optimizer, preprocess, images, held_out, steps, state, device, saved: Instant::now() };
+        let saved = Instant::now();
+        let mut run =
+            Self { job, graph, method, optimizer, preprocess, normaliser, augment, images, held_out, steps, state, device, saved };
         // The state holds the moments between steps' saves; the optimiser owns them while the run goes on.
         run.optimizer.moments = std::mem::take(&mut run.state.moments);
         run.save()?;
@@ -114,24 +128,33 @@ impl<'a> Run<'a> {
         let accuracies: Vec<f32> = self.state.position.history.iter().map(|r| r.train_accuracy).collect();
         let mut milliseconds = Vec::new();
         let mut lr = learning_rate(config, self.state.position.total_steps.saturating_sub(1), self.steps, &accuracies);
-        for batch in order.chunks(config.batch).take(self.steps).skip(self.state.position.step) {
-            let began = Instant::now();
-            lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
-            self.step(batch, lr)?;
-            let took = began.elapsed().as_secs_f32();
-            milliseconds.push(took * 1e3);
-            let at = &mut self.state.position;
-            at.seconds += took;
-            progress.step(&step_report(at, config.epochs, self.steps, lr, &milliseconds));
-            if stop.load(Ordering::Relaxed) {
-                self.save()?;
-                let (epoch, step) = (self.state.position.epoch, self.state.position.step);
-                return Err(Error::Interrupted { path: self.job.run_dir.into(), epoch, step });
+        let (data, normaliser) = (self.job.data, self.normaliser.clone());
+        let augment = self.augment.map(|how| Augmented { how, seed: config.seed, epoch });
+        let batches = order.chunks(config.batch).take(self.steps).skip(self.state.position.step);
+        std::thread::scope(|scope| {
+            // One batch is made ready while the step before it runs. Whoever stops early hangs up, which ends the thread.
+            let (ready, next) = sync_channel(0);
+            scope.spawn(move || batches.map(|b| (b, normaliser.inputs(data, b, augment))).try_for_each(|b| ready.send(b)));
+            for (batch, inputs) in next {
+                let began = Instant::now();
+                lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
+                self.step(batch, inputs, lr)?;
+                let took = began.elapsed().as_secs_f32();
+                milliseconds.push(took * 1e3);
+                let at = &mut self.state.position;
+                at.seconds += took;
+                progress.step(&step_report(at, config.epochs, self.steps, lr, &milliseconds));
+                if stop.load(Ordering::Relaxed) {
+                    self.save()?;
+                    let (epoch, step) = (self.state.position.epoch, self.state.position.step);
+                    return Err(Error::Interrupted { path: self.job.run_dir.into(), epoch, step });
+                }
+                if self.saved.elapsed() >= self.job.checkpoint_every {
+                    self.save()?;
+                }
             }
-            if self.saved.elapsed() >= self.job.checkpoint_every {
-                self.save()?;
-            }
-        }
+            Ok(())
+        })?;
         let dense = self.dense()?;
         let split = match &self.held_out[..] {
             [] => None,
@@ -157,15 +180,16 @@ impl<'a> Run<'a> {
         self.write_report()
     }
 
-    /// One step on the images `batch` at learning rate `lr`.
-    fn step(&mut self, batch: &[usize], lr: f64) -> Result<()> {
+    /// One step on the images `batch`, whose pixels are `inputs`, at learning rate `lr`.
+    fn step(&mut self, batch: &[usize], inputs: Vec<f32>, lr: f64) -> Result<()> {
         let (config, data) = (self.job.config, self.job.data);
-        let inputs = TensorData::new(inputs(&self.preprocess, data, batch), [batch.len(), data.image_len()]);
-        let x = Tensor::<2>::from_data(inputs, &self.device);
         let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
+        let steps = self.state.position.total_steps + 1;
+        let added = self.method.before_step(steps, &self.graph, &mut self.state.trained, &self.state.running)?;
 
+        let x = Value::input(&self.graph, batch.len(), inputs, &self.device);
         let leaves = Leaves::tracked(&self.state.trained, &self.device);
-        let weight = |site: &super::methods::Site<'_>| self.method.weight(site, &leaves);
+        let weight = |site: &Site<'_>| self.method.weight(site, &leaves);
         let (logits, statistics) = forward(&self.graph, &leaves, &self.state.running, &weight, x, config.batch, Mode::Train)?;
         let loss = cross_entropy(logits.clone(), &labels, config.label_smoothing as f32, &self.device);
         let objective = match self.method.penalty(&leaves)? {
@@ -186,10 +210,13 @@ impl<'a> Run<'a> {
         at.step += 1;
         at.total_steps += 1;
 
-        let gradients = leaves.gradients(&objective)?;
+        let mut gradients = leaves.gradients(&objective)?;
+        for (name, added) in added {
+            let gradient = gradients.get_mut(&name).into_iter().flatten();
+            gradient.zip(added).for_each(|(g, a)| *g += a);
+        }
         update_running(&mut self.state.running, statistics)?;
-        self.optimizer.step(&mut self.state.trained, &gradients, lr)?;
-        self.method.after_step(self.optimizer.steps, &mut self.state.trained)
+        self.optimizer.step(&mut self.state.trained, &gradients, lr)
     }
 
     fn save(&mut self) -> Result<()> {
@@ -203,12 +230,12 @@ impl<'a> Run<'a> {
 
     /// The network as it stands, dense, running statistics included.
     fn dense(&self) -> Result<Params> {
-        let mut dense = self.method.dense(&self.graph, &self.state.trained)?;
+        let mut dense = self.method.dense(&self.graph, &self.state.trained, &self.state.running)?;
         dense.extend(self.state.running.clone());
         Ok(dense)
     }
 
-    /// Writes model.safetensors.
+    /// Writes model.safetensors, and factors.safetensors where there are factors to ship.
     fn finish(self) -> Result<Summary> {
         let path = self.job.run_dir.join("model.safetensors");
         let set = self.job.config.data.split(':').next().unwrap_or_default().to_string();
@@ -219,6 +246,13 @@ impl<'a> Run<'a> {
             method: Some(self.method.name()),
             classes: self.job.data.classes.clone(),
         };
+        let factors = self.method.factors(&self.state.trained).map(|factors| {
+            let params = factors.iter().chain(&self.state.running).map(|(name, t)| (name.clone(), t.clone())).collect();
+            (self.job.run_dir.join("factors.safetensors"), Checkpoint { params, meta: meta.clone() })
+        });
+        if let Some((path, checkpoint)) = factors {
+            import::save(&path, &checkpoint)?;
+        }
         import::save(&path, &Checkpoint { params: self.dense()?, meta })?;
         self.write_report()?;
         self.summary(path)
@@ -233,7 +267,10 @@ impl<'a> Run<'a> {
             epochs,
             trained_params: count(&self.state.trained),
             dense_params: layer_costs(&self.graph)?.iter().map(|c| c.params).sum(),
-            macs_per_step: sites(&self.graph, self.job.config.batch).iter().map(|site| self.method.step_macs(site)).sum(),
+            macs_per_step: {
+                let sites = sites(&self.graph, self.job.config.batch)?;
+                sites.iter().map(|site| self.method.step_macs(site, &self.state.trained)).sum()
+            },
         })
     }
 
@@ -258,54 +295,6 @@ impl<'a> Run<'a> {
         text.push(b'\n');
         write_atomic(&path, &text)
     }
-}
-
-/// The state of a new run in a folder that holds none.
-fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod) -> Result<State> {
-    if checkpoint::holds_run(job.run_dir) {
-        return Err(Error::Run { path: job.run_dir.into(), why: "already holds a run: --resume goes on with it".into() });
-    }
-    let dense = job.start.map(|c| &c.params);
-    if let Some(params) = dense {
-        graph.check(params)?;
-    }
-    let trained = method.start(graph, job.config.seed, dense)?;
-    let mut running = dense.cloned().unwrap_or_else(|| graph::init(graph, job.config.seed));
-    let buffers: Vec<String> = graph.params().into_iter().filter(|s| !s.role.is_trained()).map(|s| s.name).collect();
-    running.retain(|name, _| buffers.contains(name));
-    let moments = Optimizer::new(job.config.optimizer, job.config.weight_decay, &trained).moments;
-    let config = serde_json::to_value(job.config).map_err(|e| Error::Run { path: job.run_dir.into(), why: e.to_string() })?;
-    make_dir(job.run_dir)?;
-    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments })
-}
-
-/// The latest state of the run in the folder, which must be the same run.
-fn resumed(job: &Job<'_>) -> Result<State> {
-    let fail = |why: String| Err(Error::Run { path: job.run_dir.into(), why });
-    if !checkpoint::holds_run(job.run_dir) {
-        return fail("holds no run to resume".into());
-    }
-    let state = checkpoint::load_latest(job.run_dir)?;
-    let differences = job.config.differences(&state.position.config);
-    if !differences.is_empty() {
-        return fail(format!("the run was started with another configuration: {}", differences.join("; ")));
-    }
-    if state.position.data != fingerprint(job.data) {
-        return fail(format!("the run was started with other images than those of {}", job.data.name));
-    }
-    checkpoint::sweep(job.run_dir);
-    Ok(state)
-}
-
-/// A checksum of everything that training reads of `data`.
-fn fingerprint(data: &Dataset) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for n in data.shape {
-        hasher.update(&(n as u64).to_le_bytes());
-    }
-    data.labels.iter().for_each(|l| hasher.update(&l.to_le_bytes()));
-    hasher.update(&data.images);
-    hasher.finalize()
 }
 
 fn step_report(at: &Position, epochs: usize, steps: usize, lr: f64, milliseconds: &[f32]) -> StepReport {

@@ -4,6 +4,7 @@ mod compile;
 mod eval;
 mod init;
 mod inspect;
+mod method;
 mod source;
 mod sweep;
 mod train;

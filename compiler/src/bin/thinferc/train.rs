@@ -1,4 +1,4 @@
-//! `thinferc train`: trains a network of the zoo, with progress, checkpoints and a summary.
+//! `thinferc train`: trains a network of the zoo or a checkpoint, with progress, checkpoints and a summary.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,19 +9,25 @@ use std::time::Duration;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::train::{EpochRecord, Job, Method, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, train};
-use thinfer_compiler::{Error, Result};
+use thinfer_compiler::import::{self, Checkpoint};
+use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, train};
+use thinfer_compiler::{Error, Result, zoo};
+
+use crate::method::{MethodName, Settings};
 
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Architecture: fcn6, fcn8, fcn10 or mlp:IN-HIDDEN-..-OUT
-    #[arg(long, value_name = "NAME")]
-    model: String,
+    /// Architecture, where --from does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18-cifar or vgg11|13|16|19 (the last two also with :classes=N)
+    #[arg(long, value_name = "NAME", required_unless_present = "from")]
+    model: Option<String>,
+    /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
+    #[arg(long, value_name = "FILE.safetensors")]
+    from: Option<PathBuf>,
     /// Training data: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
-    /// How weights are trained: as they are, or as products of matrices that weight decay draws to low rank
+    /// How weights are trained
     #[arg(long, value_enum)]
     method: MethodName,
     /// Folder for the trained network, run.json and checkpoints
@@ -30,9 +36,8 @@ pub(crate) struct Args {
     /// Go on with the interrupted run in RUN_DIR, bit for bit; takes the same settings as the start
     #[arg(long)]
     resume: bool,
-    /// Matrices a weight (lorita only) [default: 2]
-    #[arg(long, value_name = "N")]
-    factors: Option<usize>,
+    #[command(flatten)]
+    settings: Settings,
     /// Passes over the training images
     #[arg(long, default_value_t = 10)]
     epochs: usize,
@@ -57,10 +62,16 @@ pub(crate) struct Args {
     /// Share of the target that is spread over all classes
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     label_smoothing: f64,
+    /// Shift and mirror training images at random [default: for cifar10 and cifar100]
+    #[arg(long, overrides_with = "no_augment")]
+    augment: bool,
+    /// Take training images as they are
+    #[arg(long, overrides_with = "augment")]
+    no_augment: bool,
     /// Only the first N training images
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Decides initial weights, held-out images and order
+    /// Decides initial weights, held-out images, order and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where to train
@@ -69,12 +80,6 @@ pub(crate) struct Args {
     /// Seconds between checkpoints within an epoch
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     checkpoint_seconds: u64,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum MethodName {
-    Dense,
-    Lorita,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -101,7 +106,8 @@ enum DeviceName {
 /// # Errors
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let config = config(&args)?;
+    let start = args.from.as_deref().map(import::load).transpose()?;
+    let config = config(&args, start.as_ref())?;
     config.validate()?;
     let DeviceName::Cpu = args.device;
     let data = data::load(&args.data, Part::Train)?;
@@ -115,7 +121,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     });
     handler.map_err(|e| Error::invalid("signals", e.to_string()))?;
     let checkpoint_every = Duration::from_secs(args.checkpoint_seconds);
-    let job = Job { config: &config, start: None, data: &data, run_dir: &args.output, resume: args.resume, checkpoint_every };
+    let job = Job { config: &config, start: start.as_ref(), data: &data, run_dir: &args.output, resume: args.resume, checkpoint_every };
     let mut shown = Shown::new(config.epochs);
     let summary = train(&job, &mut shown, &stop);
     shown.bar.finish_and_clear();
@@ -123,12 +129,23 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn config(args: &Args) -> Result<TrainConfig> {
-    let method = match (args.method, args.factors) {
-        (MethodName::Dense, None) => Method::Dense,
-        (MethodName::Dense, Some(_)) => return Err(Error::invalid("factors", "belongs to --method lorita; dense has none")),
-        (MethodName::Lorita, factors) => Method::Lorita { factors: factors.unwrap_or(2) },
-    };
+/// The architecture that the command line or the checkpoint names.
+fn model(args: &Args, start: Option<&Checkpoint>) -> Result<String> {
+    let stated = args.model.clone().or_else(|| start.and_then(|c| c.meta.model.clone().or_else(|| zoo::guess(&c.params))));
+    let path = args.from.clone().unwrap_or_default();
+    let why = "does not say which architecture it holds; give --model NAME".to_string();
+    let name = stated.ok_or(Error::Checkpoint { path, why })?;
+    match start {
+        Some(checkpoint) => Ok(zoo::build_for(&name, &checkpoint.params)?.name),
+        None => Ok(name),
+    }
+}
+
+fn config(args: &Args, start: Option<&Checkpoint>) -> Result<TrainConfig> {
+    if start.is_none() && args.method == MethodName::Finetune {
+        return Err(Error::invalid("finetune", "needs a network to go on with: --from FILE.safetensors"));
+    }
+    let method = args.settings.method(args.method)?;
     let (optimizer, lr) = match args.optimizer {
         OptimizerName::Adam => (OptimizerKind::Adam, 1e-3),
         OptimizerName::Sgd => (OptimizerKind::Sgd, 1e-2),
@@ -139,8 +156,11 @@ fn config(args: &Args) -> Result<TrainConfig> {
         ScheduleName::Cosine => Schedule::Cosine,
         ScheduleName::Plateau => Schedule::Plateau,
     };
+    let base = TrainConfig::new(model(args, start)?, args.data.to_string());
     Ok(TrainConfig {
+        from: args.from.as_ref().map(|path| path.display().to_string()),
         method,
+        augment: args.augment || base.augment && !args.no_augment,
         epochs: args.epochs,
         batch: args.batch,
         optimizer,
@@ -151,7 +171,7 @@ fn config(args: &Args) -> Result<TrainConfig> {
         label_smoothing: args.label_smoothing,
         limit: args.limit,
         seed: args.seed,
-        ..TrainConfig::new(&args.model, args.data.to_string())
+        ..base
     })
 }
 

@@ -1,12 +1,10 @@
 //! Plain training: every weight is what it is.
 
-use burn::tensor::Tensor;
-
-use super::{Site, TrainingMethod};
+use super::{Factor, Site, TrainingMethod};
 use crate::error::Result;
 use crate::graph::{self, Graph};
 use crate::tensor::Params;
-use crate::train::network::Leaves;
+use crate::train::leaves::Leaves;
 
 /// Trains the network's own parameters.
 #[derive(Clone, Copy, Debug)]
@@ -17,26 +15,26 @@ impl TrainingMethod for Dense {
         "dense".into()
     }
 
-    fn start(&self, graph: &Graph, seed: u64, dense: Option<&Params>) -> Result<Params> {
-        Ok(trained_part(graph, seed, dense))
+    fn start(&self, graph: &Graph, seed: u64, start: Option<&Params>) -> Result<Params> {
+        Ok(trained_part(graph, seed, start))
     }
 
-    fn weight(&self, site: &Site<'_>, leaves: &Leaves) -> Result<Vec<Tensor<2>>> {
-        Ok(vec![leaves.get(&format!("{}.weight", site.name))?])
+    fn weight(&self, site: &Site<'_>, leaves: &Leaves) -> Result<Vec<Factor>> {
+        Ok(vec![site.whole(leaves.get(&format!("{}.weight", site.name))?)])
     }
 
-    fn dense(&self, _graph: &Graph, trained: &Params) -> Result<Params> {
+    fn dense(&self, _graph: &Graph, trained: &Params, _running: &Params) -> Result<Params> {
         Ok(trained.clone())
     }
 
-    fn step_macs(&self, site: &Site<'_>) -> u64 {
+    fn step_macs(&self, site: &Site<'_>, _trained: &Params) -> u64 {
         site.dense_macs()
     }
 }
 
-/// The parameters that training moves: of `dense`, or drawn for `seed`.
-pub(super) fn trained_part(graph: &Graph, seed: u64, dense: Option<&Params>) -> Params {
-    let mut params = dense.cloned().unwrap_or_else(|| graph::init(graph, seed));
+/// The parameters that training moves: of `start`, or drawn for `seed`.
+pub(super) fn trained_part(graph: &Graph, seed: u64, start: Option<&Params>) -> Params {
+    let mut params = start.cloned().unwrap_or_else(|| graph::init(graph, seed));
     for spec in graph.params().iter().filter(|s| !s.role.is_trained()) {
         params.remove(&spec.name);
     }

@@ -1,0 +1,238 @@
+//! ELRT, efficient low-rank training (arXiv 2401.10341): kernels live in factors of a fixed rank from the first step on,
+//! and a term in the loss keeps the outer factors near orthonormal. In the paper's form, Tucker-2, a kernel is a 1×1 to
+//! r₂ channels, a k×k to r₁ channels that carries the stride, and a 1×1 to the outputs; channel and spatial work alike.
+//!
+//! The paper's text gives no λ, initialisation or ranks that could be read, so these are ours: ranks are one share of each
+//! layer's full ranks, the largest that keeps the multiply–accumulates in the budget; factors start as those of a weight
+//! drawn with PyTorch's default initialisation, scaled to the drawn weight's energy; λ is a flag. The first convolution,
+//! 1×1 kernels and linear layers stay dense.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::dense::trained_part;
+use super::factored::{Form, composed, kernels};
+use super::{Factor, Layer, Site, TrainingMethod, finetune};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::tensor::Params;
+use crate::train::leaves::Leaves;
+use crate::train::network::sites;
+use crate::train::settings::{ElrtSettings, Ortho, Scheme};
+
+/// Iterations of the power method; its start is fixed, so the estimate is the same at each call.
+const POWER_STEPS: usize = 4;
+
+/// Trains kernels as factors within a budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elrt {
+    settings: ElrtSettings,
+}
+
+impl Elrt {
+    /// With these settings.
+    pub(crate) fn new(settings: ElrtSettings) -> Self {
+        Self { settings }
+    }
+
+    /// The form of every factored kernel.
+    fn forms<'a>(&self, graph: &'a Graph) -> Result<Vec<(&'a str, Layer<'a>, Form)>> {
+        let ElrtSettings { macs, scheme, .. } = self.settings;
+        let kernels = kernels(graph, "elrt")?;
+        let sites = sites(graph, 1)?;
+        let cost = |chain: Vec<(usize, usize)>| chain.iter().map(|&(size, gives)| size as u64 * gives as u64).sum::<u64>();
+        let dense = |site: &Site<'_>| site.layer.columns() as u64 * site.layer.outputs() as u64 * site.gives as u64;
+        let is_kernel = |site: &Site<'_>| kernels.iter().any(|(name, _)| *name == site.name);
+        let at = |share: f64| -> u64 {
+            let one = |site: &Site<'_>| {
+                if is_kernel(site) { cost(Form::full(scheme, site.layer).share(share).chain(site)) } else { dense(site) }
+            };
+            sites.iter().map(one).sum()
+        };
+        let total: u64 = sites.iter().map(dense).sum();
+        let budget = macs * total as f64;
+        if at(0.0) as f64 > budget {
+            let least = at(0.0) as f64 / total as f64;
+            return Err(Error::invalid("macs", format!("{macs} is out of reach: with every rank at 1 it is {least:.3}")));
+        }
+        // The cost rises with the share in steps; halving finds the last one within the budget.
+        let (mut low, mut high) = (0.0, 1.0);
+        if at(high) as f64 <= budget {
+            low = high;
+        }
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            if at(middle) as f64 <= budget { low = middle } else { high = middle }
+        }
+        Ok(kernels.into_iter().map(|(name, layer)| (name, layer, Form::full(scheme, layer).share(low))).collect())
+    }
+}
+
+impl TrainingMethod for Elrt {
+    fn name(&self) -> String {
+        let ElrtSettings { macs, scheme, ortho, weight } = self.settings;
+        format!("elrt {scheme:?} macs={macs} ortho={ortho:?}:{weight}").to_lowercase()
+    }
+
+    fn start(&self, graph: &Graph, seed: u64, start: Option<&Params>) -> Result<Params> {
+        let mut trained = trained_part(graph, seed, start);
+        for (name, layer, form) in self.forms(graph)? {
+            let weight = format!("{name}.weight");
+            let dense = trained.remove(&weight).ok_or_else(|| Error::invalid(&weight, "is missing"))?;
+            let mut factors = form.factor(name, layer, &dense)?;
+            if start.is_none() {
+                let carrier = match form.scheme {
+                    Scheme::Channel => "v",
+                    Scheme::Spatial => "u",
+                    Scheme::Tucker2 => "core",
+                };
+                let energy = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+                if let Some(carrier) = factors.get_mut(&format!("{name}.{carrier}")) {
+                    let gain = (energy(dense.data()) / energy(carrier.data()).max(f64::MIN_POSITIVE)).sqrt() as f32;
+                    carrier.data_mut().iter_mut().for_each(|x| *x *= gain);
+                }
+            }
+            trained.extend(factors);
+        }
+        Ok(trained)
+    }
+
+    fn weight(&self, site: &Site<'_>, leaves: &Leaves) -> Result<Vec<Factor>> {
+        finetune::weight(site, leaves)
+    }
+
+    fn penalty(&self, leaves: &Leaves) -> Result<Option<Tensor<1>>> {
+        let ElrtSettings { scheme, ortho, weight, .. } = self.settings;
+        if weight == 0.0 {
+            return Ok(None);
+        }
+        // Each as a matrix with the directions as rows.
+        let mut sides = Vec::new();
+        for name in leaves.names() {
+            match (scheme, name.rsplit_once('.')) {
+                (Scheme::Channel | Scheme::Tucker2, Some((_, "u"))) => sides.push(leaves.get(name)?.transpose()),
+                (Scheme::Spatial | Scheme::Tucker2, Some((_, "v"))) => sides.push(leaves.get(name)?),
+                _ => {}
+            }
+        }
+        Ok(sides.into_iter().map(|side| deviation(side, ortho)).reduce(|a, b| a + b).map(|sum| sum.mul_scalar(weight)))
+    }
+
+    fn dense(&self, graph: &Graph, trained: &Params, _running: &Params) -> Result<Params> {
+        composed(graph, trained)
+    }
+
+    fn factors<'a>(&self, trained: &'a Params) -> Option<&'a Params> {
+        Some(trained)
+    }
+
+    fn step_macs(&self, site: &Site<'_>, trained: &Params) -> u64 {
+        finetune::step_macs(site, trained)
+    }
+}
+
+/// How far the rows of `a` [r, n] are from orthonormal.
+fn deviation(a: Tensor<2>, ortho: Ortho) -> Tensor<1> {
+    let less_identity = |gram: Tensor<2>| {
+        let n = gram.dims()[0];
+        let identity = (0..n * n).map(|at| if at % (n + 1) == 0 { 1.0f32 } else { 0.0 }).collect();
+        let identity = Tensor::<2>::from_data(TensorData::new(identity, [n, n]), &gram.device());
+        gram - identity
+    };
+    let rows = less_identity(a.clone().matmul(a.clone().transpose()));
+    match ortho {
+        Ortho::So => rows.square().sum(),
+        Ortho::Dso => rows.square().sum() + less_identity(a.clone().transpose().matmul(a)).square().sum(),
+        Ortho::Srip => {
+            // The direction is taken as given; |xᵀGx| at the dominant eigenvector has the eigenvalue's gradient.
+            let fixed = rows.clone().detach();
+            let start = Tensor::<2>::ones([fixed.dims()[0], 1], &fixed.device());
+            let unit = |x: Tensor<2>| {
+                let norm = x.clone().square().sum_dim(0).sqrt().add_scalar(f32::MIN_POSITIVE);
+                x / norm
+            };
+            let x = (0..POWER_STEPS).fold(unit(start), |x, _| unit(fixed.clone().matmul(x)));
+            x.clone().transpose().matmul(rows).matmul(x).abs().sum()
+        }
+        Ortho::Mc => rows.abs().max(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{self, layer_costs};
+    use crate::tensor::Tensor as HostTensor;
+    use crate::zoo;
+    use burn::tensor::Device;
+
+    fn elrt(macs: f64, scheme: Scheme) -> Elrt {
+        Elrt::new(ElrtSettings { macs, scheme, ..ElrtSettings::default() })
+    }
+
+    #[test]
+    fn ranks_fill_the_budget_and_energy_is_kept() {
+        let graph = zoo::build("resnet20").unwrap();
+        let dense: u64 = layer_costs(&graph).unwrap().iter().map(|c| c.macs).sum();
+        for scheme in [Scheme::Channel, Scheme::Spatial, Scheme::Tucker2] {
+            let elrt = elrt(0.5, scheme);
+            let trained = elrt.start(&graph, 1, None).unwrap();
+            let sites = sites(&graph, 1).unwrap();
+            let macs: u64 = sites.iter().map(|s| elrt.step_macs(s, &trained)).sum::<u64>();
+            // Thrice for a step, but for the first layer's input.
+            let share = macs as f64 / (3 * dense) as f64;
+            assert!((0.45..0.505).contains(&share), "{scheme:?} {share}");
+            assert!(trained.contains_key("conv1.weight") && !trained.contains_key("layer1.0.conv1.weight"));
+
+            let (composed, drawn) = (elrt.dense(&graph, &trained, &Params::new()).unwrap(), graph::init(&graph, 1));
+            let energy = |t: &HostTensor| t.data().iter().map(|x| x * x).sum::<f32>();
+            let name = "layer2.0.conv1.weight";
+            assert!((energy(&composed[name]) / energy(&drawn[name]) - 1.0).abs() < 1e-4);
+        }
+        let error = elrt(0.01, Scheme::Tucker2).start(&graph, 0, None).unwrap_err().to_string();
+        assert!(error.starts_with("macs") && error.contains("out of reach"), "{error}");
+        assert!(elrt(0.5, Scheme::Tucker2).start(&zoo::build("fcn6").unwrap(), 0, None).is_err());
+    }
+
+    #[test]
+    fn deviations_are_their_formulas_and_vanish_for_orthonormal_rows() {
+        let device = Device::flex();
+        let matrix = |data: &[f32]| Tensor::<2>::from_data(TensorData::new(data.to_vec(), [2, 3]), &device);
+        let value = |a: &[f32], ortho| deviation(matrix(a), ortho).into_scalar::<f32>();
+        let orthonormal = [1.0, 0.0, 0.0, 0.0, 0.6, 0.8];
+        for ortho in [Ortho::So, Ortho::Srip, Ortho::Mc] {
+            assert!(value(&orthonormal, ortho).abs() < 1e-6, "{ortho:?}");
+        }
+        // UUᵀ has rank 2 of 3: one direction is missing whatever U is.
+        assert!((value(&orthonormal, Ortho::Dso) - 1.0).abs() < 1e-6);
+        // UᵀU − I = diag(3, 0) and UUᵀ − I = diag(3, 0, −1).
+        let stretched = [2.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        for (ortho, expected) in [(Ortho::So, 9.0), (Ortho::Dso, 19.0), (Ortho::Srip, 3.0), (Ortho::Mc, 3.0)] {
+            let got = value(&stretched, ortho);
+            assert!((got - expected).abs() < 1e-5, "{ortho:?} {got}");
+        }
+    }
+
+    #[test]
+    fn the_penaltys_gradient_is_the_finite_difference() {
+        let start: Vec<f32> = vec![0.9, 0.3, -0.2, 0.1, 0.7, 0.5];
+        let device = Device::flex().autodiff();
+        for ortho in [Ortho::So, Ortho::Dso, Ortho::Srip, Ortho::Mc] {
+            let settings = ElrtSettings { ortho, weight: 0.5, scheme: Scheme::Spatial, macs: 1.0 };
+            let at = |data: &[f32]| {
+                let params = Params::from([("c.v".to_string(), HostTensor::new([2, 3], data.to_vec()).unwrap())]);
+                let leaves = Leaves::tracked(&params, &device);
+                let penalty = Elrt::new(settings).penalty(&leaves).unwrap().unwrap();
+                let value = penalty.clone().inner().into_scalar::<f32>();
+                (value, leaves.gradients(&penalty).unwrap()["c.v"].clone())
+            };
+            let (_, gradient) = at(&start);
+            for (i, gradient) in gradient.into_iter().enumerate() {
+                let moved = |h: f32| at(&start.iter().enumerate().map(|(j, x)| if i == j { x + h } else { *x }).collect::<Vec<_>>()).0;
+                let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+                // Few power iterations: the direction is not quite the eigenvector.
+                let tolerance = if ortho == Ortho::Srip { 3e-2 } else { 2e-3 };
+                assert!((gradient - numeric).abs() < tolerance, "{ortho:?} [{i}]: {gradient} {numeric}");
+            }
+        }
+    }
+}
