@@ -176,3 +176,30 @@ fn settings_that_make_no_sense_are_refused() {
     assert_eq!(thinferc(&["train", "--model", "fcn6"], dir.path()).status.code(), Some(2));
     assert_eq!(thinferc(&["no-such-command"], dir.path()).status.code(), Some(2));
 }
+
+#[test]
+fn convolutional_networks_are_refused_by_what_does_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let params = graph::init(&zoo::build("resnet20").unwrap(), 0);
+    import::save(&dir.join("r20.safetensors"), &Checkpoint { params, meta: Meta::default() }).unwrap();
+    let compile = |extra: &[&'static str]| [&["compile", "r20.safetensors", "--model", "resnet20", "-o", "o.thin"][..], extra].concat();
+    refused(
+        &["compile", "r20.safetensors", "--model", "resnet32", "--ranks", "dense", "-o", "o.thin"],
+        dir,
+        &["r20.safetensors", "resnet20"],
+    );
+    refused(&["compile", "r20.safetensors", "--model", "vgg16", "--ranks", "dense", "-o", "o.thin"], dir, &["r20.safetensors"]);
+    // A budget below what any choice costs says the smallest that can be met.
+    refused(&compile(&["--ranks", "macs:0.0001"]), dir, &["macs:0.0001", "0.0"]);
+    refused(&compile(&["--ranks", "macs:0"]), dir, &["--ranks macs:0"]);
+    refused(&compile(&["--ranks", "accuracy:1"]), dir, &["accuracy:1", "--calibrate", "--holdout"]);
+    refused(&compile(&["--ranks", "accuracy:-1", "--calibrate", "glyphs:10"]), dir, &["accuracy:-1", "0 to 100"]);
+    refused(&compile(&["--ranks", "local:0.5", "--skip", "layer9.0.conv1"]), dir, &["layer9.0.conv1", "layer1.0.conv1"]);
+    refused(&compile(&["--ranks", "macs:0.5", "--calibrate", "glyphs:10"]), dir, &["glyphs", "[1, 28, 28]", "[3, 32, 32]"]);
+    fs::create_dir(dir.join("cifar")).unwrap();
+    fs::write(dir.join("cifar/test_batch.bin"), vec![0; 3073 * 3 + 1]).unwrap();
+    assert!(thinferc(&compile(&["--ranks", "dense"]), dir).status.success());
+    refused(&["eval", "o.thin", "--data", "cifar10:cifar"], dir, &["test_batch.bin"]);
+    refused(&["eval", "o.thin", "--data", "glyphs"], dir, &["glyphs", "[1, 28, 28]", "3072"]);
+}
