@@ -36,6 +36,26 @@ pub enum FoldedOp {
     Add(Residual, Activation),
     /// An activation that could not be fused.
     Activate(Activation),
+    /// A normalisation that no weight could take in.
+    Affine(Affine),
+    /// The channels of the first value, then those of the second.
+    Concat(Activation),
+    /// Softmax over the channels, or its logarithm.
+    Softmax {
+        /// Whether the logarithm is given.
+        log: bool,
+    },
+}
+
+/// y = act(scale[c]·x + shift[c]) for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affine {
+    /// Multiplies, one a channel.
+    pub scale: Vec<f64>,
+    /// Is added, one a channel.
+    pub shift: Vec<f64>,
+    /// Applied last.
+    pub activation: Activation,
 }
 
 /// y = act(diag(scale)·W(x) + bias + residual).

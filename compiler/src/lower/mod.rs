@@ -6,6 +6,7 @@ mod fold;
 #[cfg(test)]
 mod fold_tests;
 pub mod folded;
+mod forward;
 mod host;
 mod patches;
 #[cfg(test)]

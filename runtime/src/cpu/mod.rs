@@ -10,6 +10,7 @@ mod gemm;
 mod global_average;
 mod linear;
 mod pool;
+mod softmax;
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ enum Kernel {
     GlobalAverage,
     /// Adds, if the step has a residual, and applies this.
     Elementwise(Activation),
+    /// The logarithm, if true.
+    Softmax(bool),
 }
 
 impl Executor {
@@ -46,6 +49,7 @@ impl Executor {
             StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
             StepKind::GlobalAveragePool => Kernel::GlobalAverage,
             StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
+            StepKind::Softmax { log } => Kernel::Softmax(*log),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
@@ -88,7 +92,7 @@ impl Executor {
             match kernel {
                 Kernel::Linear(linear) => linear.poison(),
                 Kernel::Conv(conv) => conv.poison(),
-                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
+                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) | Kernel::Softmax(_) => {}
             }
         }
     }
@@ -128,8 +132,9 @@ impl Executor {
             Kernel::Pool(pool) => pool.run(input, y),
             Kernel::GlobalAverage => global_average::run(input, step.input, y),
             Kernel::Elementwise(activation) => {
-                elementwise::run(input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
+                elementwise::run(input, step.input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
             }
+            Kernel::Softmax(log) => softmax::run(input, step.output, *log, y),
         }
         self.buffers[step.output.buffer] = output;
     }
