@@ -9,6 +9,7 @@ use thinfer::artifact::Preprocess;
 
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
+use crate::graph::Graph;
 use crate::tensor::{Params, Tensor};
 
 /// What PyTorch's `DataParallel` puts before the name of every tensor.
@@ -27,6 +28,8 @@ pub struct Meta {
     pub method: Option<String>,
     /// Class names: key `classes`, as a JSON list.
     pub classes: Vec<String>,
+    /// The network itself, where it is none of the zoo's: key `graph`, as JSON.
+    pub graph: Option<Graph>,
 }
 
 /// Named tensors and what is known of them.
@@ -44,7 +47,7 @@ pub struct Checkpoint {
 /// # Errors
 /// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type or unreadable
 /// metadata, naming it.
-pub fn load(path: &Path) -> Result<Checkpoint> {
+pub(super) fn load(path: &Path) -> Result<Checkpoint> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
@@ -110,8 +113,12 @@ fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {
         .transpose()?;
     let classes =
         parsed("classes")?.map(|v| serde_json::from_value::<Vec<String>>(v).map_err(|e| format!("metadata 'classes': {e}"))).transpose()?;
+    let graph = get("graph").map(serde_json::from_str::<Graph>).transpose().map_err(|e| format!("metadata 'graph': {e}"))?;
+    if let Some(graph) = &graph {
+        graph.shapes().map_err(|e| format!("metadata 'graph': {e}"))?;
+    }
     let text = |key: &str| get(key).map(str::to_string);
-    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes: classes.unwrap_or_default() })
+    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes: classes.unwrap_or_default(), graph })
 }
 
 fn write_meta(meta: &Meta) -> Map<String, Value> {
@@ -124,6 +131,7 @@ fn write_meta(meta: &Meta) -> Map<String, Value> {
     put("data", meta.data.clone());
     put("method", meta.method.clone());
     put("preprocessing", meta.preprocess.as_ref().map(|p| json!(p).to_string()));
+    put("graph", meta.graph.as_ref().map(|g| json!(g).to_string()));
     put("classes", (!meta.classes.is_empty()).then(|| json!(meta.classes).to_string()));
     entries
 }
@@ -142,6 +150,7 @@ mod tests {
             preprocess: Some(preprocess),
             method: Some("dense".into()),
             classes: vec!["0".into(), "1".into()],
+            graph: Some(zoo::build("vgg11").unwrap()),
         };
         Checkpoint { params, meta }
     }

@@ -2,6 +2,7 @@
 
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
+use crate::graph::{Graph, Op};
 pub use crate::tensor::Kernel;
 use crate::tensor::count;
 
@@ -21,6 +22,27 @@ impl FoldedLayer {
     pub fn weighted(&self) -> Option<&Weighted> {
         if let FoldedOp::Weighted(weighted) = &self.op { Some(weighted) } else { None }
     }
+}
+
+/// The nodes of `graph` that are no layer of their own in `layers`, by what became of them; kinds without any are left out.
+pub fn fused(graph: &Graph, layers: &[FoldedLayer]) -> Vec<(&'static str, Vec<String>)> {
+    let stands = |name: &str| layers.iter().any(|l| l.name == name);
+    let kind = |op: &Op| match op {
+        Op::BatchNorm(_) | Op::Affine { .. } => Some("normalisations folded into weights or each other"),
+        Op::Add => Some("sums fused into convolutions"),
+        Op::Activation(_) => Some("activations fused"),
+        Op::ShortcutA(_) => Some("shortcuts read by sums"),
+        _ => None,
+    };
+    let mut found: Vec<(&'static str, Vec<String>)> = Vec::new();
+    for node in graph.nodes.iter().filter(|n| !stands(&n.name)) {
+        let Some(kind) = kind(&node.op) else { continue };
+        match found.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, nodes)) => nodes.push(node.name.clone()),
+            None => found.push((kind, vec![node.name.clone()])),
+        }
+    }
+    found
 }
 
 /// What a folded layer does.

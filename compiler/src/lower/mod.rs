@@ -17,7 +17,7 @@ mod weights;
 
 pub use calibrate::Images;
 pub use emit::Identity;
-pub use folded::FoldedLayer;
+pub use folded::{FoldedLayer, fused};
 
 use rayon::prelude::*;
 use thinfer::artifact::{Artifact, Dtype, Preprocess};
