@@ -7,13 +7,12 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use thinfer::artifact::Preprocess;
 
+use super::float::Float;
+use super::{is_counter, without_parallel};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::graph::Graph;
 use crate::tensor::{Params, Tensor};
-
-/// What PyTorch's `DataParallel` puts before the name of every tensor.
-const PARALLEL: &str = "module.";
 
 /// What a checkpoint says of itself in the safetensors metadata; all of it may be absent in files from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,8 +40,7 @@ pub struct Checkpoint {
     pub meta: Meta,
 }
 
-/// Reads a safetensors file. Float tensors of any width become f32; the integer counters `num_batches_tracked` that
-/// PyTorch keeps beside batch norm are dropped, and so is the `module.` that `DataParallel` puts before every name.
+/// Reads a safetensors file.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type or unreadable
@@ -53,17 +51,14 @@ pub(super) fn load(path: &Path) -> Result<Checkpoint> {
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
     let mut params = Params::new();
-    for (name, view) in tensors.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+    for (name, view) in tensors.iter().filter(|(name, _)| !is_counter(name)) {
         let data = floats(&view).ok_or_else(|| fail(format!("tensor '{name}' has type {:?}; floats are needed", view.dtype())))?;
         let tensor =
             Tensor::new(view.shape(), data).ok_or_else(|| fail(format!("tensor '{name}' has impossible shape {:?}", view.shape())))?;
         params.insert(name.to_string(), tensor);
     }
-    if !params.is_empty() && params.keys().all(|name| name.starts_with(PARALLEL)) {
-        params = params.into_iter().map(|(name, tensor)| (name[PARALLEL.len()..].to_string(), tensor)).collect();
-    }
     let meta = header.metadata().as_ref().map(|m| read_meta(&m.iter().collect())).transpose().map_err(fail)?;
-    Ok(Checkpoint { params, meta: meta.unwrap_or_default() })
+    Ok(Checkpoint { params: without_parallel(params), meta: meta.unwrap_or_default() })
 }
 
 /// Writes a safetensors file, whole or not at all. The same checkpoint gives the same bytes: tensors and metadata stand
@@ -91,17 +86,14 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
 
 /// The elements as f32, or `None` for a type that is no float of 16 bits or more.
 fn floats(view: &TensorView) -> Option<Vec<f32>> {
-    fn convert<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
-    }
-    let bytes = view.data();
-    match view.dtype() {
-        Dtype::F32 => Some(convert(bytes, f32::from_le_bytes)),
-        Dtype::F64 => Some(convert(bytes, |b| f64::from_le_bytes(b) as f32)),
-        Dtype::F16 => Some(convert(bytes, |b| half::f16::from_le_bytes(b).to_f32())),
-        Dtype::BF16 => Some(convert(bytes, |b| half::bf16::from_le_bytes(b).to_f32())),
-        _ => None,
-    }
+    let float = match view.dtype() {
+        Dtype::F32 => Float::F32,
+        Dtype::F64 => Float::F64,
+        Dtype::F16 => Float::F16,
+        Dtype::BF16 => Float::BF16,
+        _ => return None,
+    };
+    Some(float.decode(view.data()))
 }
 
 fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::external;
 use super::proto::TensorProto;
+use crate::import::float::Float;
 use crate::tensor::count;
 
 /// A constant, row-major.
@@ -94,10 +95,7 @@ impl Array {
 /// Element types by ONNX's numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
-    F32,
-    F64,
-    F16,
-    BF16,
+    Float(Float),
     /// Eight bits: exponent bits, mantissa bits, bias, and whether there are infinities (E5M2) or, of the "UZ" ones, no
     /// negative zero.
     F8 {
@@ -117,18 +115,18 @@ impl Kind {
         let int = |bytes, signed| Some(Self::Int { bytes, signed });
         let small = |mantissa, bias, infinities, unsigned_zero| Some(Self::F8 { mantissa, bias, infinities, unsigned_zero });
         match code {
-            1 => Some(Self::F32),
+            1 => Some(Self::Float(Float::F32)),
             2 | 9 => int(1, false),
             3 => int(1, true),
             4 => int(2, false),
             5 => int(2, true),
             6 => int(4, true),
             7 => int(8, true),
-            10 => Some(Self::F16),
-            11 => Some(Self::F64),
+            10 => Some(Self::Float(Float::F16)),
+            11 => Some(Self::Float(Float::F64)),
             12 => int(4, false),
             13 => int(8, false),
-            16 => Some(Self::BF16),
+            16 => Some(Self::Float(Float::BF16)),
             17 => small(3, 7, false, false),
             18 => small(3, 8, false, true),
             19 => small(2, 15, true, false),
@@ -139,23 +137,15 @@ impl Kind {
 
     fn bytes(self) -> usize {
         match self {
-            Self::F64 => 8,
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
+            Self::Float(float) => float.bytes(),
             Self::F8 { .. } => 1,
             Self::Int { bytes, .. } => bytes,
         }
     }
 
     fn decode(self, bytes: &[u8]) -> Data {
-        fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
-        }
         match self {
-            Self::F32 => Data::Floats(each(bytes, f32::from_le_bytes)),
-            Self::F64 => Data::Floats(each(bytes, |b| f64::from_le_bytes(b) as f32)),
-            Self::F16 => Data::Floats(each(bytes, |b| half::f16::from_le_bytes(b).to_f32())),
-            Self::BF16 => Data::Floats(each(bytes, |b| half::bf16::from_le_bytes(b).to_f32())),
+            Self::Float(float) => Data::Floats(float.decode(bytes)),
             Self::F8 { .. } => Data::Floats(bytes.iter().map(|&b| self.small_float(b)).collect()),
             Self::Int { bytes: n, signed } => Data::Ints(bytes.chunks_exact(n).map(|b| wide(b, signed)).collect()),
         }
@@ -193,10 +183,10 @@ fn wide(bytes: &[u8], signed: bool) -> i64 {
 fn typed(tensor: &TensorProto, kind: Kind) -> Data {
     let bits = |f: &dyn Fn(u16) -> f32| Data::Floats(tensor.int32_data.iter().map(|&x| f(x as u16)).collect());
     match kind {
-        Kind::F32 => Data::Floats(tensor.float_data.clone()),
-        Kind::F64 => Data::Floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
-        Kind::F16 => bits(&|x| half::f16::from_bits(x).to_f32()),
-        Kind::BF16 => bits(&|x| half::bf16::from_bits(x).to_f32()),
+        Kind::Float(Float::F32) => Data::Floats(tensor.float_data.clone()),
+        Kind::Float(Float::F64) => Data::Floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
+        Kind::Float(Float::F16) => bits(&|x| half::f16::from_bits(x).to_f32()),
+        Kind::Float(Float::BF16) => bits(&|x| half::bf16::from_bits(x).to_f32()),
         Kind::F8 { .. } => bits(&|x| kind.small_float(x as u8)),
         Kind::Int { bytes: 8, signed: true } => Data::Ints(tensor.int64_data.clone()),
         Kind::Int { bytes: 4 | 8, signed: false } => Data::Ints(tensor.uint64_data.iter().map(|&x| x as i64).collect()),
