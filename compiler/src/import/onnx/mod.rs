@@ -1,6 +1,8 @@
 //! ONNX files: read, folded, rewritten and turned into a graph with its parameters, named as in the file.
 
 mod array;
+#[cfg(test)]
+mod conformance;
 mod convert;
 mod eval;
 mod external;

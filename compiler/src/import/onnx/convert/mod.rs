@@ -59,6 +59,8 @@ const KNOWN: [&str; 40] = [
     "Transpose",
     "Unsqueeze",
 ];
+/// Operations that shapes are made of: behind another fault they are no fault of their own.
+const CONSTANT: [&str; 4] = ["ConstantOfShape", "Equal", "Gather", "Range"];
 /// The most elements of one sample of the input, as the runtime has it.
 const MOST_INPUT: usize = 1 << 28;
 
@@ -242,7 +244,7 @@ impl<'a> Converter<'a> {
             "MatMul" if is_constant(0) || !is_constant(1) => {
                 Some("multiplies by a value that is computed, which belongs to attention and is not imported yet".into())
             }
-            op if KNOWN.contains(&op) || (0..node.inputs.len()).all(is_constant) => None,
+            op if KNOWN.contains(&op) || CONSTANT.contains(&op) || (0..node.inputs.len()).all(is_constant) => None,
             op => Some(unknown(op)),
         }
     }
@@ -414,7 +416,7 @@ fn unknown(op: &str) -> String {
 
 /// Samples of the batch, the graph's input and how the file sees it. Images stand channels first in the graph, whatever
 /// the file says, because that is how images are read.
-fn input_view(model: &Model, image: Option<Vec<usize>>) -> Result<(usize, Vec<usize>, View), String> {
+pub(super) fn input_view(model: &Model, image: Option<Vec<usize>>) -> Result<(usize, Vec<usize>, View), String> {
     let name = &model.input;
     let Some((batch, rest)) = model.dims.split_first().filter(|(_, rest)| !rest.is_empty()) else {
         return Err(format!("input '{name}' has {} axes; a batch and at least one more are needed", model.dims.len()));
@@ -440,9 +442,23 @@ fn input_view(model: &Model, image: Option<Vec<usize>>) -> Result<(usize, Vec<us
     }
 }
 
-/// Whether an input of these three axes has its channels last: what reads it turns them to the front, or only the last is
-/// as small as channels are.
+/// Whether an input of these three axes has its channels last: by the first operation that tells, else if only the last
+/// axis is as small as channels are.
 fn is_channels_last(model: &Model, sizes: &[usize]) -> bool {
-    let mut readers = model.nodes.iter().filter(|n| n.inputs.contains(&model.input));
-    readers.any(|n| n.op == "Transpose" && n.ints("perm") == Some(&[0, 3, 1, 2])) || (sizes[2] <= 4 && sizes[0] > 4)
+    let mut seen = vec![model.input.as_str()];
+    let mut at = 0;
+    while let Some(&value) = seen.get(at) {
+        at += 1;
+        for node in model.nodes.iter().filter(|n| n.inputs.iter().any(|i| i == value)) {
+            match node.op.as_str() {
+                "Transpose" => return node.ints("perm") == Some(&[0, 3, 1, 2]),
+                "Conv" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "BatchNormalization" => return false,
+                "Add" | "Sub" | "Mul" | "Div" | "Cast" | "Identity" | "Pad" | "Relu" => {
+                    seen.extend(node.outputs.first().map(String::as_str))
+                }
+                _ => {}
+            }
+        }
+    }
+    sizes[2] <= 4 && sizes[0] > 4
 }
