@@ -7,7 +7,9 @@ use super::model::{Attribute, Node};
 use crate::tensor::count;
 
 /// The most elements that an operation may make of fewer.
-const MOST: usize = 1 << 24;
+pub(super) const MOST: usize = 1 << 24;
+/// The most axes of a value.
+const AXES: usize = 64;
 
 /// The output of `node` over constants; `None` for an operation that is not done here.
 ///
@@ -79,6 +81,9 @@ pub(super) fn squeezed(shape: &[usize], axes: Option<&[i64]>) -> Result<Vec<usiz
 pub(super) fn unsqueezed(shape: &[usize], axes: Option<&[i64]>) -> Result<Vec<usize>, String> {
     let axes = axes.ok_or("does not say which axes")?;
     let rank = shape.len() + axes.len();
+    if rank > AXES {
+        return Err(format!("makes {rank} axes, more than {AXES}"));
+    }
     let new = axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
     let mut old = shape.iter().copied();
     let out: Vec<usize> = (0..rank).map(|i| if new.contains(&i) { 1 } else { old.next().unwrap_or(1) }).collect();

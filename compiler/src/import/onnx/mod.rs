@@ -6,6 +6,8 @@ mod conformance;
 mod convert;
 mod eval;
 mod external;
+#[cfg(test)]
+mod hostile;
 mod model;
 mod proto;
 mod rules;
@@ -24,8 +26,12 @@ use model::Model;
 /// [`Error::Io`]; [`Error::Checkpoint`] for a file that is damaged or contradicts itself; [`Error::Unsupported`] listing
 /// every node that has no place in a graph, with the reason.
 pub(super) fn load(path: &Path) -> Result<(Checkpoint, Vec<Rewrite>)> {
+    read(path, std::fs::read(path).map_err(Error::io(path))?)
+}
+
+/// The same of a file's bytes.
+fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let mut model = Model::read(bytes, path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
     let folded = fold_constants(&mut model).map_err(fail)?;
     let mut rewrites: Vec<Rewrite> = Vec::new();

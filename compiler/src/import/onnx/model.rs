@@ -9,6 +9,8 @@ use prost::Message;
 use super::array::Array;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
+/// The most nodes of a network.
+const MOST_NODES: usize = 1 << 16;
 /// Versions of the default operator set that are read.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
 
@@ -100,6 +102,9 @@ impl Model {
         let graph = proto.graph.ok_or("is no ONNX file: it holds no graph")?;
         if !graph.sparse_initializer.is_empty() {
             return Err("holds sparse initialisers, which are not read".into());
+        }
+        if graph.node.len() > MOST_NODES {
+            return Err(format!("has {} nodes; {MOST_NODES} are read", graph.node.len()));
         }
         let mut constants = HashMap::new();
         for tensor in &graph.initializer {

@@ -101,6 +101,27 @@ impl View {
         Some(Self { base: self.base, axes })
     }
 
+    /// A view of one element for each channel of a graph value of `pixels` pixels, in which axes along which a constant of
+    /// `shape` (as many axes, each of one element or of this view's) does not change are left out as far as they run over
+    /// pixels. `None` where the constant changes from pixel to pixel.
+    pub(super) fn of_channels(&self, pixels: usize, shape: &[usize]) -> Option<Self> {
+        let mut axes = Vec::with_capacity(self.axes.len());
+        for (atoms, &size) in self.axes.iter().zip(shape) {
+            let mut kept = Vec::new();
+            for atom in atoms {
+                if atom.stride >= pixels {
+                    kept.push(*atom);
+                } else if size != 1 {
+                    return None;
+                } else {
+                    kept.push(Atom { size: (atom.size * atom.stride / pixels).max(1), stride: pixels });
+                }
+            }
+            axes.push(canonical(kept));
+        }
+        Some(Self { base: self.base, axes })
+    }
+
     /// For each element, in the order in which it is read, its place in the graph value.
     pub(super) fn places(&self) -> Vec<usize> {
         let mut places = vec![0];
@@ -139,6 +160,17 @@ mod tests {
         let back = flat.reshaped(&[2, 3, 2]).unwrap().permuted(&[2, 0, 1]).unwrap();
         assert!(back.is_plain(&[2, 2, 3]) && back.is_ordered());
         assert_eq!(image.permuted(&[0, 0, 1]), None);
+    }
+
+    #[test]
+    fn what_changes_by_channel_is_told_from_what_changes_by_pixel() {
+        let image = View::plain(1, &[2, 2, 3]);
+        assert_eq!(image.of_channels(6, &[2, 1, 1]).unwrap().places(), [0, 6]);
+        assert_eq!(image.of_channels(6, &[1, 2, 1]), None);
+        let last = image.permuted(&[1, 2, 0]).unwrap();
+        assert_eq!(last.of_channels(6, &[1, 1, 2]).unwrap().places(), [0, 6]);
+        let flat = image.reshaped(&[12]).unwrap();
+        assert_eq!((flat.of_channels(6, &[1]).unwrap().places(), flat.of_channels(6, &[12])), (vec![0, 6], None));
     }
 
     #[test]

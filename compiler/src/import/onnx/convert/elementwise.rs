@@ -24,7 +24,7 @@ impl<'a> Converter<'a> {
 
     /// The same with one factor and one addend.
     fn scaled_evenly(&mut self, name: String, view: &View, k: f32, t: f32) -> Step<View> {
-        let channels = self.shapes[view.base][0];
+        let channels = affordable(self.shapes[view.base][0])?;
         self.scaled(name, view, view.base, vec![k; channels], vec![t; channels])
     }
 
@@ -40,14 +40,20 @@ impl<'a> Converter<'a> {
             return Err(format!("has a constant of {:?} beside a value of {:?}", constant.shape, self.full_shape(view)).into());
         }
         let values = constant.to_floats();
-        let mut lying = vec![0.0; view.len()];
-        for (place, from) in view.places().into_iter().zip(eval::spread(&shape, &sizes)) {
-            lying[place] = values[from];
-        }
         let base = &self.shapes[view.base];
-        let pixels: usize = base[1..].iter().product();
-        if lying.chunks(pixels.max(1)).all(|c| c.iter().all(|x| x.to_bits() == c[0].to_bits())) {
-            return Ok((view.base, lying.iter().step_by(pixels.max(1)).copied().collect()));
+        let (channels, pixels) = (base[0], base[1..].iter().product::<usize>().max(1));
+        let aligned = [vec![1; sizes.len() - shape.len()], shape].concat();
+        if let Some(of_channels) = view.of_channels(pixels, &aligned) {
+            // One element for each channel stands for all of them.
+            let mut lying = vec![0.0; affordable(channels)?];
+            for (place, from) in of_channels.places().into_iter().zip(eval::spread(&aligned, &of_channels.sizes())) {
+                lying[place / pixels] = values[from];
+            }
+            return Ok((view.base, lying));
+        }
+        let mut lying = vec![0.0; affordable(view.len())?];
+        for (place, from) in view.places().into_iter().zip(eval::spread(&aligned, &sizes)) {
+            lying[place] = values[from];
         }
         Ok((self.flattened(node, view.base)?, lying))
     }
@@ -198,5 +204,13 @@ impl<'a> Converter<'a> {
         }
         self.note("identities removed", node);
         self.value(node, 0).cloned()
+    }
+}
+
+/// `elements`, if so many may be made of a constant of fewer.
+fn affordable(elements: usize) -> Step<usize> {
+    match elements <= eval::MOST {
+        true => Ok(elements),
+        false => Err(format!("would need a constant of {elements} elements, more than {}", eval::MOST).into()),
     }
 }

@@ -61,8 +61,8 @@ const KNOWN: [&str; 40] = [
 ];
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
 const CONSTANT: [&str; 4] = ["ConstantOfShape", "Equal", "Gather", "Range"];
-/// The most elements of one sample of the input, as the runtime has it.
-const MOST_INPUT: usize = 1 << 28;
+/// The most elements of one sample at any place, as the runtime has it.
+const MOST: usize = 1 << 28;
 
 /// A network with its parameters.
 #[derive(Clone, Debug)]
@@ -347,6 +347,9 @@ impl<'a> Converter<'a> {
     fn push(&mut self, name: &str, op: Op, inputs: Vec<ValueId>, tensors: Vec<Vec<f32>>) -> Step<ValueId> {
         let read: Vec<&[usize]> = inputs.iter().map(|&v| &self.shapes[v][..]).collect();
         let shape = op.output_shape(&read)?;
+        if count(&shape).is_none_or(|n| n > MOST) {
+            return Err(format!("would give a value of {shape:?}, more than {MOST} elements").into());
+        }
         for (spec, data) in op.params(name).into_iter().zip(tensors) {
             let len = data.len();
             let misfit = || format!("has {len} elements for '{}' of {:?}", spec.name, spec.shape);
@@ -423,8 +426,7 @@ pub(super) fn input_view(model: &Model, image: Option<Vec<usize>>) -> Result<(us
     };
     let sizes: Option<Vec<usize>> = rest.iter().copied().collect();
     let sizes = sizes.ok_or_else(|| format!("input '{name}' has an axis beside the batch whose size is no number"))?;
-    let len =
-        count(&sizes).filter(|n| *n <= MOST_INPUT).ok_or_else(|| format!("input '{name}' has the shape {sizes:?}, which is too large"))?;
+    let len = count(&sizes).filter(|n| *n <= MOST).ok_or_else(|| format!("input '{name}' has the shape {sizes:?}, which is too large"))?;
     let batch = batch.unwrap_or(1);
     let view = |base: &[usize]| View::plain(0, base).reshaped(&sizes).ok_or_else(|| format!("input '{name}' has the shape {sizes:?}"));
     if let Some(image) = image {
