@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::tensor::Params;
 
 /// What `--model` accepts, for error messages and help.
-pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10), resnet20|32|44|56|110, \
+pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10), resnet8|14|20|32|44|56|110, \
                          resnet18|34|50, resnet18-cifar, vgg11|13|16|19, the convolutional ones also with :classes=N";
 
 /// The most outputs that a name may ask for.

@@ -17,7 +17,7 @@ pub(crate) struct SourceArguments {
     /// The checkpoint (safetensors, PyTorch's names)
     #[arg(value_name = "FILE.safetensors")]
     pub(crate) file: PathBuf,
-    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
+    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Mean of each channel after pixel/255, where the file does not say it

@@ -18,7 +18,7 @@ use crate::method::{MethodName, Settings};
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Architecture, where --from does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18-cifar or vgg11|13|16|19 (the last two also with :classes=N)
+    /// Architecture, where --from does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18-cifar or vgg11|13|16|19 (the last two also with :classes=N)
     #[arg(long, value_name = "NAME", required_unless_present = "from")]
     model: Option<String>,
     /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
