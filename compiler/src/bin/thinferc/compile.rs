@@ -7,14 +7,14 @@ use serde_json::json;
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
 use thinfer::table::{Table, count};
-use thinfer_compiler::data::{self, CalibrationSpec, DataSpec, Part};
+use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
-use thinfer_compiler::factor::Scheme;
 use thinfer_compiler::judge::Judge;
-use thinfer_compiler::lower::{Factored, Options, SchemeChoice, Spectra};
+use thinfer_compiler::lower::{Factored, Options};
 use thinfer_compiler::rank::{Cut, Policy};
 use thinfer_compiler::{Error, Result};
 
+use crate::cut::{CutArguments, SchemeName};
 use crate::source::{Source, SourceArguments};
 
 #[derive(Args)]
@@ -29,26 +29,12 @@ pub(crate) struct Arguments {
     /// each layer whichever suits the policy
     #[arg(long, value_enum, default_value_t = SchemeName::Auto)]
     scheme: SchemeName,
-    /// Training images that the cut is fitted to, so that it keeps what the layers see: SET:DIR, and how many [default: 500]
-    #[arg(long, value_name = "SET:DIR[:COUNT]")]
-    calibrate: Option<CalibrationSpec>,
-    /// With --calibrate: cut each layer by what it sees in the dense network, without fitting it to what the cuts before it
-    /// have changed
-    #[arg(long, requires = "calibrate")]
-    no_correct: bool,
-    /// Without --calibrate: scale what is kept so that each weight keeps its energy (LRPET)
-    #[arg(long, conflicts_with = "calibrate")]
-    energy_gain: bool,
+    #[command(flatten)]
+    cut: CutArguments,
     /// For accuracy:POINTS: labelled images that nothing was trained on; else disagreement with the dense network on shifted
     /// training images is judged, which the network has seen
     #[arg(long, value_name = "SET:DIR")]
     holdout: Option<DataSpec>,
-    /// Layers that stay dense
-    #[arg(long, value_delimiter = ',', value_name = "LAYER,..")]
-    skip: Vec<String>,
-    /// Whose singular values decide: of the weights with batch norm folded in, or as they were trained
-    #[arg(long, value_enum, default_value_t = SpectraName::Folded)]
-    spectra: SpectraName,
     /// How weights are stored; sums are f32 either way
     #[arg(long, value_enum, default_value_t = DtypeName::F32)]
     dtype: DtypeName,
@@ -63,44 +49,8 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
-/// Images to calibrate with where no count is given.
-const CALIBRATION_IMAGES: usize = 500;
 /// Training images to judge a drop on.
 const JUDGED_IMAGES: usize = 2000;
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum SchemeName {
-    Auto,
-    Channel,
-    Spatial,
-    Tucker2,
-}
-
-impl From<SchemeName> for SchemeChoice {
-    fn from(name: SchemeName) -> Self {
-        match name {
-            SchemeName::Auto => Self::Auto,
-            SchemeName::Channel => Self::Only(Scheme::Channel),
-            SchemeName::Spatial => Self::Only(Scheme::Spatial),
-            SchemeName::Tucker2 => Self::Only(Scheme::Tucker2),
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum SpectraName {
-    Folded,
-    Raw,
-}
-
-impl From<SpectraName> for Spectra {
-    fn from(name: SpectraName) -> Self {
-        match name {
-            SpectraName::Folded => Self::Folded,
-            SpectraName::Raw => Self::Raw,
-        }
-    }
-}
 
 #[derive(Clone, Copy, ValueEnum)]
 enum DtypeName {
@@ -112,21 +62,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.ranks.check()?;
     crate::check_output(&arguments.output)?;
     let source = arguments.source.load()?;
-    let count = arguments.calibrate.as_ref().and_then(|c| c.count).unwrap_or(CALIBRATION_IMAGES);
-    let images = match &arguments.calibrate {
-        Some(spec) => Some(source.inputs(&source.training_images(&spec.data, 0, count)?)?),
-        None => None,
-    };
-    let options = Options {
-        spectra: arguments.spectra.into(),
-        skip: arguments.skip.clone(),
-        dense_only: arguments.ranks == Policy::Dense,
-        scheme: arguments.scheme.into(),
-        images,
-        correct: !arguments.no_correct,
-        energy_gain: arguments.energy_gain,
-        ..Options::default()
-    };
+    let options = arguments.cut.options(&source, arguments.scheme.into())?;
+    let options = Options { dense_only: arguments.ranks == Policy::Dense, ..options };
     let factored = source.factor(options)?;
     let dtype = match arguments.dtype {
         DtypeName::F32 => Dtype::F32,
@@ -134,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let cuts = match arguments.ranks {
         Policy::Accuracy(points) => {
-            let judge = judge(arguments, &source, &factored, count)?;
+            let judge = judge(arguments, &source, &factored)?;
             factored.cheapest(points, dtype, |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
@@ -156,15 +93,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// What says how much a cut loses: a held-out set if there is one, else training images that were not calibrated with.
-fn judge(arguments: &Arguments, source: &Source, factored: &Factored, calibrated: usize) -> Result<Judge> {
+fn judge(arguments: &Arguments, source: &Source, factored: &Factored) -> Result<Judge> {
     let dense = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense)?, Dtype::F32, false)?;
-    match (&arguments.holdout, &arguments.calibrate) {
+    match (&arguments.holdout, &arguments.cut.calibrate) {
         (Some(spec), _) => {
             let held_out = data::load(spec, Part::Test)?;
             check_fit(&dense, &held_out)?;
             Judge::by_accuracy(&dense, held_out)
         }
-        (None, Some(spec)) => Judge::by_disagreement(&dense, &source.training_images(&spec.data, calibrated, JUDGED_IMAGES)?, 0),
+        (None, Some(spec)) => {
+            Judge::by_disagreement(&dense, &source.training_images(&spec.data, arguments.cut.images(), JUDGED_IMAGES)?, 0)
+        }
         (None, None) => {
             let why = "needs images to judge by: --calibrate SET:DIR (training images) or --holdout SET:DIR";
             Err(Error::invalid(format!("--ranks {}", arguments.ranks), why))

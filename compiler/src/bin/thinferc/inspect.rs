@@ -12,7 +12,7 @@ use thinfer_compiler::factor::Scheme;
 use thinfer_compiler::lower::{Options, SchemeChoice, Spectra};
 use thinfer_compiler::rank::energy_rank;
 
-use crate::compile::SpectraName;
+use crate::cut::SpectraName;
 use crate::source::SourceArguments;
 
 #[derive(Args)]

@@ -1,6 +1,7 @@
 //! `thinferc`: trains networks so that they become low-rank, cuts them into factors and writes `.thin` files.
 
 mod compile;
+mod cut;
 mod eval;
 mod init;
 mod inspect;
