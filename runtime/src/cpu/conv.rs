@@ -4,17 +4,15 @@
 use super::depthwise::Depthwise;
 use super::epilogue::{Epilogue, Residual};
 use super::packed::Packed;
-use super::product::{self, Rows, RowsMut, Scratch, Scratches, grown};
+use super::product::{self, PAIR_BLOCK, Rows, RowsMut, Scratch, Scratches, grown};
 use super::taps::{Taps, Windows};
 use super::threads;
-use super::tile::{self, ROWS, Target};
+use super::tile::{self, Target};
 use crate::artifact::{Activation, Artifact};
 use crate::plan::{ConvStep, Step, matrix};
 
 /// Below so many channels a tap is too short a loop: the windows of a block are gathered into rows first.
 const GATHER_BELOW: usize = 12;
-/// Pixels whose windows are gathered at once.
-const GATHER_BLOCK: usize = 4 * ROWS;
 
 /// A step with its weights packed.
 #[derive(Debug)]
@@ -89,7 +87,9 @@ impl Conv {
             }
         };
         let bias = layer.bias.map(|id| artifact.tensor(id).into_owned());
-        Self { kernel, bias, activation: layer.activation, scratches: Scratches::new(), staging: Vec::new() }
+        let width = if let Kernel::Gathered { w, .. } = &kernel { w.inputs() } else { 0 };
+        let scratches = Scratches::new(if layer.second.is_some() { layer.rank } else { 0 }, width);
+        Self { kernel, bias, activation: layer.activation, scratches, staging: Vec::new() }
     }
 
     /// Computes the images of `output` from those of `input`, which lie as `step`'s slots say.
@@ -144,7 +144,7 @@ fn gathered(taps: &Taps, w: [Option<&Packed>; 2], input: &[f32], epilogue: Epilo
     let (pixels, width) = (y.data.len() / y.stride, first.inputs());
     let outputs = second.map_or(first.outputs(), |u| u.outputs());
     let alone = threads::count() == 1 || pixels * first.outputs() * (width + outputs) < product::PARALLEL_MACS;
-    product::blocks(pixels, GATHER_BLOCK, alone, y, |thread, range, y, stride| {
+    product::blocks(pixels, PAIR_BLOCK, alone, y, |thread, range, y, stride| {
         scratches.lend(thread, |Scratch { hidden, gathered }| {
             let rows = grown(gathered, range.len() * width);
             let mut at = taps.from(range.start);

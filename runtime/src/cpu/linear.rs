@@ -29,7 +29,8 @@ impl Linear {
         });
         let bias = layer.bias.map(|id| artifact.tensor(id).into_owned());
         let first = Packed::new(between, columns, |o, i| w[o * columns + i]);
-        Self { first, second, bias, activation: layer.activation, scratches: Scratches::new(), staging: Vec::new() }
+        let scratches = Scratches::new(if second.is_some() { layer.rank } else { 0 }, 0);
+        Self { first, second, bias, activation: layer.activation, scratches, staging: Vec::new() }
     }
 
     /// Computes `rows` samples from `input` into `output`, which lie as `step`'s slots say.

@@ -13,7 +13,7 @@ pub(super) const PARALLEL_MACS: usize = 100_000;
 /// Rows of a block: enough to use a panel of weights often, few enough that their inputs stay in a near cache.
 const BLOCK: usize = 8 * ROWS;
 /// The same where an intermediate goes with them.
-const PAIR_BLOCK: usize = 4 * ROWS;
+pub(super) const PAIR_BLOCK: usize = 4 * ROWS;
 
 /// Rows of activations: row r starts at r · stride.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(super) struct RowsMut<'a> {
 }
 
 /// What a thread keeps from one block to the next and from one run to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scratch {
     /// The intermediate of a pair, or columns on their way to their rows.
     pub(super) hidden: Vec<f32>,
@@ -81,9 +81,11 @@ pub(super) struct Scratch {
 pub(super) struct Scratches(Vec<Mutex<Scratch>>);
 
 impl Scratches {
-    /// One for each thread that there may be.
-    pub(super) fn new() -> Self {
-        Self((0..threads::count()).map(|_| Mutex::default()).collect())
+    /// One for each thread that there may be, for pairs through `rank` values and for gathered windows of `width` values,
+    /// so that no run needs more.
+    pub(super) fn new(rank: usize, width: usize) -> Self {
+        let one = || Mutex::new(Scratch { hidden: vec![0.0; PAIR_BLOCK * rank], gathered: vec![0.0; PAIR_BLOCK * width] });
+        Self((0..threads::count()).map(|_| one()).collect())
     }
 
     /// Lends `thread`'s own.
@@ -270,7 +272,7 @@ mod tests {
             let (v, u) = (Packed::new(rank, k, |o, i| v[o * k + i]), Packed::new(n, rank, |o, i| u[o * rank + i]));
             let mut y = vec![f32::NAN; rows * n];
             let source = Rows { data: &x, stride: k, width: k };
-            pair(source, rows, [&v, &u], Epilogue::NONE, RowsMut { data: &mut y, stride: n }, &Scratches::new());
+            pair(source, rows, [&v, &u], Epilogue::NONE, RowsMut { data: &mut y, stride: n }, &Scratches::new(rank, 0));
             for (got, want) in y.iter().zip(&want) {
                 prop_assert!((f64::from(*got) - want).abs() <= 1e-6 * (k * rank) as f64, "{} {}", got, want);
             }
