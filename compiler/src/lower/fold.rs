@@ -3,7 +3,7 @@
 
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
-use super::folded::{FoldedLayer, FoldedOp, Kernel, Weighted};
+use super::folded::{FoldedLayer, FoldedOp, Kernel, Norm, Weighted};
 use crate::error::{Error, Result};
 use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, ValueId, Window};
 use crate::tensor::{Params, Tensor};
@@ -136,6 +136,7 @@ impl Fold<'_> {
             groups: 1,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
+            norms: Vec::new(),
             bias: if linear.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
@@ -156,6 +157,7 @@ impl Fold<'_> {
             groups: conv.groups,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
+            norms: Vec::new(),
             bias: if conv.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
@@ -173,6 +175,7 @@ impl Fold<'_> {
                 if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == norm.channels =>
             {
                 fold_batch_norm(layer, norm, statistics);
+                layer.norms.push(Norm { name: node.name.clone(), eps: norm.eps });
                 Ok(self.values[value])
             }
             _ => {

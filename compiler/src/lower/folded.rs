@@ -38,6 +38,15 @@ pub enum FoldedOp {
     Activate(Activation),
 }
 
+/// A batch norm that was folded into the layer before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// The node's name.
+    pub name: String,
+    /// Added to the variance before the root.
+    pub eps: f32,
+}
+
 /// y = act(diag(scale)·W(x) + bias + residual).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weighted {
@@ -51,6 +60,8 @@ pub struct Weighted {
     pub weight: Vec<f32>,
     /// γ/√(var + ε) of a folded batch norm, for each output.
     pub scale: Option<Vec<f64>>,
+    /// The batch norms that were folded in, in their order.
+    pub norms: Vec<Norm>,
     /// Bias after folding.
     pub bias: Option<Vec<f32>>,
     /// How the second input is added.

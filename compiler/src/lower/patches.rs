@@ -49,6 +49,7 @@ mod tests {
             groups: 2,
             weight: vec![0.0; 4],
             scale: None,
+            norms: Vec::new(),
             bias: None,
             residual: None,
             activation: Activation::None,

@@ -1,13 +1,14 @@
 //! How a run begins, or goes on from its latest checkpoint.
 
 use super::checkpoint::{self, Position, State};
-use super::methods::{TrainingMethod, composed};
+use super::methods::TrainingMethod;
 use super::optimizer::Optimizer;
 use super::run::Job;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files::make_dir;
 use crate::graph::{self, Graph};
+use crate::import::composed;
 
 /// The state of a new run in a folder that holds none.
 pub(super) fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod) -> Result<State> {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::config::{OptimizerKind, Schedule, TrainConfig};
-use super::methods::composed;
 use super::run::train_graph;
 use super::settings::{ElrtSettings, Method, Scheme, TrpSettings};
 use super::{EpochRecord, Job, Progress, StepReport, Summary, logits, train};
@@ -301,7 +300,7 @@ fn every_method_learns_pictures_and_writes_what_it_learned() {
         assert_eq!(factors.exists(), matches!(method, Method::Elrt(_)));
         if factors.exists() {
             let factors = import::load(&factors).unwrap();
-            assert_eq!(composed(&kernels(), &factors.params).unwrap(), dense.params);
+            assert_eq!(import::composed(&kernels(), &factors.params).unwrap(), dense.params);
 
             // Fine-tuned without a step's worth of learning rate, factors stay factors and stay what they are.
             let dir = tempfile::tempdir().unwrap();

@@ -43,8 +43,20 @@ const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
 fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     let source = arguments.source.load()?;
     let factored = source.factor(Options { spectra, scheme: SchemeChoice::Only(Scheme::Channel), ..Options::default() })?;
-    let mut table =
-        Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
+    let mut table = Table::new([
+        "layer",
+        "held as",
+        "in",
+        "out",
+        "MACs",
+        "parameters",
+        "full rank",
+        "50 % energy",
+        "90 %",
+        "99 %",
+        "largest σ",
+        "smallest σ",
+    ]);
     let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
     for (layer, factorings) in factored.layers().iter().zip(factored.factorings()) {
         let (Some(factoring), Some(weighted)) = (factorings.first(), layer.weighted()) else { continue };
@@ -53,8 +65,10 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         let ranks = ENERGIES.map(|e| energy_rank(&sigma, e));
         let (layer_macs, layer_params) = (weighted.dense_macs(), weighted.dense_params());
         let (first, last) = (sigma.first().copied().unwrap_or(0.0), sigma.last().copied().unwrap_or(0.0));
+        let held = source.held.get(&layer.name).map(|f| format!("{} {}", f.scheme, f.rank));
         table.row([
             layer.name.clone(),
+            held.clone().unwrap_or_else(|| "dense".into()),
             kernel.columns().to_string(),
             kernel.outputs.to_string(),
             count(layer_macs),
@@ -66,7 +80,7 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
             format!("{first:.4}"),
             format!("{last:.2e}"),
         ]);
-        figures.push(json!({ "name": layer.name, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": sigma }));
+        figures.push(json!({ "name": layer.name, "held": held, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": sigma }));
         macs += layer_macs;
         params += layer_params;
     }
@@ -80,6 +94,9 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         count(macs),
         count(params)
     );
+    if !source.held.is_empty() {
+        println!("{} layers are held as factors; what follows is of their products", source.held.len());
+    }
     println!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess);
     print!("{table}");
     let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });

@@ -1,20 +1,23 @@
 //! What compile, sweep and inspect start from: a checkpoint, its architecture and its preprocessing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thinfer::artifact::Preprocess;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
+use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
-use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::lower::{Factored, Images, Options};
+use thinfer_compiler::import::{self, Checkpoint, Meta};
+use thinfer_compiler::lower::{Factored, Images, Options, Thinned};
+use thinfer_compiler::rank::Policy;
 use thinfer_compiler::rng::{Purpose, keyed, permutation};
 use thinfer_compiler::{Error, Result, zoo};
 
 /// A checkpoint and how to read it.
 #[derive(Args)]
 pub(crate) struct SourceArguments {
-    /// The checkpoint (safetensors, PyTorch's names)
+    /// The checkpoint (safetensors, PyTorch's names), dense or with layers as factors
     #[arg(value_name = "FILE.safetensors")]
     pub(crate) file: PathBuf,
     /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
@@ -31,7 +34,10 @@ pub(crate) struct SourceArguments {
 /// A checkpoint that fits its architecture.
 pub(crate) struct Source {
     pub(crate) graph: Graph,
+    /// Dense: factors multiplied out.
     pub(crate) checkpoint: Checkpoint,
+    /// Layers that the file holds as factors, by name.
+    pub(crate) held: BTreeMap<String, Factors>,
     pub(crate) preprocess: Preprocess,
     name: String,
 }
@@ -39,12 +45,17 @@ pub(crate) struct Source {
 impl SourceArguments {
     /// Loads and checks everything that the arguments name.
     pub(crate) fn load(&self) -> Result<Source> {
-        let checkpoint = import::load(&self.file)?;
+        let mut checkpoint = import::load(&self.file)?;
         let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
         let why = "does not say which architecture it holds; give --model NAME".to_string();
         let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why })?;
         let graph = zoo::build_for(&model, &checkpoint.params)?;
-        zoo::check(&graph, &checkpoint.params).map_err(|error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() })?;
+        let unfit = |error: Error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() };
+        let held = import::held(&graph, &checkpoint.params).map_err(unfit)?;
+        if !held.is_empty() {
+            checkpoint.params = import::composed(&graph, &checkpoint.params).map_err(unfit)?;
+        }
+        zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
         let mut preprocess = checkpoint.meta.preprocess.clone().unwrap_or_default();
         if !self.mean.is_empty() {
             preprocess.mean.clone_from(&self.mean);
@@ -54,7 +65,7 @@ impl SourceArguments {
         }
         let channels = if graph.input.len() == 3 { graph.input[0] } else { 1 };
         preprocess.check(channels).map_err(|why| Error::invalid("--mean, --std", why))?;
-        Ok(Source { graph, checkpoint, preprocess, name: file_name(&self.file) })
+        Ok(Source { graph, checkpoint, held, preprocess, name: file_name(&self.file) })
     }
 }
 
@@ -71,6 +82,18 @@ impl Source {
         });
         bar.finish_and_clear();
         factored
+    }
+
+    /// This checkpoint cut as `thinned` is, with what it says of itself.
+    pub(crate) fn with(&self, thinned: &Thinned<'_>, policy: Policy) -> Result<Checkpoint> {
+        let known = self.checkpoint.meta.method.iter().cloned();
+        let meta = Meta {
+            model: Some(self.graph.name.clone()),
+            preprocess: Some(self.preprocess.clone()),
+            method: Some(known.chain([format!("cut {policy}")]).collect::<Vec<_>>().join(", ")),
+            ..self.checkpoint.meta.clone()
+        };
+        Ok(Checkpoint { params: thinned.factors(&self.checkpoint.params)?, meta })
     }
 
     /// Training images of `spec` that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`

@@ -10,10 +10,11 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::dense::trained_part;
-use super::factored::{Form, composed, kernels};
+use super::factored::{Form, kernels};
 use super::{Factor, Layer, Site, TrainingMethod, finetune};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::import::composed;
 use crate::tensor::Params;
 use crate::train::leaves::Leaves;
 use crate::train::network::sites;

@@ -13,7 +13,6 @@ use burn::tensor::Tensor;
 
 pub(crate) use dense::Dense;
 pub(crate) use elrt::Elrt;
-pub(crate) use factored::composed;
 pub(crate) use finetune::Finetune;
 pub(crate) use lorita::Lorita;
 #[cfg(test)]
