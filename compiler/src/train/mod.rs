@@ -30,6 +30,6 @@ mod tests;
 pub use batches::split;
 pub use config::{OptimizerKind, Schedule, TrainConfig};
 pub use eval::{Score, logits, score};
-pub use report::{EpochRecord, Progress, StepReport, Summary};
+pub use report::{EpochRecord, Gauge, Progress, StepReport, Summary};
 pub use run::{Job, train};
 pub use settings::{ElrtSettings, Method, Ortho, Scheme, TrpSettings};

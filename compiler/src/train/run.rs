@@ -172,6 +172,7 @@ impl<'a> Run<'a> {
             steps_per_second: self.steps as f32 / at.seconds.max(f32::MIN_POSITIVE),
             // A run interrupted after an epoch's last step has timed none of it since.
             ms_per_step: if milliseconds.is_empty() { 1e3 * at.seconds / self.steps as f32 } else { median(milliseconds) },
+            gauge: self.method.gauge(&self.state.trained),
         };
         progress.epoch(&record);
         at.history.push(record);

@@ -15,9 +15,10 @@ use super::{Factor, Layer, Site, TrainingMethod, finetune};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::import::composed;
-use crate::tensor::Params;
+use crate::tensor::{Params, Tensor as HostTensor};
 use crate::train::leaves::Leaves;
 use crate::train::network::sites;
+use crate::train::report::Gauge;
 use crate::train::settings::{ElrtSettings, Ortho, Scheme};
 
 /// Iterations of the power method; its start is fixed, so the estimate is the same at each call.
@@ -118,6 +119,18 @@ impl TrainingMethod for Elrt {
         Ok(sides.into_iter().map(|side| deviation(side, ortho)).reduce(|a, b| a + b).map(|sum| sum.mul_scalar(weight)))
     }
 
+    /// How far the outer factors are from orthonormal: the mean of ‖UᵀU − I‖_F/√r over them.
+    fn gauge(&self, trained: &Params) -> Option<Gauge> {
+        let of = |(name, tensor): (&String, &HostTensor)| match (self.settings.scheme, name.rsplit_once('.')) {
+            (Scheme::Channel | Scheme::Tucker2, Some((_, "u"))) => Some(off_orthonormal(tensor, false)),
+            (Scheme::Spatial | Scheme::Tucker2, Some((_, "v"))) => Some(off_orthonormal(tensor, true)),
+            _ => None,
+        };
+        let all: Vec<f64> = trained.iter().filter_map(of).collect();
+        let value = all.iter().sum::<f64>() / all.len().max(1) as f64;
+        Some(Gauge { name: "‖UᵀU − I‖/√r of the outer factors".into(), value })
+    }
+
     fn dense(&self, graph: &Graph, trained: &Params, _running: &Params) -> Result<Params> {
         composed(graph, trained)
     }
@@ -129,6 +142,21 @@ impl TrainingMethod for Elrt {
     fn step_macs(&self, site: &Site<'_>, trained: &Params) -> u64 {
         finetune::step_macs(site, trained)
     }
+}
+
+/// ‖UᵀU − I‖_F/√r of a factor whose r directions are its rows, or its second axis.
+fn off_orthonormal(factor: &HostTensor, directions_first: bool) -> f64 {
+    let (first, inner) = (factor.shape()[0], factor.data().len() / factor.shape()[0].max(1));
+    let (count, length) = if directions_first { (first, inner) } else { (inner, first) };
+    let at = |d: usize, i: usize| f64::from(factor.data()[if directions_first { d * inner + i } else { i * inner + d }]);
+    let mut sum = 0.0;
+    for a in 0..count {
+        for b in 0..count {
+            let dot: f64 = (0..length).map(|i| at(a, i) * at(b, i)).sum();
+            sum += (dot - f64::from(u8::from(a == b))).powi(2);
+        }
+    }
+    (sum / count.max(1) as f64).sqrt()
 }
 
 /// How far the rows of `a` [r, n] are from orthonormal.
@@ -162,7 +190,6 @@ fn deviation(a: Tensor<2>, ortho: Ortho) -> Tensor<1> {
 mod tests {
     use super::*;
     use crate::graph::{self, layer_costs};
-    use crate::tensor::Tensor as HostTensor;
     use crate::zoo;
     use burn::tensor::Device;
 
@@ -192,6 +219,23 @@ mod tests {
         let error = elrt(0.01, Scheme::Tucker2).start(&graph, 0, None).unwrap_err().to_string();
         assert!(error.starts_with("macs") && error.contains("out of reach"), "{error}");
         assert!(elrt(0.5, Scheme::Tucker2).start(&zoo::build("fcn6").unwrap(), 0, None).is_err());
+    }
+
+    #[test]
+    fn the_gauge_is_nothing_at_the_start_and_what_it_says_later() {
+        let graph = zoo::build("resnet8").unwrap();
+        for scheme in [Scheme::Spatial, Scheme::Tucker2] {
+            let elrt = elrt(0.3, scheme);
+            let mut trained = elrt.start(&graph, 1, None).unwrap();
+            let v = "layer1.0.conv1.v";
+            if scheme == Scheme::Tucker2 {
+                assert!(elrt.gauge(&trained).unwrap().value < 1e-5);
+                let before = off_orthonormal(&trained[v], true);
+                trained.get_mut(v).unwrap().data_mut().iter_mut().for_each(|x| *x *= 2.0);
+                assert!(before < 1e-5 && (off_orthonormal(&trained[v], true) - 3.0).abs() < 1e-4, "4I − I, each of r on the diagonal");
+            }
+            assert!(elrt.gauge(&trained).unwrap().value.is_finite());
+        }
     }
 
     #[test]
