@@ -397,7 +397,7 @@ fn layer_choice(artifact: &Artifact, plan: &Plan, index: usize, kernels: &[Vec<&
         rank: weight.and_then(|w| w.rank(artifact)),
         input_rank: weight.and_then(|w| w.input_rank(artifact)),
         form: plan.forms[index],
-        macs: steps.iter().map(|s| s.0.macs()).sum(),
+        macs: weight.map_or(0, |_| steps.iter().map(|s| s.0.macs()).sum()),
         kernels: steps.iter().flat_map(|s| s.1.iter().copied()).collect(),
         measured_us: choice.measured_us,
     }

@@ -18,5 +18,7 @@ fn main(
         return;
     }
     let column = index - row * shape.outputs4;
-    y[row * shape.output_stride4 + column] = epilogue(x[row * shape.input_stride4 + column], row, column);
+    // Channels that x lacks are those of the second input alone.
+    let value = x[row * shape.input_stride4 + min(column, shape.inputs4 - 1u)];
+    y[row * shape.output_stride4 + column] = epilogue(select(vec4f(0.0), value, column < shape.inputs4), row, column);
 }

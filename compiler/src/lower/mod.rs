@@ -6,6 +6,7 @@ mod fold;
 #[cfg(test)]
 mod fold_tests;
 pub mod folded;
+mod forward;
 mod host;
 #[cfg(test)]
 mod keep_tests;
@@ -19,7 +20,7 @@ mod weights;
 
 pub use calibrate::Images;
 pub use emit::Identity;
-pub use folded::FoldedLayer;
+pub use folded::{FoldedLayer, fused};
 pub use thinned::Thinned;
 
 use std::collections::BTreeMap;

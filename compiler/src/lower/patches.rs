@@ -50,6 +50,7 @@ mod tests {
             weight: vec![0.0; 4],
             scale: None,
             norms: Vec::new(),
+            absorbed: false,
             bias: None,
             residual: None,
             activation: Activation::None,

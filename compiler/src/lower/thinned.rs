@@ -54,6 +54,10 @@ impl Thinned<'_> {
         let mut params = dense.clone();
         for ((layer, written), statistics) in self.layers.iter().zip(&self.written).zip(&statistics) {
             let (Some(w), Some(written)) = (layer.weighted(), written) else { continue };
+            if w.absorbed {
+                let why = "took in the normalisation before it and cannot be taken apart from it again";
+                return Err(Error::invalid(format!("layer '{}'", layer.name), why));
+            }
             let divisor = match &w.norms[..] {
                 [] => {
                     set_bias(&layer.name, written, &mut params)?;
@@ -61,7 +65,10 @@ impl Thinned<'_> {
                 }
                 [norm] => unfold(&layer.name, w, norm, written, statistics.as_ref(), &mut params)?,
                 _ => {
-                    return Err(Error::invalid(format!("layer '{}'", layer.name), "has two batch norms, which cannot be told apart again"));
+                    return Err(Error::invalid(
+                        format!("layer '{}'", layer.name),
+                        "has two normalisations, which cannot be told apart again",
+                    ));
                 }
             };
             let inverse: Vec<f64> = divisor.iter().map(|k| 1.0 / k).collect();
@@ -106,13 +113,22 @@ fn set_bias(layer: &str, written: &Written, params: &mut Params) -> Result<()> {
     }
 }
 
-/// Sets the norm behind a layer, and says what the layer's outputs must be divided by.
+/// Sets the normalisation behind a layer, and says what the layer's outputs must be divided by.
 fn unfold(layer: &str, w: &Weighted, norm: &Norm, written: &Written, seen: Option<&Statistics>, params: &mut Params) -> Result<Vec<f64>> {
     let outputs = w.kernel.outputs;
     let zeros = || vec![0.0f32; outputs];
     let bias = params.get(&format!("{layer}.bias")).map_or_else(zeros, |t| t.data().to_vec());
     let folded = written.bias.clone().unwrap_or_else(zeros);
     let scale = w.scale.clone().unwrap_or_else(|| vec![1.0; outputs]);
+    let Some(eps) = norm.eps else {
+        // A scale and a shift: both stand in the checkpoint as they act.
+        let beta = (0..outputs).map(|o| (f64::from(folded[o]) - f64::from(bias[o]) * scale[o]) as f32);
+        tensor(params, &format!("{}.bias", norm.name))?.iter_mut().zip(beta).for_each(|(t, x)| *t = x);
+        return match scale.iter().all(|k| *k != 0.0) {
+            true => Ok(scale),
+            false => Err(Error::invalid(format!("layer '{layer}'"), "has a channel that is scaled to nothing")),
+        };
+    };
     let floor = SMALLEST * scale.iter().fold(0.0f64, |m, k| m.max(k.abs()));
     let [mean, variance] = ["running_mean", "running_var"].map(|s| tensor(params, &format!("{}.{s}", norm.name)).map(|t| t.to_vec()));
     let (mut mean, mut variance) = (mean?, variance?);
@@ -124,7 +140,7 @@ fn unfold(layer: &str, w: &Weighted, norm: &Norm, written: &Written, seen: Optio
             mean[o] = (seen.mean[o] / k + f64::from(bias[o])) as f32;
             variance[o] = (seen.variance[o] / (k * k)) as f32;
         }
-        let deviation = (f64::from(variance[o]) + f64::from(norm.eps)).sqrt();
+        let deviation = (f64::from(variance[o]) + f64::from(eps)).sqrt();
         gamma.push((k * deviation) as f32);
         beta.push((f64::from(folded[o]) - (f64::from(bias[o]) - f64::from(mean[o])) * k) as f32);
         divisor.push(k);

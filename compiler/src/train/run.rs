@@ -57,7 +57,8 @@ pub struct Job<'a> {
 /// a folder that holds a run already (or none, or another one, to resume) and for a loss that is no number,
 /// [`Error::Interrupted`] after `stop`, [`Error::Io`].
 pub fn train(job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
-    train_graph(zoo::build(&job.config.model)?, job, progress, stop)
+    let own = job.start.and_then(|c| c.meta.graph.clone());
+    train_graph(own.map_or_else(|| zoo::build(&job.config.model), Ok)?, job, progress, stop)
 }
 
 /// The same for a network that need not be of the zoo.
@@ -246,6 +247,7 @@ impl<'a> Run<'a> {
             preprocess: Some(self.preprocess.clone()),
             method: Some(self.method.name()),
             classes: self.job.data.classes.clone(),
+            graph: self.job.start.and_then(|c| c.meta.graph.clone()),
         };
         let factors = self.method.factors(&self.state.trained).map(|factors| {
             let params = factors.iter().chain(&self.state.running).map(|(name, t)| (name.clone(), t.clone())).collect();

@@ -11,6 +11,7 @@ mod packed;
 mod pool;
 mod product;
 mod simd;
+mod softmax;
 mod taps;
 mod threads;
 mod tile;
@@ -39,6 +40,8 @@ enum Kernel {
     GlobalAverage,
     /// Adds, if the step has a residual, and applies this.
     Elementwise(Activation),
+    /// The logarithm, if true.
+    Softmax(bool),
 }
 
 impl Executor {
@@ -50,6 +53,7 @@ impl Executor {
             StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
             StepKind::GlobalAveragePool => Kernel::GlobalAverage,
             StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
+            StepKind::Softmax { log } => Kernel::Softmax(*log),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
@@ -92,7 +96,7 @@ impl Executor {
             match kernel {
                 Kernel::Linear(linear) => linear.poison(),
                 Kernel::Conv(conv) => conv.poison(),
-                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
+                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) | Kernel::Softmax(_) => {}
             }
         }
     }
@@ -132,8 +136,9 @@ impl Executor {
             Kernel::Pool(pool) => pool.run(input, y),
             Kernel::GlobalAverage => global_average::run(input, step.input, y),
             Kernel::Elementwise(activation) => {
-                elementwise::run(input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
+                elementwise::run(input, step.input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
             }
+            Kernel::Softmax(log) => softmax::run(input, step.output, *log, y),
         }
         self.buffers[step.output.buffer] = output;
     }

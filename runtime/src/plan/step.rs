@@ -31,13 +31,18 @@ pub enum StepKind {
     Pool(PoolStep),
     /// The mean of each channel.
     GlobalAveragePool,
-    /// y = act(x + residual).
+    /// y = act(x + residual); channels that x lacks are 0.
     Add {
         /// Applied last.
         activation: Activation,
     },
     /// y = act(x).
     Activate(Activation),
+    /// Softmax over the channels of each pixel, or its logarithm.
+    Softmax {
+        /// Whether the logarithm is given.
+        log: bool,
+    },
 }
 
 /// A fully connected layer, or a stage of one, over all elements of a sample; a row is a sample.
@@ -135,7 +140,7 @@ impl StepKind {
         match self {
             Self::Linear(l) => pair_macs(l.inputs as u64, l.outputs, l.second.as_ref().map(|_| l.rank)),
             Self::Conv(c) => c.macs() * pixels as u64,
-            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
+            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) | Self::Softmax { .. } => 0,
         }
     }
 
@@ -148,6 +153,7 @@ impl StepKind {
             Self::GlobalAveragePool => "global average pool",
             Self::Add { .. } => "add",
             Self::Activate(_) => "activate",
+            Self::Softmax { .. } => "softmax",
         }
     }
 }

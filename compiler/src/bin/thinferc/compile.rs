@@ -12,7 +12,7 @@ use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
 use thinfer_compiler::import;
 use thinfer_compiler::judge::Judge;
-use thinfer_compiler::lower::{Factored, Options};
+use thinfer_compiler::lower::{Factored, Options, fused};
 use thinfer_compiler::rank::{Cut, Policy};
 use thinfer_compiler::{Error, Result};
 
@@ -56,6 +56,8 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
+/// Nodes that a rewrite is shown with.
+const SHOWN: usize = 4;
 /// Training images to judge a drop on.
 const JUDGED_IMAGES: usize = 2000;
 
@@ -104,6 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let description = Description::of(&artifact);
     if arguments.explain {
+        if let Some(table) = rewrites(&source, &factored) {
+            println!("{table}");
+        }
         println!("{}", explain(&factored, arguments.ranks, &cuts));
     }
     print!("{description}");
@@ -144,6 +149,21 @@ fn judge(arguments: &Arguments, source: &Source, factored: &Factored) -> Result<
             Err(Error::invalid(format!("--ranks {}", arguments.ranks), why))
         }
     }
+}
+
+/// What made the layers of what an imported file holds; `None` for a network of the zoo.
+fn rewrites(source: &Source, factored: &Factored) -> Option<Table> {
+    source.checkpoint.meta.graph.as_ref()?;
+    let mut table = Table::new(["rewritten", "times", "nodes"]);
+    let mut row = |rule: &str, nodes: &[String]| {
+        let more = if nodes.len() > SHOWN { format!(" and {} more", nodes.len() - SHOWN) } else { String::new() };
+        table.row([rule.into(), nodes.len().to_string(), format!("{}{more}", nodes[..nodes.len().min(SHOWN)].join(", "))]);
+    };
+    source.rewrites.iter().for_each(|r| row(r.rule, &r.nodes));
+    for (rule, nodes) in fused(&source.graph, factored.layers()) {
+        row(rule, &nodes);
+    }
+    Some(table)
 }
 
 fn explain(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Table {

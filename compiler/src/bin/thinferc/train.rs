@@ -14,6 +14,7 @@ use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedul
 use thinfer_compiler::{Error, Result, zoo};
 
 use crate::method::{MethodName, Settings};
+use crate::source::PixelArguments;
 
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
@@ -22,8 +23,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", required_unless_present = "from")]
     model: Option<String>,
     /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors|FILE.onnx")]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    pixels: PixelArguments,
     /// Training data: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
@@ -106,7 +109,16 @@ enum DeviceName {
 /// # Errors
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let start = args.from.as_deref().map(import::load).transpose()?;
+    let mut start = args.from.as_deref().map(import::load).transpose()?;
+    if args.pixels.are_given() {
+        // A network of the zoo from random weights sees images as its data set is usually seen.
+        let checkpoint = start.as_mut().ok_or_else(|| Error::invalid("--range, --mean, --std", "go with --from"))?;
+        let shape = match &checkpoint.meta.graph {
+            Some(graph) => graph.input.clone(),
+            None => zoo::build(&model(&args, Some(checkpoint))?)?.input,
+        };
+        checkpoint.meta.preprocess = Some(args.pixels.over(checkpoint.meta.preprocess.as_ref(), &shape)?);
+    }
     let config = config(&args, start.as_ref())?;
     config.validate()?;
     let DeviceName::Cpu = args.device;
@@ -131,6 +143,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// The architecture that the command line or the checkpoint names.
 fn model(args: &Args, start: Option<&Checkpoint>) -> Result<String> {
+    if let Some(graph) = start.and_then(|c| c.meta.graph.as_ref()) {
+        return Ok(graph.name.clone());
+    }
     let stated = args.model.clone().or_else(|| start.and_then(|c| c.meta.model.clone().or_else(|| zoo::guess(&c.params))));
     let path = args.from.clone().unwrap_or_default();
     let why = "does not say which architecture it holds; give --model NAME".to_string();

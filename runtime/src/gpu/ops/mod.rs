@@ -7,6 +7,7 @@ mod linear;
 mod low_rank;
 mod pool;
 mod shape;
+mod softmax;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Pool(p) => pool::step(context, &values(Activation::None), p),
         StepKind::GlobalAveragePool => pool::global(context, &values(Activation::None)),
         StepKind::Add { activation } | StepKind::Activate(activation) => elementwise::step(context, &values(*activation)),
+        StepKind::Softmax { log } => softmax::step(context, &values(Activation::None), *log),
     }
 }
 

@@ -1,0 +1,16 @@
+//! Softmax over the channels of each pixel, or its logarithm.
+
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, Values};
+use crate::artifact::Window;
+use crate::error::Result;
+
+/// Binds the step: a workgroup a row.
+pub(super) fn step(context: &Context<'_>, values: &Values, log: bool) -> Result<Dispatch> {
+    let kernel = context.only("softmax")?;
+    let mut shape = Shape::new(values, &Window::POINT);
+    shape.flags = u32::from(log);
+    let grid = Grid { pixels: shape.pixels, rows: 1, columns: 1, units: 1 };
+    let each = u64::from(shape.outputs4.div_ceil(kernel.invocations()));
+    context.dispatch(kernel, shape, grid, 3 * each + 16, values, &[])
+}
