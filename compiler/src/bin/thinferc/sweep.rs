@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
@@ -128,14 +129,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for p in curves.iter().flat_map(|(_, points)| points) {
         table.row([p.policy.to_string(), p.kept.to_string(), p.total.to_string(), count(p.macs), format!("{:.2} %", p.top1)]);
     }
-    print!("{table}");
-    println!(
+    print::text(&table)?;
+    print::line(format_args!(
         "\n{} ({} images) on {}; wrote sweep.csv, spectra.csv, values.svg, macs.svg and spectra.svg in {}",
         test.name,
         test.len(),
         device.info(),
         arguments.output.display()
-    );
+    ))?;
     Ok(())
 }
 
