@@ -57,6 +57,21 @@ fn the_whole_way_by_commands() {
     assert_eq!(json(&dir.join("ckpt.json"))["layers"][0]["full_rank"], 64);
 }
 
+/// A reader that goes away ends no command early, and is no error.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    use std::process::Stdio;
+    let dir = tempfile::tempdir().unwrap();
+    thinferc(&["init", "--model", "resnet20", "-o", "x.safetensors"], dir.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thinferc"));
+    command.args(["compile", "x.safetensors", "--ranks", "local:0.5", "--explain", "-o", "x.thin", "--json", "x.json"]);
+    let mut child = command.current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
+    assert!(dir.path().join("x.thin").exists() && dir.path().join("x.json").exists());
+}
+
 /// Cut, fine-tuned for an epoch as factors, and compiled as they are.
 #[test]
 fn a_cut_is_tuned_and_kept_by_commands() {

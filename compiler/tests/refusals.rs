@@ -206,6 +206,14 @@ fn settings_that_make_no_sense_are_refused() {
     ] {
         refused(&with(method, extra), dir.path(), parts);
     }
+    for (device, built) in [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))] {
+        if !built {
+            let arguments =
+                [&["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--device"][..], &[device]];
+            refused(&arguments.concat(), dir.path(), &[device, "not built in", "--features"]);
+        }
+    }
+    refused(&with("dense", &["--ema", "1"]), dir.path(), &["ema"]);
     assert_eq!(thinferc(&with("elrt", &["--ortho", "other"]), dir.path()).status.code(), Some(2));
     refused(&["init", "--model", "fcn7", "-o", "x.safetensors"], dir.path(), &["unknown model 'fcn7'"]);
     refused(&["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--resume"], dir.path(), &["run"]);

@@ -27,7 +27,9 @@ pub(super) fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod)
     let moments = Optimizer::new(job.config.optimizer, job.config.weight_decay, &trained).moments;
     let config = serde_json::to_value(job.config).map_err(|e| Error::Run { path: job.run_dir.into(), why: e.to_string() })?;
     make_dir(job.run_dir)?;
-    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments })
+    checkpoint::sweep(job.run_dir);
+    let averages = if job.config.ema.is_some() { vec![trained.clone(), running.clone()] } else { Vec::new() };
+    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments, averages })
 }
 
 /// The latest state of the run in the folder, which must be the same run.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
@@ -90,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             factored.cheapest(points, dtype, |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
-                eprintln!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64);
+                print::note(format_args!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64));
                 Ok(drop)
             })?
         }
@@ -107,14 +108,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let description = Description::of(&artifact);
     if arguments.explain {
         if let Some(table) = rewrites(&source, &factored) {
-            println!("{table}");
+            print::line(table)?;
         }
-        println!("{}", explain(&factored, arguments.ranks, &cuts));
+        print::line(explain(&factored, arguments.ranks, &cuts))?;
     }
-    print!("{description}");
-    println!("\nwrote {}", arguments.output.display());
+    print::text(&description)?;
+    print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
-        println!("wrote {}", path.display());
+        print::line(format_args!("wrote {}", path.display()))?;
     }
     crate::write_json(arguments.json.as_deref(), &json!(description))
 }
@@ -169,9 +170,8 @@ fn rewrites(source: &Source, factored: &Factored) -> Option<Table> {
 fn explain(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Table {
     let keep = policy == Policy::Keep;
     let mut table = Table::new(["layer", "out × in", "scheme", "full rank", "chosen", "energy lost", "MACs", "of dense", "written as"]);
-    let mut choices = factored.choices().into_iter();
-    for (layer, cut) in factored.layers().iter().zip(cuts) {
-        let (Some(weighted), Some(choice)) = (layer.weighted(), choices.next()) else { continue };
+    let weighted = factored.layers().iter().zip(cuts).filter_map(|(layer, cut)| Some((layer, layer.weighted()?, cut)));
+    for ((layer, weighted, cut), choice) in weighted.zip(factored.choices()) {
         let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
         let factoring = cut.and_then(|(scheme, _)| choice.factorings.iter().find(|f| f.scheme() == scheme));
         let lost = if keep { cut.map(|_| 0.0) } else { factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok()) };

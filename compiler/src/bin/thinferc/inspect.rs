@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use thinfer::Artifact;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer_compiler::Result;
 use thinfer_compiler::factor::Scheme;
@@ -31,7 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.source.file.extension().is_some_and(|e| e == "thin") {
         let description = Description::of(&Artifact::open(&arguments.source.file)?);
-        print!("{description}");
+        print::text(&description)?;
         return crate::write_json(arguments.json.as_deref(), &json!(description));
     }
     inspect_checkpoint(arguments, arguments.spectra.into())
@@ -86,19 +87,19 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     }
     let meta = &source.checkpoint.meta;
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
-    println!(
+    print::line(format_args!(
         "{}: {:?} → {:?}, {} MACs, {} parameters",
         source.graph.name,
         source.graph.input,
         source.graph.output_shape()?,
         count(macs),
         count(params)
-    );
+    ))?;
     if !source.held.is_empty() {
-        println!("{} layers are held as factors; what follows is of their products", source.held.len());
+        print::line(format_args!("{} layers are held as factors; what follows is of their products", source.held.len()))?;
     }
-    println!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess);
-    print!("{table}");
+    print::line(format_args!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess))?;
+    print::text(&table)?;
     let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
     crate::write_json(arguments.json.as_deref(), &figures)
 }

@@ -19,16 +19,22 @@ pub(super) struct Form {
     pub(super) inner: usize,
 }
 
-/// The kernels that methods factor: those of more than one pixel, less the first and the grouped ones.
+/// The layers that methods cut or factor: all but the first where it is a convolution, the last where it is linear (the
+/// papers leave both alone, and neither costs much) and grouped ones.
 ///
 /// # Errors
 /// [`Error::Invalid`] naming `method` when there is none.
-pub(super) fn kernels<'a>(graph: &'a Graph, method: &str) -> Result<Vec<(&'a str, Layer<'a>)>> {
-    let kernels: Vec<_> = Layer::all(graph).skip(1).filter(|(_, layer)| layer.is_spatial() && !layer.is_grouped()).collect();
-    if kernels.is_empty() {
-        return Err(Error::invalid(method, format!("needs convolutions, of which {} has none but the first", graph.name)));
+pub(super) fn cuttable<'a>(graph: &'a Graph, method: &str) -> Result<Vec<(&'a str, Layer<'a>)>> {
+    let mut layers: Vec<_> = Layer::all(graph).collect();
+    if matches!(layers.last(), Some((_, Layer::Linear(_)))) {
+        layers.pop();
     }
-    Ok(kernels)
+    let starts = usize::from(matches!(layers.first(), Some((_, Layer::Conv(_)))));
+    let layers: Vec<_> = layers.into_iter().skip(starts).filter(|(_, layer)| !layer.is_grouped()).collect();
+    if layers.is_empty() {
+        return Err(Error::invalid(method, format!("needs layers between the first and the last, of which {} has none", graph.name)));
+    }
+    Ok(layers)
 }
 
 /// Where each element of the spatial unfolding [inputs·k_h, outputs·k_w] lies in a weight of `shape`.
@@ -39,10 +45,12 @@ pub(super) fn spatial_order(shape: &[usize]) -> Vec<usize> {
 }
 
 impl Form {
-    /// The largest rank that makes sense on each side.
+    /// `scheme` as it is for this layer, at the largest rank that makes sense on each side: a matrix, and a kernel of one
+    /// column cut in space, are cut channel by channel.
     pub(super) fn full(scheme: Scheme, layer: Layer<'_>) -> Self {
-        let place = layer.place("");
-        Self::new(scheme, scheme.full_rank(&place.kernel))
+        let kernel = layer.place("").kernel;
+        let scheme = if scheme == Scheme::Spatial && kernel.width == 1 { Scheme::Channel } else { scheme.of(&kernel) };
+        Self::new(scheme, scheme.full_rank(&kernel))
     }
 
     /// The same with both ranks multiplied by `share`, rounded, at least 1.
@@ -170,7 +178,7 @@ mod tests {
     fn full_ranks_give_the_weight_back_and_their_outer_factors_are_orthonormal() {
         let graph = graph();
         let dense = graph::init(&graph, 1);
-        let (name, layer) = kernels(&graph, "m").unwrap()[0];
+        let (name, layer) = cuttable(&graph, "m").unwrap()[0];
         for scheme in SCHEMES {
             let mut params = dense.clone();
             let weight = params.remove("second.weight").unwrap();
@@ -189,7 +197,7 @@ mod tests {
     #[test]
     fn the_tucker_error_is_what_the_core_lacks() {
         let graph = graph();
-        let (name, layer) = kernels(&graph, "m").unwrap()[0];
+        let (name, layer) = cuttable(&graph, "m").unwrap()[0];
         let weight = &graph::init(&graph, 2)["second.weight"];
         let mut params = Form { scheme: Scheme::Tucker2, outer: 4, inner: 3 }.factor(name, layer, weight).unwrap();
         params.insert("first.weight".into(), HostTensor::full([5, 3, 3, 3], 0.0));
