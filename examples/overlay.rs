@@ -25,30 +25,40 @@ fn run() -> Result<()> {
     let sweeps: Vec<(&str, &Path)> =
         sweeps.iter().map(|s| s.split_once('=').map(|(label, dir)| (label, Path::new(dir)))).collect::<Option<_>>().ok_or_else(usage)?;
     files::make_dir(Path::new(out))?;
-    for policy in ["local", "global"] {
-        let curve = |&(label, dir): &(&str, &Path)| {
-            let rows = read(&dir.join("sweep.csv"))?;
-            let points =
-                rows.iter().filter(|r| r[0] == policy).filter_map(|r| Some((100.0 * r[3].parse::<f64>().ok()?, r[7].parse().ok()?)));
-            Ok(Series { label: label.into(), points: points.collect(), dashed: false })
-        };
-        let chart = Chart {
-            title: format!("Accuracy against singular values kept, {policy}"),
-            x_label: "singular values kept (%)".into(),
-            y_label: "top-1 (%)".into(),
-            x_log: false,
-            y_log: false,
-            series: sweeps.iter().map(curve).collect::<Result<_>>()?,
-        };
-        chart.write(&Path::new(out).join(format!("{policy}.svg")))?;
+    for policy in ["local", "global", "energy", "macs"] {
+        for (file, column, scale, x_label) in
+            [("", "share_kept", 100.0, "singular values kept (%)"), ("-macs", "macs", 1e-6, "MMACs an image")]
+        {
+            let mut series = Vec::new();
+            for (label, dir) in &sweeps {
+                series.extend(curves(label, &Csv::read(&dir.join("sweep.csv"))?, policy, (column, scale)));
+            }
+            // How many values a budget of MACs leaves says nothing.
+            if series.is_empty() || (policy, column) == ("macs", "share_kept") {
+                continue;
+            }
+            let chart = Chart {
+                title: format!(
+                    "Accuracy against {}, {policy}",
+                    if file.is_empty() { "singular values kept" } else { "multiply–accumulates" }
+                ),
+                x_label: x_label.into(),
+                y_label: "top-1 (%)".into(),
+                x_log: false,
+                y_log: false,
+                series,
+            };
+            chart.write(&Path::new(out).join(format!("{policy}{}.svg", if policy == "macs" { "" } else { file })))?;
+        }
     }
     let mut spectra = Vec::new();
     for (label, dir) in &sweeps {
-        let rows = read(&dir.join("spectra.csv"))?;
-        let mut layers: Vec<&String> = rows.iter().map(|r| &r[0]).collect();
+        let csv = Csv::read(&dir.join("spectra.csv"))?;
+        let mut layers: Vec<&str> = csv.column("layer").collect();
         layers.dedup();
         for (i, layer) in layers.into_iter().take(2).enumerate() {
-            let sigma: Vec<f64> = rows.iter().filter(|r| r[0] == *layer).filter_map(|r| r[2].parse().ok()).collect();
+            let of_layer = csv.column("layer").zip(csv.column("sigma")).filter(|(name, _)| *name == layer);
+            let sigma: Vec<f64> = of_layer.filter_map(|(_, sigma)| sigma.parse().ok()).collect();
             let largest = sigma.first().copied().unwrap_or(1.0);
             let points = sigma.iter().enumerate().map(|(k, s)| ((k + 1) as f64, (s / largest).max(1e-8))).collect();
             spectra.push(Series { label: format!("{label}, layer {}", i + 1), points, dashed: i == 1 });
@@ -65,8 +75,44 @@ fn run() -> Result<()> {
     chart.write(&Path::new(out).join("spectra.svg"))
 }
 
-/// The rows of a CSV file of ours, whose cells hold no commas, without its header.
-fn read(path: &Path) -> Result<Vec<Vec<String>>> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    Ok(text.lines().skip(1).map(|line| line.split(',').map(str::to_string).collect()).collect())
+/// The curves of one policy in a sweep, one a scheme: `column` × `scale` against top-1.
+fn curves(label: &str, csv: &Csv, policy: &str, (column, scale): (&str, f64)) -> Vec<Series> {
+    let schemes: Vec<&str> = csv.column("scheme").collect();
+    let mut found: Vec<(&str, Series)> = Vec::new();
+    for (i, (x, y)) in csv.column(column).zip(csv.column("top1")).enumerate() {
+        let (Ok(x), Ok(y)) = (x.parse::<f64>(), y.parse()) else { continue };
+        if csv.column("policy").nth(i) != Some(policy) {
+            continue;
+        }
+        let scheme = schemes.get(i).copied().unwrap_or_default();
+        let at = found.iter().position(|(s, _)| *s == scheme).unwrap_or(found.len());
+        if at == found.len() {
+            found.push((scheme, Series { label: label.into(), points: Vec::new(), dashed: false }));
+        }
+        found[at].1.points.push((x * scale, y));
+    }
+    if found.len() > 1 {
+        found.iter_mut().for_each(|(scheme, series)| series.label = format!("{label}, {scheme}"));
+    }
+    found.into_iter().map(|(_, series)| series).collect()
+}
+
+/// A CSV file of ours, whose cells hold no commas.
+struct Csv {
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Csv {
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let mut lines = text.lines().map(|line| line.split(',').map(str::to_string).collect());
+        Ok(Self { header: lines.next().unwrap_or_default(), rows: lines.collect() })
+    }
+
+    /// The cells of the column called `name`; none where there is no such column.
+    fn column<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let at = self.header.iter().position(|h| h == name);
+        self.rows.iter().filter_map(move |row| row.get(at?).map(String::as_str))
+    }
 }

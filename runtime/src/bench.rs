@@ -188,7 +188,10 @@ pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usiz
 }
 
 /// A network of one layer with bias and ReLU and random weights.
-fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> {
+///
+/// # Errors
+/// [`Error::Invalid`] for a rank above what the layer has.
+pub fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> {
     let LayerSpec { inputs, outputs, conv } = spec;
     let kernel = conv.map_or_else(Vec::new, |(window, _)| window.kernel.map(|k| k as usize).to_vec());
     let fan_in = inputs * kernel.iter().product::<usize>();

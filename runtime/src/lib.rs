@@ -14,6 +14,7 @@ pub mod inspect;
 #[cfg(feature = "cli")]
 pub mod npy;
 pub mod plan;
+pub mod print;
 mod session;
 pub mod table;
 mod tune;

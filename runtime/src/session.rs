@@ -232,11 +232,25 @@ impl Session {
     /// [`Error::Invalid`] when `input` is no whole number of samples; [`Error::Gpu`] when the device fails.
     pub fn run(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
+        self.run_into(input, &mut output)?;
+        Ok(output)
+    }
+
+    /// [`Session::run`] into a buffer of the caller's, of as many outputs as there are samples: on the CPU a run after the
+    /// first allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and [`Error::Invalid`] when `output` has another length.
+    pub fn run_into(&mut self, input: &[f32], output: &mut [f32]) -> Result<()> {
+        let wanted = self.samples(input.len(), "input")? * self.output_len;
+        if output.len() != wanted {
+            return Err(Error::invalid("output", format!("has room for {} values, {wanted} are computed", output.len())));
+        }
         for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
             self.last_rows = input.len() / self.input_len;
             self.executor.run(input, self.last_rows, output)?;
         }
-        Ok(output)
+        Ok(())
     }
 
     /// [`Session::run`] for callers that must not block.

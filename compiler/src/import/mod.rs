@@ -1,11 +1,13 @@
 //! Checkpoints into parameters, and where a file brings its own, into a graph.
 
 mod checkpoint;
+mod factors;
 mod float;
 mod onnx;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
+pub use factors::{Place, composed, held};
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
-use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, Weighted};
+use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, Norm, Weighted};
 use super::forward;
 use crate::error::{Error, Result};
 use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, ValueId, Window};
@@ -96,7 +96,7 @@ impl Fold<'_> {
             Op::BatchNorm(norm) => return self.per_channel(node, self.normalisation(node, norm)?, value),
             Op::Affine { channels } => {
                 let [k, beta] = ["weight", "bias"].map(|s| self.wide(node, s));
-                return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta? }, value);
+                return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta?, eps: None }, value);
             }
             Op::Softmax { log } => {
                 self.check_unflattened(node, value, input)?;
@@ -150,6 +150,8 @@ impl Fold<'_> {
             groups: 1,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
+            norms: Vec::new(),
+            absorbed: false,
             bias: if linear.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
@@ -170,6 +172,8 @@ impl Fold<'_> {
             groups: conv.groups,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
+            norms: Vec::new(),
+            absorbed: false,
             bias: if conv.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
@@ -185,7 +189,7 @@ impl Fold<'_> {
     fn normalisation(&self, node: &Node, norm: &BatchNorm) -> Result<PerChannel> {
         let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(|s| self.wide(node, s));
         let k = gamma?.iter().zip(var?).map(|(g, v)| g / (v + f64::from(norm.eps)).sqrt()).collect();
-        Ok(PerChannel { k, mean: mean?, beta: beta? })
+        Ok(PerChannel { k, mean: mean?, beta: beta?, eps: Some(norm.eps) })
     }
 
     /// Folds a normalisation into the layer before it, or makes a layer of it.
@@ -196,6 +200,7 @@ impl Fold<'_> {
                 if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == channels =>
             {
                 by.fold_into(layer);
+                layer.norms.push(Norm { name: node.name.clone(), eps: by.eps });
                 return Ok(self.values[value]);
             }
             Some(FoldedOp::Affine(layer)) if layer.activation == Fused::None && layer.scale.len() == channels => {
@@ -339,6 +344,8 @@ struct PerChannel {
     k: Vec<f64>,
     mean: Vec<f64>,
     beta: Vec<f64>,
+    /// Of the batch norm that it is, if it is one.
+    eps: Option<f32>,
 }
 
 impl PerChannel {

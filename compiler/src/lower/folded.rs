@@ -80,6 +80,15 @@ pub struct Affine {
     pub activation: Activation,
 }
 
+/// A batch norm that was folded into the layer before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// The node's name.
+    pub name: String,
+    /// Added to the variance before the root; `None` for a mere scale and shift, which has no statistics.
+    pub eps: Option<f32>,
+}
+
 /// y = act(diag(scale)·W(x) + bias + residual).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weighted {
@@ -93,6 +102,10 @@ pub struct Weighted {
     pub weight: Vec<f32>,
     /// γ/√(var + ε) of a folded batch norm, for each output.
     pub scale: Option<Vec<f64>>,
+    /// The normalisations behind W that were folded in, in their order.
+    pub norms: Vec<Norm>,
+    /// Whether one before W was, which changed W itself.
+    pub absorbed: bool,
     /// Bias after folding.
     pub bias: Option<Vec<f32>>,
     /// How the second input is added.

@@ -6,14 +6,27 @@ use crate::error::Result;
 use crate::graph::{Graph, Op, ShortcutA, Window};
 
 /// The networks of this family.
-pub(super) const NAMES: [&str; 9] =
-    ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet18", "resnet34", "resnet50", "resnet18-cifar"];
+pub(super) const NAMES: [&str; 11] = [
+    "resnet8",
+    "resnet14",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet18-cifar",
+];
 
 /// Builds the network called `name`, with `classes` outputs if that is given; `full` is what the graph is called. `None`
 /// for a name of no network here.
 pub(super) fn build(name: &str, classes: Option<usize>, full: &str) -> Option<Result<Graph>> {
     let cifar = |depth: usize| cifar(full, (depth - 2) / 6, classes.unwrap_or(10));
     Some(match name {
+        "resnet8" => cifar(8),
+        "resnet14" => cifar(14),
         "resnet20" => cifar(20),
         "resnet32" => cifar(32),
         "resnet44" => cifar(44),

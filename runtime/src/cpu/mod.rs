@@ -2,15 +2,19 @@
 
 mod activation;
 mod conv;
-mod conv_tile;
 mod depthwise;
 mod elementwise;
 mod epilogue;
-mod gemm;
 mod global_average;
 mod linear;
+mod packed;
 mod pool;
+mod product;
+mod simd;
 mod softmax;
+mod taps;
+mod threads;
+mod tile;
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +48,7 @@ impl Executor {
     /// Packs every weight that `plan` names.
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
         let pack = |step: &Step| match &step.kind {
-            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l, plan.batch)),
+            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l)),
             StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
             StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
             StepKind::GlobalAveragePool => Kernel::GlobalAverage,
@@ -82,7 +86,7 @@ impl Executor {
 
     /// What each step is computed with.
     pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
-        vec![vec![gemm::features()]; self.steps.len()]
+        vec![vec![simd::level().name()]; self.steps.len()]
     }
 
     /// Fills every buffer with NaN, so that whatever a run does not write shows.
@@ -142,7 +146,7 @@ impl Executor {
 
 /// This machine's CPU.
 pub(crate) fn info() -> DeviceInfo {
-    let threads = rayon::current_num_threads();
+    let threads = threads::count();
     let name = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|l| l.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_string())

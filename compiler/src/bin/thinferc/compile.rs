@@ -1,20 +1,23 @@
 //! `thinferc compile`: a checkpoint into a .thin file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
-use thinfer_compiler::data::{self, CalibrationSpec, DataSpec, Part};
+use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
-use thinfer_compiler::factor::Scheme;
+use thinfer_compiler::import;
 use thinfer_compiler::judge::Judge;
-use thinfer_compiler::lower::{Factored, Options, SchemeChoice, Spectra, fused};
+use thinfer_compiler::lower::{Factored, Options, fused};
 use thinfer_compiler::rank::{Cut, Policy};
 use thinfer_compiler::{Error, Result};
 
+use crate::cut::{CutArguments, SchemeName};
 use crate::source::{Source, SourceArguments};
 
 #[derive(Args)]
@@ -22,36 +25,27 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
     /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F (F: share of the dense
-    /// figure) or accuracy:POINTS (the cheapest network that loses at most so many)
+    /// figure), accuracy:POINTS (the cheapest network that loses at most so many) or keep (layers that the file holds as
+    /// factors, such as a run's factors.safetensors, stay so, uncut; under any other policy they are multiplied out first)
     #[arg(long, value_name = "POLICY")]
     ranks: Policy,
     /// How a convolution is taken apart: k×k then 1×1 (channel), k×1 then 1×k (spatial), 1×1, k×k, 1×1 (tucker2), or for
     /// each layer whichever suits the policy
     #[arg(long, value_enum, default_value_t = SchemeName::Auto)]
     scheme: SchemeName,
-    /// Training images that the cut is fitted to, so that it keeps what the layers see: SET:DIR, and how many [default: 500]
-    #[arg(long, value_name = "SET:DIR[:COUNT]")]
-    calibrate: Option<CalibrationSpec>,
-    /// With --calibrate: cut each layer by what it sees in the dense network, without fitting it to what the cuts before it
-    /// have changed
-    #[arg(long, requires = "calibrate")]
-    no_correct: bool,
-    /// Without --calibrate: scale what is kept so that each weight keeps its energy (LRPET)
-    #[arg(long, conflicts_with = "calibrate")]
-    energy_gain: bool,
+    #[command(flatten)]
+    cut: CutArguments,
     /// For accuracy:POINTS: labelled images that nothing was trained on; else disagreement with the dense network on shifted
     /// training images is judged, which the network has seen
     #[arg(long, value_name = "SET:DIR")]
     holdout: Option<DataSpec>,
-    /// Layers that stay dense
-    #[arg(long, value_delimiter = ',', value_name = "LAYER,..")]
-    skip: Vec<String>,
-    /// Whose singular values decide: of the weights with batch norm folded in, or as they were trained
-    #[arg(long, value_enum, default_value_t = SpectraName::Folded)]
-    spectra: SpectraName,
     /// How weights are stored; sums are f32 either way
     #[arg(long, value_enum, default_value_t = DtypeName::F32)]
     dtype: DtypeName,
+    /// Also write the cut network as a checkpoint with layers as factors and batch norm unfolded, to be trained on: train
+    /// --from FILE --method finetune, then compile its factors.safetensors with --ranks keep
+    #[arg(long, value_name = "FILE.safetensors")]
+    emit_factors: Option<PathBuf>,
     /// Show what was decided for each layer and why
     #[arg(long)]
     explain: bool,
@@ -63,46 +57,10 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
-/// Images to calibrate with where no count is given.
-const CALIBRATION_IMAGES: usize = 500;
 /// Nodes that a rewrite is shown with.
 const SHOWN: usize = 4;
 /// Training images to judge a drop on.
 const JUDGED_IMAGES: usize = 2000;
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum SchemeName {
-    Auto,
-    Channel,
-    Spatial,
-    Tucker2,
-}
-
-impl From<SchemeName> for SchemeChoice {
-    fn from(name: SchemeName) -> Self {
-        match name {
-            SchemeName::Auto => Self::Auto,
-            SchemeName::Channel => Self::Only(Scheme::Channel),
-            SchemeName::Spatial => Self::Only(Scheme::Spatial),
-            SchemeName::Tucker2 => Self::Only(Scheme::Tucker2),
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum SpectraName {
-    Folded,
-    Raw,
-}
-
-impl From<SpectraName> for Spectra {
-    fn from(name: SpectraName) -> Self {
-        match name {
-            SpectraName::Folded => Self::Folded,
-            SpectraName::Raw => Self::Raw,
-        }
-    }
-}
 
 #[derive(Clone, Copy, ValueEnum)]
 enum DtypeName {
@@ -112,22 +70,15 @@ enum DtypeName {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.ranks.check()?;
+    refuse_idle(arguments)?;
     crate::check_output(&arguments.output)?;
+    arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
     let source = arguments.source.load()?;
-    let count = arguments.calibrate.as_ref().and_then(|c| c.count).unwrap_or(CALIBRATION_IMAGES);
-    let images = match &arguments.calibrate {
-        Some(spec) => Some(source.inputs(&source.training_images(&spec.data, 0, count)?)?),
-        None => None,
-    };
+    let keep = arguments.ranks == Policy::Keep;
     let options = Options {
-        spectra: arguments.spectra.into(),
-        skip: arguments.skip.clone(),
-        dense_only: arguments.ranks == Policy::Dense,
-        scheme: arguments.scheme.into(),
-        images,
-        correct: !arguments.no_correct,
-        energy_gain: arguments.energy_gain,
-        ..Options::default()
+        dense_only: keep || arguments.ranks == Policy::Dense,
+        kept: if keep { source.held.clone() } else { BTreeMap::new() },
+        ..arguments.cut.options(&source, arguments.scheme.into())?
     };
     let factored = source.factor(options)?;
     let dtype = match arguments.dtype {
@@ -136,40 +87,64 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let cuts = match arguments.ranks {
         Policy::Accuracy(points) => {
-            let judge = judge(arguments, &source, &factored, count)?;
+            let judge = judge(arguments, &source, &factored)?;
             factored.cheapest(points, dtype, |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
-                eprintln!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64);
+                print::note(format_args!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64));
                 Ok(drop)
             })?
         }
         policy => factored.cuts(policy)?,
     };
-    let artifact = factored.emit(arguments.ranks, &cuts, dtype, false)?;
+    let thinned = factored.thin(arguments.ranks, &cuts, false)?;
+    let artifact = thinned.artifact(dtype)?;
+    let factors =
+        arguments.emit_factors.as_deref().map(|path| Ok::<_, Error>((path, source.with(&thinned, arguments.ranks)?))).transpose()?;
     artifact.save(&arguments.output)?;
+    if let Some((path, checkpoint)) = &factors {
+        import::save(path, checkpoint)?;
+    }
     let description = Description::of(&artifact);
     if arguments.explain {
         if let Some(table) = rewrites(&source, &factored) {
-            println!("{table}");
+            print::line(table)?;
         }
-        println!("{}", explain(&factored, &cuts));
+        print::line(explain(&factored, arguments.ranks, &cuts))?;
     }
-    print!("{description}");
-    println!("\nwrote {}", arguments.output.display());
+    print::text(&description)?;
+    print::line(format_args!("\nwrote {}", arguments.output.display()))?;
+    if let Some((path, _)) = factors {
+        print::line(format_args!("wrote {}", path.display()))?;
+    }
     crate::write_json(arguments.json.as_deref(), &json!(description))
 }
 
+/// Refuses what says how to cut beside a policy that cuts nothing.
+fn refuse_idle(arguments: &Arguments) -> Result<()> {
+    let given = [
+        ("--scheme", arguments.scheme != SchemeName::Auto),
+        ("--calibrate", arguments.cut.calibrate.is_some()),
+        ("--energy-gain", arguments.cut.energy_gain),
+    ];
+    match given.iter().find(|(_, given)| *given && arguments.ranks == Policy::Keep) {
+        Some((flag, _)) => Err(Error::invalid(*flag, "says how to cut; --ranks keep cuts nothing")),
+        None => Ok(()),
+    }
+}
+
 /// What says how much a cut loses: a held-out set if there is one, else training images that were not calibrated with.
-fn judge(arguments: &Arguments, source: &Source, factored: &Factored, calibrated: usize) -> Result<Judge> {
+fn judge(arguments: &Arguments, source: &Source, factored: &Factored) -> Result<Judge> {
     let dense = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense)?, Dtype::F32, false)?;
-    match (&arguments.holdout, &arguments.calibrate) {
+    match (&arguments.holdout, &arguments.cut.calibrate) {
         (Some(spec), _) => {
             let held_out = data::load(spec, Part::Test)?;
             check_fit(&dense, &held_out)?;
             Judge::by_accuracy(&dense, held_out)
         }
-        (None, Some(spec)) => Judge::by_disagreement(&dense, &source.training_images(&spec.data, calibrated, JUDGED_IMAGES)?, 0),
+        (None, Some(spec)) => {
+            Judge::by_disagreement(&dense, &source.training_images(&spec.data, arguments.cut.images(), JUDGED_IMAGES)?, 0)
+        }
         (None, None) => {
             let why = "needs images to judge by: --calibrate SET:DIR (training images) or --holdout SET:DIR";
             Err(Error::invalid(format!("--ranks {}", arguments.ranks), why))
@@ -192,19 +167,21 @@ fn rewrites(source: &Source, factored: &Factored) -> Option<Table> {
     Some(table)
 }
 
-fn explain(factored: &Factored, cuts: &[Cut]) -> Table {
+fn explain(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Table {
+    let keep = policy == Policy::Keep;
     let mut table = Table::new(["layer", "out × in", "scheme", "full rank", "chosen", "energy lost", "MACs", "of dense", "written as"]);
-    let mut choices = factored.choices().into_iter();
-    for (layer, cut) in factored.layers().iter().zip(cuts) {
-        let (Some(weighted), Some(choice)) = (layer.weighted(), choices.next()) else { continue };
+    let weighted = factored.layers().iter().zip(cuts).filter_map(|(layer, cut)| Some((layer, layer.weighted()?, cut)));
+    for ((layer, weighted, cut), choice) in weighted.zip(factored.choices()) {
         let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
         let factoring = cut.and_then(|(scheme, _)| choice.factorings.iter().find(|f| f.scheme() == scheme));
-        let lost = factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok());
+        let lost = if keep { cut.map(|_| 0.0) } else { factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok()) };
         let (as_cut, dense) = (choice.candidate(*cut, 0.0), choice.candidate(None, 0.0));
         let or_dash = |s: Option<String>| s.unwrap_or_else(|| "-".into());
         let written = match cut {
             Some(_) if as_cut.macs < dense.macs || as_cut.params < dense.params => "factors",
+            Some(_) if keep => "factors, though they cost more",
             Some(_) => "dense: factors would cost more",
+            None if keep => "dense, as the file has it",
             None if choice.factorings.is_empty() => "dense: not factored",
             None => "dense",
         };
@@ -212,7 +189,7 @@ fn explain(factored: &Factored, cuts: &[Cut]) -> Table {
             layer.name.clone(),
             format!("{rows} × {columns}"),
             or_dash(cut.map(|(scheme, _)| scheme.to_string())),
-            or_dash(factoring.map(|f| f.full_rank().to_string())),
+            or_dash(cut.map(|(scheme, _)| scheme.full_rank(&weighted.kernel).to_string())),
             or_dash(cut.map(|(_, rank)| rank.to_string())),
             or_dash(lost.map(|l| format!("{:.3} %", 100.0 * l))),
             count(as_cut.macs),

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use thinfer::print;
 use thinfer_compiler::import::{self, Checkpoint, Meta};
 use thinfer_compiler::{Result, graph, zoo};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Architecture: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19 (the last four also with :classes=N)
+    /// Architecture: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19 (the last four also with :classes=N)
     #[arg(long, value_name = "NAME")]
     model: String,
     /// Decides the weights
@@ -30,6 +31,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let params = graph::init(&network, arguments.seed);
     let count: usize = params.values().map(|t| t.data().len()).sum();
     import::save(&arguments.output, &Checkpoint { params, meta })?;
-    println!("wrote {}: {} values of {}", arguments.output.display(), count, arguments.model);
+    print::line(format_args!("wrote {}: {} values of {}", arguments.output.display(), count, arguments.model))?;
     Ok(())
 }

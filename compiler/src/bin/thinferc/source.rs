@@ -1,23 +1,27 @@
 //! What compile, sweep and inspect start from: a checkpoint, its architecture and its preprocessing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thinfer::artifact::Preprocess;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
+use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
-use thinfer_compiler::import::{self, Checkpoint, Rewrite};
-use thinfer_compiler::lower::{Factored, Images, Options};
+use thinfer_compiler::import::{self, Checkpoint, Meta, Rewrite};
+use thinfer_compiler::lower::{Factored, Images, Options, Thinned};
+use thinfer_compiler::rank::Policy;
 use thinfer_compiler::rng::{Purpose, keyed, permutation};
 use thinfer_compiler::{Error, Result, zoo};
 
 /// A checkpoint and how to read it.
 #[derive(Args)]
 pub(crate) struct SourceArguments {
-    /// The checkpoint: safetensors with PyTorch's names, or an ONNX file, which brings its own architecture
+    /// The checkpoint: safetensors or a PyTorch state dict with PyTorch's names, dense or with layers as factors, or an ONNX
+    /// file, which brings its own architecture
     #[arg(value_name = "FILE.safetensors|FILE.onnx")]
     pub(crate) file: PathBuf,
-    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
+    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     #[command(flatten)]
@@ -71,7 +75,10 @@ impl PixelArguments {
 /// A checkpoint that fits its architecture.
 pub(crate) struct Source {
     pub(crate) graph: Graph,
+    /// Dense: factors multiplied out.
     pub(crate) checkpoint: Checkpoint,
+    /// Layers that the file holds as factors, by name.
+    pub(crate) held: BTreeMap<String, Factors>,
     pub(crate) preprocess: Preprocess,
     /// What made the graph of an imported file.
     pub(crate) rewrites: Vec<Rewrite>,
@@ -81,11 +88,16 @@ pub(crate) struct Source {
 impl SourceArguments {
     /// Loads and checks everything that the arguments name.
     pub(crate) fn load(&self) -> Result<Source> {
-        let (checkpoint, rewrites) = import::import(&self.file)?;
+        let (mut checkpoint, rewrites) = import::import(&self.file)?;
         let graph = self.graph(&checkpoint)?;
-        zoo::check(&graph, &checkpoint.params).map_err(|error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() })?;
+        let unfit = |error: Error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() };
+        let held = import::held(&graph, &checkpoint.params).map_err(unfit)?;
+        if !held.is_empty() {
+            checkpoint.params = import::composed(&graph, &checkpoint.params).map_err(unfit)?;
+        }
+        zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
         let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), &graph.input)?;
-        Ok(Source { graph, checkpoint, preprocess, rewrites, name: file_name(&self.file) })
+        Ok(Source { graph, checkpoint, held, preprocess, rewrites, name: file_name(&self.file) })
     }
 
     /// The network that the file brings, or that its name or its tensors tell.
@@ -113,6 +125,18 @@ impl Source {
         });
         bar.finish_and_clear();
         factored
+    }
+
+    /// This checkpoint cut as `thinned` is, with what it says of itself.
+    pub(crate) fn with(&self, thinned: &Thinned<'_>, policy: Policy) -> Result<Checkpoint> {
+        let known = self.checkpoint.meta.method.iter().cloned();
+        let meta = Meta {
+            model: Some(self.graph.name.clone()),
+            preprocess: Some(self.preprocess.clone()),
+            method: Some(known.chain([format!("cut {policy}")]).collect::<Vec<_>>().join(", ")),
+            ..self.checkpoint.meta.clone()
+        };
+        Ok(Checkpoint { params: thinned.factors(&self.checkpoint.params)?, meta })
     }
 
     /// Training images of `spec` that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use thinfer::print;
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, train};
+use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train};
 use thinfer_compiler::{Error, Result, zoo};
 
 use crate::method::{MethodName, Settings};
@@ -19,7 +20,7 @@ use crate::source::PixelArguments;
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Architecture, where --from does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet20|32|44|56|110, resnet18-cifar or vgg11|13|16|19 (the last two also with :classes=N)
+    /// Architecture, where --from does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18-cifar or vgg11|13|16|19 (the last two also with :classes=N)
     #[arg(long, value_name = "NAME", required_unless_present = "from")]
     model: Option<String>,
     /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
@@ -65,6 +66,9 @@ pub(crate) struct Args {
     /// Share of the target that is spread over all classes
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     label_smoothing: f64,
+    /// Judge and write a moving average of the weights that keeps this share of itself at each step, such as 0.999
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    ema: Option<f64>,
     /// Shift and mirror training images at random [default: for cifar10 and cifar100]
     #[arg(long, overrides_with = "no_augment")]
     augment: bool,
@@ -77,7 +81,7 @@ pub(crate) struct Args {
     /// Decides initial weights, held-out images, order and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to train
+    /// Where to train; wgpu and cuda must be built in (cargo features of that name), and repeat no bits
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     device: DeviceName,
     /// Seconds between checkpoints within an epoch
@@ -102,6 +106,8 @@ enum ScheduleName {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DeviceName {
     Cpu,
+    Wgpu,
+    Cuda,
 }
 
 /// Runs the command.
@@ -121,7 +127,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let config = config(&args, start.as_ref())?;
     config.validate()?;
-    let DeviceName::Cpu = args.device;
     let data = data::load(&args.data, Part::Train)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -137,8 +142,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut shown = Shown::new(config.epochs);
     let summary = train(&job, &mut shown, &stop);
     shown.bar.finish_and_clear();
-    print(&summary?);
-    Ok(())
+    show(&summary?)
 }
 
 /// The architecture that the command line or the checkpoint names.
@@ -184,6 +188,12 @@ fn config(args: &Args, start: Option<&Checkpoint>) -> Result<TrainConfig> {
         warmup: args.warmup,
         weight_decay: args.weight_decay,
         label_smoothing: args.label_smoothing,
+        ema: args.ema,
+        device: match args.device {
+            DeviceName::Cpu => TrainDevice::Cpu,
+            DeviceName::Wgpu => TrainDevice::Wgpu,
+            DeviceName::Cuda => TrainDevice::Cuda,
+        },
         limit: args.limit,
         seed: args.seed,
         ..base
@@ -231,7 +241,7 @@ impl Progress for Shown {
             "epoch {}/{}  loss {:.4} accuracy {:.2} %{split}  lr {:.2e}  {:.1} s, {:.1} steps/s",
             r.epoch, self.epochs, r.train_loss, r.train_accuracy, r.lr, r.seconds, r.steps_per_second
         );
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| print::note(&line));
     }
 }
 
@@ -245,14 +255,14 @@ fn span(seconds: f64) -> String {
     }
 }
 
-fn print(s: &Summary) {
+fn show(s: &Summary) -> Result<()> {
     if let Some(last) = s.epochs.last() {
-        println!("training accuracy   {:.2} %", last.train_accuracy);
+        print::line(format_args!("training accuracy   {:.2} %", last.train_accuracy))?;
         if let Some(accuracy) = last.split_accuracy {
-            println!("held-out accuracy   {accuracy:.2} %");
+            print::line(format_args!("held-out accuracy   {accuracy:.2} %"))?;
         }
     }
-    println!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6);
-    println!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params);
-    println!("wrote               {}", s.model.display());
+    print::line(format_args!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6))?;
+    print::line(format_args!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params))?;
+    Ok(print::line(format_args!("wrote               {}", s.model.display()))?)
 }

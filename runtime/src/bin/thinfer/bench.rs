@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use thinfer::bench::{self, LayerSpec, Times};
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, bytes, count};
 use thinfer::{Artifact, Device, DeviceClass, Forms, Options, Result, Session};
 
@@ -75,7 +76,7 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let mut sessions: Vec<&mut Session> = contestants.iter_mut().map(|c| &mut c.session).collect();
     let times = bench::interleaved(&mut sessions, WARMUP, arguments.runs)?;
 
-    print_heading(&device, arguments.batch, arguments.runs);
+    print_heading(&device, arguments.batch, arguments.runs)?;
     let mut table = Table::new(["model", "MACs", "parameters", "bytes", "cold ms", "median ms", "p90 ms"]);
     for (c, t) in contestants.iter().zip(&times) {
         let d = &c.description;
@@ -89,7 +90,7 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
             format!("{:.4}", t.p90()),
         ]);
     }
-    print!("{table}");
+    print::text(&table)?;
     let mut figures = Vec::new();
     for (c, t) in contestants.iter_mut().zip(&times) {
         let layers = layer_figures(c, arguments)?;
@@ -100,11 +101,11 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     if let (Some(other), [a, b], [mine, theirs]) = (figures.next(), &contestants[..], &times[..]) {
         let speedup = theirs.p50() / mine.p50();
         let ratio = b.description.macs as f64 / a.description.macs as f64;
-        println!(
+        print::line(format_args!(
             "\n{speedup:.2}× faster than {} with {ratio:.2}× fewer MACs: {:.0} % of the ratio realised",
             b.path.display(),
             100.0 * speedup / ratio
-        );
+        ))?;
         first["speedup"] = json!(speedup);
         first["mac_ratio"] = json!(ratio);
         first["realised"] = json!(speedup / ratio);
@@ -117,7 +118,7 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
 fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>> {
     let times = if arguments.layers { bench::layers(&mut c.session, arguments.runs)? } else { None };
     if arguments.layers {
-        println!("\n{}", c.path.display());
+        print::line(format_args!("\n{}", c.path.display()))?;
         let mut table =
             Table::new(["layer", "in", "out", "rank", "runs as", "kernels", "MACs", "median ms", "p90 ms", "tuning measured (µs)"]);
         for (i, l) in c.session.layers().iter().enumerate() {
@@ -136,7 +137,7 @@ fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>
                 tuned.join(", "),
             ]);
         }
-        print!("{table}");
+        print::text(&table)?;
     }
     let figures = c.session.layers().iter().enumerate().map(|(i, l)| {
         let ms = times.as_ref().map(|t| t[i].p50());
@@ -159,7 +160,7 @@ fn model_figures(c: &Contestant, times: &Times, device: &Device, batch: usize, l
 fn bench_layer(arguments: &Arguments, spec: LayerSpec) -> Result<()> {
     let device = Device::open(arguments.device.device)?;
     let forms = bench::race_layer(&device, spec, &arguments.rank, arguments.batch, arguments.runs)?;
-    print_heading(&device, arguments.batch, arguments.runs);
+    print_heading(&device, arguments.batch, arguments.runs)?;
     let dense = &forms[0];
     let (dense_ms, dense_macs) = (dense.times.p50(), dense.macs);
     let mut table = Table::new([
@@ -190,12 +191,12 @@ fn bench_layer(arguments: &Arguments, spec: LayerSpec) -> Result<()> {
         ]);
         figures.push(json!({ "form": f.form.name(), "rank": f.rank, "macs": f.macs, "ms_min": f.times.quantile(0.0), "ms_p50": f.times.p50(), "ms_p90": f.times.p90(), "speedup": speedup, "mac_ratio": ratio }));
     }
-    print!("{table}");
+    print::text(&table)?;
     let info = device.info();
     let figures = json!({ "layer": spec.to_string(), "batch": arguments.batch, "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "forms": figures });
     crate::write_json(arguments.json.as_deref(), &figures)
 }
 
-fn print_heading(device: &Device, batch: usize, runs: usize) {
-    println!("{}, batch {batch}, median of {runs} interleaved runs\n", device.info());
+fn print_heading(device: &Device, batch: usize, runs: usize) -> Result<()> {
+    print::line(format_args!("{}, batch {batch}, median of {runs} interleaved runs\n", device.info()))
 }
