@@ -2,8 +2,8 @@
 #import shape
 #import epilogue
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+#input x 2
+#output y 4
 
 @compute @workgroup_size(WG)
 fn main(
@@ -18,5 +18,5 @@ fn main(
         return;
     }
     let column = index - row * shape.outputs4;
-    y[row * shape.output_stride4 + column] = epilogue(x[row * shape.input_stride4 + column], row, column);
+    y_put(row * shape.output_stride4 + column, epilogue(x_at(row * shape.input_stride4 + column), row, column));
 }
