@@ -35,7 +35,7 @@ fn table() -> Result<String, String> {
         let lines = preprocess::expand(&file, &read(&format!("wgsl/{file}"))?, &p.defines, &shared)
             .map_err(|e| format!("wgsl/{e} (variant '{}')", p.name))?;
         let source = lines.iter().fold(String::new(), |text, l| text + &l.text + "\n");
-        let r = reflect::reflect(&p.name, &lines, &source)?;
+        let r = reflect::reflect(&p.name, &lines, &source, p.is_defined("LANES"))?;
         let defines: Vec<(&str, u32)> = p.defines.iter().map(|(n, v)| (n.as_str(), *v)).collect();
         let bindings = r.bindings.iter().fold(String::new(), |text, b| {
             text + &format!(

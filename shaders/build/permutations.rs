@@ -1,4 +1,5 @@
-//! The list of variants: one line each, `KERNEL VARIANT NAME=NUMBER …`; `//` starts a comment.
+//! The list of variants: one line each, `KERNEL VARIANT NAME=NUMBER …`; `//` starts a comment. `+textures` at the end of a
+//! line adds a variant `VARIANT_t` with TEXTURES=1.
 
 /// One variant of a kernel.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,6 +9,13 @@ pub(crate) struct Permutation {
     /// The variant's own name.
     pub(crate) name: String,
     pub(crate) defines: Vec<(String, u32)>,
+}
+
+impl Permutation {
+    /// Whether the constant `name` is there and not 0.
+    pub(crate) fn is_defined(&self, name: &str) -> bool {
+        self.defines.iter().any(|(n, value)| n == name && *value != 0)
+    }
 }
 
 /// Reads the list; the error names the line.
@@ -21,14 +29,20 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Permutation>, String> {
         if all.iter().any(|p| p.name == name) {
             return Err(format!("permutations:{}: a second '{name}'", i + 1));
         }
-        let defines = words
+        let (extra, words): (Vec<&str>, Vec<&str>) = words.partition(|w| *w == "+textures");
+        let defines: Vec<(String, u32)> = words
+            .into_iter()
             .map(|w| {
                 let (name, value) = w.split_once('=')?;
                 Some((name.to_string(), value.parse().ok()?))
             })
             .collect::<Option<_>>()
             .ok_or_else(|| format!("permutations:{}: constants look like NAME=NUMBER", i + 1))?;
+        let textures = [&defines[..], &[("TEXTURES".into(), 1)]].concat();
         all.push(Permutation { kernel: kernel.into(), name: name.into(), defines });
+        if !extra.is_empty() {
+            all.push(Permutation { kernel: kernel.into(), name: format!("{name}_t"), defines: textures });
+        }
     }
     Ok(all)
 }
@@ -41,6 +55,13 @@ mod tests {
     fn a_line_is_a_variant() {
         let all = parse("// tiles\n\nk k_2 TM=2 WG=64 // small\n").unwrap();
         assert_eq!(all, [Permutation { kernel: "k".into(), name: "k_2".into(), defines: vec![("TM".into(), 2), ("WG".into(), 64)] }]);
+    }
+
+    #[test]
+    fn a_line_may_stand_for_two() {
+        let all = parse("k k_2 +textures TM=2").unwrap();
+        assert_eq!(all.iter().map(|p| (p.name.as_str(), p.is_defined("TEXTURES"))).collect::<Vec<_>>(), [("k_2", false), ("k_2_t", true)]);
+        assert_eq!(all[1].defines[0], ("TM".to_string(), 2));
     }
 
     #[test]

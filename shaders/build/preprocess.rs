@@ -4,6 +4,9 @@
 //! * `#ifdef NAME`, `#else`, `#endif` keep the lines between them if the variant defines NAME to anything but 0;
 //! * `#for v COUNT` … `#endfor` repeats the lines between them with `$v` as 0, 1, … COUNT - 1, so that register blocks
 //!   have named accumulators, which compilers keep in registers where they would spill an indexed array;
+//! * `$(EXPRESSION)` is replaced by its value: whole numbers, + - * / %, from left to right, no precedence;
+//! * `#input NAME BINDING` declares an array of vec4s to read and `NAME_at(i)`, its element i; `#output NAME BINDING` one to
+//!   write and `NAME_put(i, value)`. They are storage buffers, or textures where the variant defines TEXTURES;
 //! * every other identifier that the variant defines is replaced by its number.
 
 use std::collections::HashSet;
@@ -83,10 +86,10 @@ impl Expander<'_> {
                     at = end;
                 }
                 Some("#for") => {
-                    let (Some(variable), Some(count)) = (words.next(), words.next()) else {
+                    let (Some(variable), count) = (words.next(), words.collect::<Vec<_>>().join(" ")) else {
                         return fail("#for needs a variable and a count".into());
                     };
-                    let Ok(count) = substitute(count, self.defines).parse::<u32>() else {
+                    let Some(count) = evaluate(&substitute(&count, self.defines)).ok().and_then(|n| n.parse::<u32>().ok()) else {
                         return fail(format!("'{count}' is neither a number nor defined"));
                     };
                     let (_, end) = close(lines, at, "#for", "#endfor", None)?;
@@ -100,13 +103,81 @@ impl Expander<'_> {
                     }
                     at = end;
                 }
+                Some(word @ ("#input" | "#output")) => {
+                    let (Some(name), Some(Ok(binding))) = (words.next(), words.next().map(str::parse)) else {
+                        return fail(format!("{word} needs a name and a binding"));
+                    };
+                    let textures = self.defines.iter().any(|(n, value)| n == "TEXTURES" && *value != 0);
+                    for text in declare(word == "#output", name, binding, textures) {
+                        self.out.push(Line { text, ..line.clone() });
+                    }
+                }
                 Some(word) if word.starts_with('#') => return fail(format!("'{word}' is unknown here")),
-                _ => self.out.push(Line { text: substitute(&line.text, self.defines), ..line.clone() }),
+                _ => match evaluate(&substitute(&line.text, self.defines)) {
+                    Ok(text) => self.out.push(Line { text, ..line.clone() }),
+                    Err(what) => return fail(format!("'$({what})' is no arithmetic")),
+                },
             }
             at += 1;
         }
         Ok(())
     }
+}
+
+/// An array of vec4s of a kernel as WGSL. A texture is one in rows of 2048, so that its size depends on its length alone.
+fn declare(output: bool, name: &str, binding: u32, textures: bool) -> [String; 2] {
+    let at = format!("@group(0) @binding({binding}) var");
+    let texel = "vec2u(i & 2047u, i >> 11u)";
+    match (textures, output) {
+        (false, false) => {
+            [format!("{at}<storage, read> {name}: array<vec4f>;"), format!("fn {name}_at(i: u32) -> vec4f {{ return {name}[i]; }}")]
+        }
+        (false, true) => [
+            format!("{at}<storage, read_write> {name}: array<vec4f>;"),
+            format!("fn {name}_put(i: u32, value: vec4f) {{ {name}[i] = value; }}"),
+        ],
+        (true, false) => [
+            format!("{at} {name}: texture_storage_2d<rgba32float, read>;"),
+            format!("fn {name}_at(i: u32) -> vec4f {{ return textureLoad({name}, {texel}); }}"),
+        ],
+        (true, true) => [
+            format!("{at} {name}: texture_storage_2d<rgba32float, write>;"),
+            format!("fn {name}_put(i: u32, value: vec4f) {{ textureStore({name}, {texel}, value); }}"),
+        ],
+    }
+}
+
+/// Replaces every `$(…)` by its value; the error is what stands in the brackets.
+fn evaluate(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("$(") {
+        let Some(len) = rest[start..].find(')') else { return Err(rest[start + 2..].into()) };
+        let inner = &rest[start + 2..start + len];
+        let value = arithmetic(inner).ok_or_else(|| inner.to_string())?;
+        out.push_str(&rest[..start]);
+        out.push_str(&value.to_string());
+        rest = &rest[start + len + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn arithmetic(text: &str) -> Option<u32> {
+    let mut words = text.split_whitespace();
+    let mut value: u32 = words.next()?.parse().ok()?;
+    while let Some(operator) = words.next() {
+        let right: u32 = words.next()?.parse().ok()?;
+        value = match operator {
+            "+" => value.checked_add(right)?,
+            "-" => value.checked_sub(right)?,
+            "*" => value.checked_mul(right)?,
+            "/" => value.checked_div(right)?,
+            "%" => value.checked_rem(right)?,
+            _ => return None,
+        };
+    }
+    Some(value)
 }
 
 /// Where the block opened at line `open` ends, and where its `middle` word stands.
@@ -196,6 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn arithmetic_goes_from_left_to_right() {
+        assert_eq!(lines("#for m 2\na$($m + TM * 3) b\n#endfor").unwrap(), ["a6 b", "a9 b"]);
+        assert_eq!(lines("#for m $(5 - TM)\n$(7 / TM % 2)$m\n#endfor").unwrap(), ["10", "11", "12"]);
+    }
+
+    #[test]
+    fn arrays_are_buffers_or_textures() {
+        let expand = |defines: &Defines| expand("k.wgsl", "#input x 2\n#output y 3", defines, &shared).unwrap();
+        let text = |defines: &Defines| expand(defines).into_iter().map(|l| l.text).collect::<String>();
+        let (buffers, textures) = (text(&[]), text(&[("TEXTURES".into(), 1)]));
+        assert!(buffers.contains("var<storage, read> x: array<vec4f>") && !buffers.contains("texture"), "{buffers}");
+        assert!(
+            textures.contains("fn y_put") && textures.contains("@binding(3) var y: texture_storage_2d<rgba32float, write>"),
+            "{textures}"
+        );
+        // Errors are reported by the line that declared them.
+        assert_eq!(expand(&[]).iter().map(|l| l.number).collect::<Vec<_>>(), [1, 1, 2, 2]);
+    }
+
+    #[test]
     fn mistakes_name_file_and_line() {
         for (source, line, why) in [
             ("a\n#import nowhere", 2, "there is no shared 'nowhere'"),
@@ -204,6 +295,8 @@ mod tests {
             ("#for m MANY\n#endfor", 1, "'MANY' is neither a number nor defined"),
             ("#for m 2\na", 1, "#for without #endfor"),
             ("#else", 1, "'#else' is unknown here"),
+            ("#input x", 1, "#input needs a name and a binding"),
+            ("a\n$(1 - 2)", 2, "'$(1 - 2)' is no arithmetic"),
         ] {
             let e = lines(source).unwrap_err();
             assert_eq!((e.file.as_str(), e.number, e.why.as_str()), ("k.wgsl", line, why));

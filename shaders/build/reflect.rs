@@ -1,7 +1,7 @@
 //! What naga says of a variant: whether it is valid, and what a host must know to bind and launch it.
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
-use naga::{AddressSpace, StorageAccess};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::{AddressSpace, ImageClass, StorageAccess, TypeInner};
 
 use crate::preprocess::Line;
 
@@ -21,15 +21,20 @@ pub(crate) struct Reflection {
 }
 
 /// Parses, validates and reflects an expanded variant; the error names the source line.
-pub(crate) fn reflect(variant: &str, lines: &[Line], source: &str) -> Result<Reflection, String> {
+pub(crate) fn reflect(variant: &str, lines: &[Line], source: &str, subgroups: bool) -> Result<Reflection, String> {
     let place = |line: Option<u32>| match line.and_then(|l| lines.get((l as usize).saturating_sub(1))) {
         Some(l) => format!("wgsl/{}:{}: variant '{variant}'", l.file, l.number),
         None => format!("variant '{variant}'"),
     };
     let module = naga::front::wgsl::parse_str(source)
         .map_err(|e| format!("{}: {e}\n{}", place(e.location(source).map(|l| l.line_number)), e.emit_to_string(source)))?;
-    // No capability beyond core WebGPU: what passes here runs on every adapter.
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    // No capability beyond core WebGPU, so that what passes here runs on every adapter; but for kernels of subgroups, whose
+    // hosts must ask for them.
+    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if subgroups {
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
+    }
     validator
         .validate(&module)
         .map_err(|e| format!("{}: {}", place(e.location(source).map(|l| l.line_number)), e.emit_to_string(source)))?;
@@ -43,7 +48,7 @@ pub(crate) fn reflect(variant: &str, lines: &[Line], source: &str) -> Result<Ref
     let (mut workgroup_bytes, mut bindings) = (0, Vec::new());
     for (_, global) in module.global_variables.iter() {
         // A runtime-sized array counts as one element here: the least that can be bound.
-        let size = layouter[global.ty].size;
+        let mut size = layouter[global.ty].size;
         let kind = match global.space {
             AddressSpace::WorkGroup => {
                 workgroup_bytes += size.next_multiple_of(16);
@@ -52,6 +57,11 @@ pub(crate) fn reflect(variant: &str, lines: &[Line], source: &str) -> Result<Ref
             AddressSpace::Uniform => "Uniform",
             AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => "ReadWrite",
             AddressSpace::Storage { .. } => "ReadOnly",
+            AddressSpace::Handle => {
+                let TypeInner::Image { class: ImageClass::Storage { access, .. }, .. } = module.types[global.ty].inner else { continue };
+                size = 0;
+                if access.contains(StorageAccess::STORE) { "WriteTexture" } else { "ReadTexture" }
+            }
             _ => continue,
         };
         let Some(at) = &global.binding else { return Err(format!("{}: a resource without a binding", place(None))) };

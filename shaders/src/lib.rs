@@ -43,11 +43,11 @@ pub struct Binding {
     pub index: u32,
     /// What is bound.
     pub kind: BindingKind,
-    /// The fewest bytes that may be bound.
+    /// The fewest bytes that may be bound; 0 for a texture.
     pub min_size: u32,
 }
 
-/// What kind of buffer a binding takes.
+/// What a binding takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindingKind {
     /// A uniform buffer.
@@ -56,12 +56,26 @@ pub enum BindingKind {
     ReadOnly,
     /// A storage buffer that is written.
     ReadWrite,
+    /// A storage texture of RGBA32F that is only read.
+    ReadTexture,
+    /// A storage texture of RGBA32F that is written.
+    WriteTexture,
 }
 
 impl Kernel {
     /// The constant `name` of this variant.
     pub fn define(&self, name: &str) -> Option<u32> {
         self.defines.iter().find(|(n, _)| *n == name).map(|&(_, value)| value)
+    }
+
+    /// Whether it takes values and weights as textures, not as buffers.
+    pub fn textures(&self) -> bool {
+        self.define("TEXTURES").is_some()
+    }
+
+    /// The lanes that a subgroup must have; `None` for a kernel that uses no subgroups.
+    pub fn lanes(&self) -> Option<u32> {
+        self.define("LANES")
     }
 
     /// Invocations of a workgroup, all three axes together.
@@ -91,7 +105,8 @@ mod tests {
             assert_eq!(kernel(k.name).map(|k| k.hash), Some(k.hash));
             assert!(KERNELS.iter().filter(|o| o.hash == k.hash).count() == 1, "{} is listed twice", k.name);
             assert!(k.bindings.iter().enumerate().all(|(i, b)| (b.group, b.index as usize) == (0, i)), "{}", k.name);
-            assert_eq!(k.bindings.iter().filter(|b| b.kind == BindingKind::ReadWrite).count(), 1, "{}", k.name);
+            let written = if k.textures() { BindingKind::WriteTexture } else { BindingKind::ReadWrite };
+            assert_eq!(k.bindings.iter().filter(|b| b.kind == written).count(), 1, "{}", k.name);
             assert_eq!((k.define("WG"), k.define("NONE")), (Some(k.invocations()), None), "{}", k.name);
             // What every adapter grants; more is a choice that hosts check.
             assert!(k.invocations() <= 256 && k.workgroup_bytes <= 16 << 10, "{}", k.name);

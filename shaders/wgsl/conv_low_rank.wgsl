@@ -5,13 +5,13 @@
 #import epilogue
 #import window
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+#input x 2
 // V in panels, K being [height][width][inputs padded to 4].
-@group(0) @binding(4) var<storage, read> v: array<vec4f>;
+#input v 4
 // U in panels, K being the rank.
-@group(0) @binding(5) var<storage, read> u: array<vec4f>;
+#input u 5
 @group(0) @binding(6) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> y: array<vec4f>;
+#output y 7
 
 // [KS][TM][rank / 4], packed to the layer's own rank; R4 is the most that fits.
 var<workgroup> h: array<vec4f, KS * TM * R4>;
@@ -54,13 +54,13 @@ fn main(
                 for (var k = start; k < end; k++) {
                     let v_row = (v_tap + k) * 4u * PANEL;
                     #for n BN
-                    let v0_$n = v[v_column$n + v_row];
-                    let v1_$n = v[v_column$n + v_row + PANEL];
-                    let v2_$n = v[v_column$n + v_row + 2u * PANEL];
-                    let v3_$n = v[v_column$n + v_row + 3u * PANEL];
+                    let v0_$n = v_at(v_column$n + v_row);
+                    let v1_$n = v_at(v_column$n + v_row + PANEL);
+                    let v2_$n = v_at(v_column$n + v_row + 2u * PANEL);
+                    let v3_$n = v_at(v_column$n + v_row + 3u * PANEL);
                     #endfor
                     #for m BM
-                    let x$m = select(vec4f(0.0), x[tap$m.at + k], tap$m.inside);
+                    let x$m = select(vec4f(0.0), x_at(tap$m.at + k), tap$m.inside);
                     #for n BN
                     acc$m_$n += x$m.x * v0_$n;
                     acc$m_$n += x$m.y * v1_$n;
@@ -109,10 +109,10 @@ fn main(
         for (var r = 0u; r < rank4; r++) {
             let u_row = r * 4u * PANEL;
             #for n BN
-            let u0_$n = u[u_column$n + u_row];
-            let u1_$n = u[u_column$n + u_row + PANEL];
-            let u2_$n = u[u_column$n + u_row + 2u * PANEL];
-            let u3_$n = u[u_column$n + u_row + 3u * PANEL];
+            let u0_$n = u_at(u_column$n + u_row);
+            let u1_$n = u_at(u_column$n + u_row + PANEL);
+            let u2_$n = u_at(u_column$n + u_row + 2u * PANEL);
+            let u3_$n = u_at(u_column$n + u_row + 3u * PANEL);
             #endfor
             #for m BM
             let h$m = h[(block * BM + $m) * rank4 + r];
@@ -128,7 +128,7 @@ fn main(
         if column + $n * column_groups < shape.outputs4 {
             #for m BM
             if row + $m < rows {
-                y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n + bias[column$n], row + $m, column$n);
+                y_put((row + $m) * shape.output_stride4 + column$n, epilogue(acc$m_$n + bias[column$n], row + $m, column$n));
             }
             #endfor
         }

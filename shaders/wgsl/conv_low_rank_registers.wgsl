@@ -4,13 +4,13 @@
 #import epilogue
 #import window
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+#input x 2
 // [height][width][inputs padded to 4][R4]
-@group(0) @binding(4) var<storage, read> v: array<vec4f>;
+#input v 4
 // U in panels, K being R4 · 4.
-@group(0) @binding(5) var<storage, read> u: array<vec4f>;
+#input u 5
 @group(0) @binding(6) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> y: array<vec4f>;
+#output y 7
 
 @compute @workgroup_size(WG)
 fn main(
@@ -37,14 +37,14 @@ fn main(
             #endfor
             for (var k = 0u; k < shape.inputs4; k++) {
                 #for m BM
-                let x$m = select(vec4f(0.0), x[tap$m.at + k], tap$m.inside);
+                let x$m = select(vec4f(0.0), x_at(tap$m.at + k), tap$m.inside);
                 #endfor
                 #for r R4
                 {
-                    let v0 = v[v_row + $r];
-                    let v1 = v[v_row + R4 + $r];
-                    let v2 = v[v_row + 2u * R4 + $r];
-                    let v3 = v[v_row + 3u * R4 + $r];
+                    let v0 = v_at(v_row + $r);
+                    let v1 = v_at(v_row + R4 + $r);
+                    let v2 = v_at(v_row + 2u * R4 + $r);
+                    let v3 = v_at(v_row + 3u * R4 + $r);
                     #for m BM
                     h$m_$r += x$m.x * v0;
                     h$m_$r += x$m.y * v1;
@@ -65,10 +65,10 @@ fn main(
         #for r R4
         {
             let u_row = u_column + $r * 4u * PANEL;
-            let u0 = u[u_row];
-            let u1 = u[u_row + PANEL];
-            let u2 = u[u_row + 2u * PANEL];
-            let u3 = u[u_row + 3u * PANEL];
+            let u0 = u_at(u_row);
+            let u1 = u_at(u_row + PANEL);
+            let u2 = u_at(u_row + 2u * PANEL);
+            let u3 = u_at(u_row + 3u * PANEL);
             #for m BM
             acc$m += h$m_$r.x * u0;
             acc$m += h$m_$r.y * u1;
@@ -79,7 +79,7 @@ fn main(
         #endfor
         #for m BM
         if row + $m < rows {
-            y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m, row + $m, column);
+            y_put((row + $m) * shape.output_stride4 + column, epilogue(acc$m, row + $m, column));
         }
         #endfor
     }

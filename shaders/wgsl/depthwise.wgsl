@@ -3,11 +3,11 @@
 #import epilogue
 #import window
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+#input x 2
 // [height][width][channels / 4]
-@group(0) @binding(4) var<storage, read> w: array<vec4f>;
+#input w 4
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+#output y 6
 
 @compute @workgroup_size(WG)
 fn main(
@@ -30,17 +30,17 @@ fn main(
     var w_row = column;
     for (var tap_y = 0u; tap_y < shape.kernel_height; tap_y++) {
         for (var tap_x = 0u; tap_x < shape.kernel_width; tap_x++) {
-            let weight = w[w_row];
+            let weight = w_at(w_row);
             w_row += shape.outputs4;
             #for m TM
             let tap$m = tap(corner$m, tap_y, tap_x);
-            acc$m += weight * select(vec4f(0.0), x[tap$m.at + column], tap$m.inside);
+            acc$m += weight * select(vec4f(0.0), x_at(tap$m.at + column), tap$m.inside);
             #endfor
         }
     }
     #for m TM
     if row + $m < rows {
-        y[(row + $m) * shape.output_stride4 + column] = epilogue(acc$m, row + $m, column);
+        y_put((row + $m) * shape.output_stride4 + column, epilogue(acc$m, row + $m, column));
     }
     #endfor
 }

@@ -2,8 +2,8 @@
 #import shape
 #import epilogue
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+#input x 2
+#output y 4
 
 @compute @workgroup_size(WG)
 fn main(
@@ -19,6 +19,6 @@ fn main(
     }
     let column = index - row * shape.outputs4;
     // Channels that x lacks are those of the second input alone.
-    let value = x[row * shape.input_stride4 + min(column, shape.inputs4 - 1u)];
-    y[row * shape.output_stride4 + column] = epilogue(select(vec4f(0.0), value, column < shape.inputs4), row, column);
+    let value = x_at(row * shape.input_stride4 + min(column, shape.inputs4 - 1u));
+    y_put(row * shape.output_stride4 + column, epilogue(select(vec4f(0.0), value, column < shape.inputs4), row, column));
 }

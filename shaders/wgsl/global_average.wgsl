@@ -3,8 +3,8 @@
 #import shape
 #import epilogue
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+#input x 2
+#output y 4
 
 @compute @workgroup_size(WG)
 fn main(
@@ -24,10 +24,10 @@ fn main(
     for (var i = 0u; i < shape.input_height; i++) {
         var line = vec4f(0.0);
         for (var j = 0u; j < shape.input_width; j++) {
-            line += x[at];
+            line += x_at(at);
             at += shape.input_stride4;
         }
         sum += line;
     }
-    y[row * shape.output_stride4 + column] = epilogue(sum / f32(shape.input_height * shape.input_width), row, column);
+    y_put(row * shape.output_stride4 + column, epilogue(sum / f32(shape.input_height * shape.input_width), row, column));
 }

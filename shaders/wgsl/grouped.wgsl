@@ -4,11 +4,11 @@
 #import epilogue
 #import window
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+#input x 2
 // [outputs][height][width][inputs of a group]
 @group(0) @binding(4) var<storage, read> w: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+#output y 6
 
 @compute @workgroup_size(WG)
 fn main(
@@ -36,15 +36,15 @@ fn main(
             for (var i = 0u; i < shape.group_inputs; i++) {
                 let c = first + i;
                 let value = vec4f(
-                    x[under.at + c.x / 4u][c.x % 4u],
-                    x[under.at + c.y / 4u][c.y % 4u],
-                    x[under.at + c.z / 4u][c.z % 4u],
-                    x[under.at + c.w / 4u][c.w % 4u],
+                    x_at(under.at + c.x / 4u)[c.x % 4u],
+                    x_at(under.at + c.y / 4u)[c.y % 4u],
+                    x_at(under.at + c.z / 4u)[c.z % 4u],
+                    x_at(under.at + c.w / 4u)[c.w % 4u],
                 );
                 acc += select(vec4f(0.0), value, under.inside) * vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
                 at += vec4u(1u);
             }
         }
     }
-    y[row * shape.output_stride4 + column] = epilogue(acc + bias[column], row, column);
+    y_put(row * shape.output_stride4 + column, epilogue(acc + bias[column], row, column));
 }

@@ -4,11 +4,11 @@
 #import shape
 #import epilogue
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
+#input x 2
 // W in panels.
-@group(0) @binding(4) var<storage, read> w: array<vec4f>;
+#input w 4
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
+#output y 6
 
 @compute @workgroup_size(WG)
 fn main(
@@ -41,13 +41,13 @@ fn main(
     for (var k = 0u; k < shape.inputs4; k++) {
         let w_row = k * 4u * PANEL;
         #for n TN
-        let w0_$n = w[w_column$n + w_row];
-        let w1_$n = w[w_column$n + w_row + PANEL];
-        let w2_$n = w[w_column$n + w_row + 2u * PANEL];
-        let w3_$n = w[w_column$n + w_row + 3u * PANEL];
+        let w0_$n = w_at(w_column$n + w_row);
+        let w1_$n = w_at(w_column$n + w_row + PANEL);
+        let w2_$n = w_at(w_column$n + w_row + 2u * PANEL);
+        let w3_$n = w_at(w_column$n + w_row + 3u * PANEL);
         #endfor
         #for m TM
-        let x$m = x[x_row$m + k];
+        let x$m = x_at(x_row$m + k);
         #for n TN
         acc$m_$n += x$m.x * w0_$n;
         acc$m_$n += x$m.y * w1_$n;
@@ -60,7 +60,7 @@ fn main(
     if column + $n * shape.column_groups < shape.outputs4 {
         #for m TM
         if row + $m < rows {
-            y[(row + $m) * shape.output_stride4 + column$n] = epilogue(acc$m_$n + bias[column$n], row + $m, column$n);
+            y_put((row + $m) * shape.output_stride4 + column$n, epilogue(acc$m_$n + bias[column$n], row + $m, column$n));
         }
         #endfor
     }

@@ -3,8 +3,8 @@
 #import epilogue
 #import window
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+#input x 2
+#output y 4
 
 @compute @workgroup_size(WG)
 fn main(
@@ -29,7 +29,7 @@ fn main(
     for (var tap_y = 0u; tap_y < shape.kernel_height; tap_y++) {
         for (var tap_x = 0u; tap_x < shape.kernel_width; tap_x++) {
             let under = tap(start, tap_y, tap_x);
-            let value = x[under.at + column];
+            let value = x_at(under.at + column);
             #ifdef MAX
             out = max(out, select(vec4f(shape.lowest), value, under.inside));
             #else
@@ -42,5 +42,5 @@ fn main(
     #else
     out /= max(count, 1.0);
     #endif
-    y[row * shape.output_stride4 + column] = epilogue(out, row, column);
+    y_put(row * shape.output_stride4 + column, epilogue(out, row, column));
 }

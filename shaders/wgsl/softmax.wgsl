@@ -3,8 +3,8 @@
 #import shape
 #import epilogue
 
-@group(0) @binding(2) var<storage, read> x: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+#input x 2
+#output y 4
 
 var<workgroup> partial: array<f32, WG>;
 
@@ -21,7 +21,7 @@ fn main(
     let start = row * shape.input_stride4;
     var most = vec4f(shape.lowest);
     for (var column = local; column < shape.outputs4; column += WG) {
-        most = max(most, select(vec4f(shape.lowest), x[start + column], there(column)));
+        most = max(most, select(vec4f(shape.lowest), x_at(start + column), there(column)));
     }
     partial[local] = max(max(most.x, most.y), max(most.z, most.w));
     workgroupBarrier();
@@ -35,7 +35,7 @@ fn main(
     workgroupBarrier();
     var sums = vec4f(0.0);
     for (var column = local; column < shape.outputs4; column += WG) {
-        sums += select(vec4f(0.0), power(x[start + column] - largest), there(column));
+        sums += select(vec4f(0.0), power(x_at(start + column) - largest), there(column));
     }
     partial[local] = sums.x + sums.y + sums.z + sums.w;
     workgroupBarrier();
@@ -47,9 +47,9 @@ fn main(
     }
     let sum = partial[0];
     for (var column = local; column < shape.outputs4; column += WG) {
-        let below = x[start + column] - largest;
+        let below = x_at(start + column) - largest;
         let out = select(power(below) / sum, below - log(sum), (shape.flags & 1u) != 0u);
-        y[row * shape.output_stride4 + column] = epilogue(out, row, column);
+        y_put(row * shape.output_stride4 + column, epilogue(out, row, column));
     }
 }
 

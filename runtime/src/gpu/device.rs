@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use thinfer_shaders::Kernel;
+
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::error::{Error, Result};
+use crate::gpu::memory::{LANES, Storage};
 use crate::gpu::pipelines::Cache;
 
 /// An open device; clones share it.
@@ -16,6 +19,7 @@ struct Inner {
     queue: wgpu::Queue,
     info: DeviceInfo,
     limits: wgpu::Limits,
+    storage: Storage,
     pipelines: Mutex<Cache>,
     fault: Fault,
 }
@@ -88,7 +92,13 @@ impl Gpu {
     /// As [`Gpu::open_async`], blocking.
     #[cfg(test)]
     pub(crate) fn open() -> Result<Self> {
-        pollster::block_on(Self::open_async())
+        Self::open_with(None)
+    }
+
+    /// The same with values and weights as `storage` says; [`Error::NoDevice`] where the adapter cannot.
+    #[cfg(test)]
+    pub(crate) fn open_with(storage: Option<Storage>) -> Result<Self> {
+        pollster::block_on(Self::open_best(storage))
     }
 
     /// Opens the best adapter.
@@ -96,15 +106,31 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoDevice`] without one, [`Error::Gpu`] where it refuses to be opened.
     pub(crate) async fn open_async() -> Result<Self> {
+        Self::open_best(None).await
+    }
+
+    async fn open_best(wanted: Option<Storage>) -> Result<Self> {
         let Some(adapter) = adapters().await.into_iter().next() else {
             let why = "the system lists no Vulkan, Metal, DX12 or WebGPU adapter that can compute".into();
             return Err(Error::NoDevice { wanted: "GPU".into(), why });
         };
         let info = describe(&adapter);
         let limits = adapter.limits();
+        let lanes = (adapter.get_info().subgroup_min_size, adapter.get_info().subgroup_max_size);
+        let textures = lanes == (LANES, LANES) && adapter.features().contains(wgpu::Features::SUBGROUP);
+        let storage = match wanted {
+            Some(Storage::Textures) if !textures => {
+                let why = format!("{} has no subgroups of {LANES} lanes", info.name);
+                return Err(Error::NoDevice { wanted: "GPU that keeps values in textures".into(), why });
+            }
+            Some(storage) => storage,
+            None if textures && info.class == DeviceClass::Software => Storage::Textures,
+            None => Storage::Buffers,
+        };
+        let subgroups = if storage == Storage::Textures { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("thinfer"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: (adapter.features() & wgpu::Features::TIMESTAMP_QUERY) | subgroups,
             // The defaults are what every phone has.
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
@@ -121,7 +147,7 @@ impl Gpu {
                 on_loss.record(format!("the device was lost: {why}"));
             }
         });
-        Ok(Self(Arc::new(Inner { device, queue, info, limits, pipelines: Mutex::default(), fault })))
+        Ok(Self(Arc::new(Inner { device, queue, info, limits, storage, pipelines: Mutex::default(), fault })))
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
@@ -143,6 +169,22 @@ impl Gpu {
     /// Whether the device is the CPU in disguise.
     pub(super) fn is_software(&self) -> bool {
         self.0.info.class == DeviceClass::Software
+    }
+
+    /// How it keeps values and weights.
+    pub(super) fn storage(&self) -> Storage {
+        self.0.storage
+    }
+
+    /// The variants of `kernel` that take values and weights as this device keeps them.
+    pub(super) fn variants(&self, kernel: &str) -> impl Iterator<Item = &'static Kernel> {
+        let textures = self.storage() == Storage::Textures;
+        thinfer_shaders::variants(kernel).filter(move |k| k.textures() == textures)
+    }
+
+    /// Cores of a software adapter.
+    pub(super) fn cores(&self) -> u64 {
+        std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
     }
 
     pub(super) fn pipelines(&self) -> &Mutex<Cache> {

@@ -8,6 +8,7 @@ use crate::artifact::Artifact;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
+use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::ops::{Context, Dispatch, dispatch};
 use crate::gpu::profile::Timestamps;
 use crate::gpu::transfer::Staging;
@@ -23,7 +24,7 @@ pub(crate) struct Executor {
     batch: usize,
     input: Slot,
     output: Slot,
-    activations: Vec<wgpu::Buffer>,
+    activations: Vec<Memory>,
     /// Rows of the run, read by every kernel.
     run: wgpu::Buffer,
     /// What `run` holds.
@@ -70,17 +71,16 @@ impl Executor {
     }
 
     fn build(gpu: &Gpu, artifact: &Artifact, plan: &Plan, pick: Pick<'_>) -> Result<Self> {
-        let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let limits = gpu.limits();
+        let allows = most_bytes(gpu);
         let mut activations = Vec::with_capacity(plan.memory.buffers.len());
         for &len in &plan.memory.buffers {
             let needs = len as u64 * 4;
-            if needs > limits.max_buffer_size {
+            if needs > allows {
                 let what = "bytes in one buffer".into();
                 let device = gpu.info().name.clone();
-                return Err(Error::Limit { layer: "activations".into(), what, needs, allows: limits.max_buffer_size, device });
+                return Err(Error::Limit { layer: "activations".into(), what, needs, allows, device });
             }
-            activations.push(empty(gpu, "activations", storage, needs));
+            activations.push(Memory::empty(gpu, "activations", needs));
         }
         let run = empty(gpu, "run", wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST, 16);
         let mut steps = Vec::with_capacity(plan.steps.len());
@@ -164,9 +164,9 @@ impl Executor {
         self.set_rows(rows);
         let bytes = |slot: Slot| (rows * slot.stride() * 4) as u64;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(self.upload.buffer(), 0, &self.activations[self.input.buffer], 0, bytes(self.input));
+        self.activations[self.input.buffer].load(&mut encoder, self.upload.buffer(), bytes(self.input));
         self.record(&mut encoder, 1);
-        encoder.copy_buffer_to_buffer(&self.activations[self.output.buffer], 0, self.readback.buffer(), 0, bytes(self.output));
+        self.activations[self.output.buffer].store(&mut encoder, self.readback.buffer(), bytes(self.output));
         let submission = self.gpu.queue().submit([encoder.finish()]);
         self.upload.map();
         self.readback.map();
@@ -241,9 +241,8 @@ impl Executor {
 
     /// Fills every activation buffer with NaN, so that whoever reads what was never written is found out.
     pub(crate) fn poison(&mut self) {
-        for buffer in &self.activations {
-            let nan = vec![f32::NAN; (buffer.size() / 4) as usize];
-            self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
+        for memory in &self.activations {
+            memory.write(&self.gpu, &vec![f32::NAN; (memory.bytes() / 4) as usize]);
         }
     }
 

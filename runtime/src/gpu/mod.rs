@@ -5,6 +5,7 @@ mod buffers;
 mod conformance;
 mod device;
 mod executor;
+mod memory;
 mod ops;
 mod pipelines;
 mod profile;

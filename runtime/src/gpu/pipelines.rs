@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError};
 
-use thinfer_shaders::{BindingKind, Kernel};
+use thinfer_shaders::{Binding, BindingKind, Kernel};
 
 use crate::gpu::device::Gpu;
 
@@ -38,21 +38,7 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
     let entries: Vec<_> = kernel
         .bindings
         .iter()
-        .map(|b| wgpu::BindGroupLayoutEntry {
-            binding: b.index,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: match b.kind {
-                    BindingKind::Uniform => wgpu::BufferBindingType::Uniform,
-                    BindingKind::ReadOnly => wgpu::BufferBindingType::Storage { read_only: true },
-                    BindingKind::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-                },
-                has_dynamic_offset: false,
-                // Checked once here instead of at every dispatch.
-                min_binding_size: NonZeroU64::new(u64::from(b.min_size)),
-            },
-            count: None,
-        })
+        .map(|b| wgpu::BindGroupLayoutEntry { binding: b.index, visibility: wgpu::ShaderStages::COMPUTE, ty: binding_type(b), count: None })
         .collect();
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let whole =
@@ -74,14 +60,36 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
     Pipeline { kernel, layout, pipeline }
 }
 
+fn binding_type(b: &Binding) -> wgpu::BindingType {
+    let buffer = |ty| wgpu::BindingType::Buffer {
+        ty,
+        has_dynamic_offset: false,
+        // Checked once here instead of at every dispatch.
+        min_binding_size: NonZeroU64::new(u64::from(b.min_size)),
+    };
+    let texture = |access| wgpu::BindingType::StorageTexture {
+        access,
+        format: wgpu::TextureFormat::Rgba32Float,
+        view_dimension: wgpu::TextureViewDimension::D2,
+    };
+    match b.kind {
+        BindingKind::Uniform => buffer(wgpu::BufferBindingType::Uniform),
+        BindingKind::ReadOnly => buffer(wgpu::BufferBindingType::Storage { read_only: true }),
+        BindingKind::ReadWrite => buffer(wgpu::BufferBindingType::Storage { read_only: false }),
+        BindingKind::ReadTexture => texture(wgpu::StorageTextureAccess::ReadOnly),
+        BindingKind::WriteTexture => texture(wgpu::StorageTextureAccess::WriteOnly),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::memory::Storage;
 
     #[test]
     fn every_kernel_becomes_a_pipeline_once() {
         let Ok(gpu) = Gpu::open() else { return };
-        for kernel in thinfer_shaders::KERNELS {
+        for kernel in thinfer_shaders::KERNELS.iter().filter(|k| k.lanes().is_none() || gpu.storage() == Storage::Textures) {
             let (plain, relu) = (Epilogue::default(), Epilogue { activation: 1, residual: 1 });
             let first = pipeline(&gpu, kernel, plain);
             assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, plain)));

@@ -6,7 +6,7 @@
 override RESIDUAL: u32 = 0u;
 
 // The input again where there is none.
-@group(0) @binding(3) var<storage, read> residual: array<vec4f>;
+#input residual 3
 
 // The four outputs at `column4` of `row`. Columns past the end are written as 0, whatever was summed, so that the next
 // layer can load whole vec4s: its padding weights are 0, and NaN · 0 would be NaN.
@@ -14,7 +14,7 @@ fn epilogue(sum: vec4f, row: u32, column4: u32) -> vec4f {
     var out = sum;
     switch RESIDUAL {
         case 1u: {
-            out += residual[row * shape.residual_stride4 + column4];
+            out += residual_at(row * shape.residual_stride4 + column4);
         }
         case 2u: {
             out += shifted(row, column4);
@@ -36,10 +36,10 @@ fn shifted(row: u32, column4: u32) -> vec4f {
     let there = channels < vec4u(shape.residual_channels);
     let source = select(vec4u(0u), channels, there);
     let values = vec4f(
-        residual[at + source.x / 4u][source.x % 4u],
-        residual[at + source.y / 4u][source.y % 4u],
-        residual[at + source.z / 4u][source.z % 4u],
-        residual[at + source.w / 4u][source.w % 4u],
+        residual_at(at + source.x / 4u)[source.x % 4u],
+        residual_at(at + source.y / 4u)[source.y % 4u],
+        residual_at(at + source.z / 4u)[source.z % 4u],
+        residual_at(at + source.w / 4u)[source.w % 4u],
     );
     return select(vec4f(0.0), values, there);
 }

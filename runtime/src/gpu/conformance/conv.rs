@@ -1,6 +1,6 @@
 //! Every variant of the convolutions' kernels, and the other ops over images, against f64 on poisoned buffers.
 
-use super::gpu;
+use super::gpus;
 use crate::artifact::{Activation, Artifact, Layer, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorData, Weight, Window};
 use crate::conformance::cases::Draw;
 use crate::gpu::{Executor, Gpu};
@@ -181,135 +181,140 @@ fn check(gpu: &Gpu, case: Case, pick: Option<&'static thinfer_shaders::Kernel>) 
 
 #[test]
 fn every_variant_of_a_convolution_agrees_with_f64() {
-    let Some(gpu) = gpu() else { return };
-    for kernel in thinfer_shaders::variants("conv") {
-        check(&gpu, Case::plain(3, 33), Some(kernel));
-        check(&gpu, Case { image: [18, 11, 7], window: window([3, 2], 2, 1, 2), ..Case::plain(18, 70) }, Some(kernel));
-        check(&gpu, Case { image: [20, 2, 2], batch: 1, ..Case::plain(20, 40) }, Some(kernel));
-    }
-    for kernel in ["conv_low_rank", "conv_low_rank_registers"].into_iter().flat_map(thinfer_shaders::variants) {
-        let most = kernel.define("R4").unwrap_or(0) as usize * 4;
-        for rank in [1, most - 3, most] {
-            let (outputs, rank) = (67.max(rank), Some(rank));
-            check(&gpu, Case { rank, ..Case::plain(29, outputs) }, Some(kernel));
-            let case = Case { rank, image: [35, 7, 7], window: window([5, 3], 2, 2, 1), batch: 1, ..Case::plain(35, outputs) };
-            check(&gpu, case, Some(kernel));
+    for gpu in gpus() {
+        for kernel in ["conv", "lanes"].into_iter().flat_map(|k| gpu.variants(k)) {
+            check(&gpu, Case::plain(3, 33), Some(kernel));
+            check(&gpu, Case { image: [18, 11, 7], window: window([3, 2], 2, 1, 2), ..Case::plain(18, 70) }, Some(kernel));
+            check(&gpu, Case { image: [20, 2, 2], batch: 1, ..Case::plain(20, 40) }, Some(kernel));
         }
-    }
-    for kernel in thinfer_shaders::variants("depthwise") {
-        check(&gpu, Case { groups: 13, ..Case::plain(13, 13) }, Some(kernel));
-        check(&gpu, Case { groups: 40, window: window([3, 3], 2, 1, 1), ..Case::plain(40, 40) }, Some(kernel));
+        for kernel in ["conv_low_rank", "conv_low_rank_registers", "lanes_low_rank"].into_iter().flat_map(|k| gpu.variants(k)) {
+            let most = kernel.define("R4").unwrap_or(0) as usize * 4;
+            for rank in [1, most - 3, most] {
+                let (outputs, rank) = (67.max(rank), Some(rank));
+                check(&gpu, Case { rank, ..Case::plain(29, outputs) }, Some(kernel));
+                let case = Case { rank, image: [35, 7, 7], window: window([5, 3], 2, 2, 1), batch: 1, ..Case::plain(35, outputs) };
+                check(&gpu, case, Some(kernel));
+            }
+        }
+        for kernel in gpu.variants("depthwise") {
+            check(&gpu, Case { groups: 13, ..Case::plain(13, 13) }, Some(kernel));
+            check(&gpu, Case { groups: 40, window: window([3, 3], 2, 1, 1), ..Case::plain(40, 40) }, Some(kernel));
+        }
     }
 }
 
 #[test]
 fn groups_of_every_kind_agree_with_f64() {
-    let Some(gpu) = gpu() else { return };
-    for (inputs, outputs, groups) in [(16, 24, 2), (12, 12, 12), (6, 12, 6), (10, 15, 5), (8, 8, 2), (7, 7, 1), (64, 128, 16)] {
-        check(&gpu, Case { groups, ..Case::plain(inputs, outputs) }, None);
-        check(&gpu, Case { groups, window: Window::POINT, ..Case::plain(inputs, outputs) }, None);
+    for gpu in gpus() {
+        for (inputs, outputs, groups) in [(16, 24, 2), (12, 12, 12), (6, 12, 6), (10, 15, 5), (8, 8, 2), (7, 7, 1), (64, 128, 16)] {
+            check(&gpu, Case { groups, ..Case::plain(inputs, outputs) }, None);
+            check(&gpu, Case { groups, window: Window::POINT, ..Case::plain(inputs, outputs) }, None);
+        }
     }
 }
 
 #[test]
 fn residuals_are_added_before_the_activation() {
-    let Some(gpu) = gpu() else { return };
-    let activation = Activation::LeakyRelu(0.1);
-    for (window, rank) in
-        [(window([3, 3], 1, 1, 1), None), (Window::POINT, None), (window([3, 3], 1, 1, 1), Some(5)), (Window::POINT, Some(5))]
-    {
-        for (inputs, outputs, offset) in [(18, 18, 0), (18, 36, 9), (16, 19, 1)] {
-            let residual = Some(Residual { stride: 1, offset });
-            check(
-                &gpu,
-                Case { residual, activation, rank: rank.map(|r: usize| r.min(outputs)), window, ..Case::plain(inputs, outputs) },
-                None,
-            );
+    for gpu in gpus() {
+        let activation = Activation::LeakyRelu(0.1);
+        for (window, rank) in
+            [(window([3, 3], 1, 1, 1), None), (Window::POINT, None), (window([3, 3], 1, 1, 1), Some(5)), (Window::POINT, Some(5))]
+        {
+            for (inputs, outputs, offset) in [(18, 18, 0), (18, 36, 9), (16, 19, 1)] {
+                let residual = Some(Residual { stride: 1, offset });
+                check(
+                    &gpu,
+                    Case { residual, activation, rank: rank.map(|r: usize| r.min(outputs)), window, ..Case::plain(inputs, outputs) },
+                    None,
+                );
+            }
         }
-    }
-    for rank in [None, Some(7)] {
-        let residual = Some(Residual { stride: 2, offset: 9 });
-        let case = Case { residual, activation, rank, window: window([3, 3], 2, 1, 1), ..Case::plain(18, 36) };
-        check(&gpu, case, None);
-        check(&gpu, Case { window: Window { kernel: [1, 1], padding: [0; 4], ..case.window }, ..case }, None);
+        for rank in [None, Some(7)] {
+            let residual = Some(Residual { stride: 2, offset: 9 });
+            let case = Case { residual, activation, rank, window: window([3, 3], 2, 1, 1), ..Case::plain(18, 36) };
+            check(&gpu, case, None);
+            check(&gpu, Case { window: Window { kernel: [1, 1], padding: [0; 4], ..case.window }, ..case }, None);
+        }
     }
 }
 
 #[test]
 fn pools_and_means_agree_with_f64() {
-    let Some(gpu) = gpu() else { return };
-    let (channels, height, width, batch) = (6, 9, 7, 2);
-    let input = Draw::new(3).values(batch * channels * height * width);
-    for (w, kind) in
-        [(window([3, 3], 2, 1, 1), PoolKind::Max), (window([2, 2], 2, 0, 1), PoolKind::Max), (window([3, 2], 1, 1, 2), PoolKind::Max)]
-            .into_iter()
-            .chain([PoolKind::Average, PoolKind::AverageWithPadding].map(|kind| (window([3, 3], 2, 1, 1), kind)))
-    {
-        let layer = Layer { name: "pool".into(), inputs: vec![0], op: Op::Pool { kind, window: w } };
-        let got = run(&gpu, &build(&[channels, height, width], vec![layer], vec![]), batch, None, &input);
-        let (rows, columns) = (w.output(0, height), w.output(1, width));
-        for (i, got) in got.into_iter().enumerate() {
-            let (image, at) = (i / (rows * columns), i % (rows * columns));
-            let mut under = Vec::new();
-            for tap in 0..w.kernel[0] * w.kernel[1] {
-                let row = at / columns * w.stride[0] as usize + (tap / w.kernel[1] * w.dilation[0]) as usize;
-                let column = at % columns * w.stride[1] as usize + (tap % w.kernel[1] * w.dilation[1]) as usize;
-                let (row, column) = (row.wrapping_sub(w.padding[0] as usize), column.wrapping_sub(w.padding[1] as usize));
-                if row < height && column < width {
-                    under.push(input[(image * height + row) * width + column]);
+    for gpu in gpus() {
+        let (channels, height, width, batch) = (6, 9, 7, 2);
+        let input = Draw::new(3).values(batch * channels * height * width);
+        for (w, kind) in
+            [(window([3, 3], 2, 1, 1), PoolKind::Max), (window([2, 2], 2, 0, 1), PoolKind::Max), (window([3, 2], 1, 1, 2), PoolKind::Max)]
+                .into_iter()
+                .chain([PoolKind::Average, PoolKind::AverageWithPadding].map(|kind| (window([3, 3], 2, 1, 1), kind)))
+        {
+            let layer = Layer { name: "pool".into(), inputs: vec![0], op: Op::Pool { kind, window: w } };
+            let got = run(&gpu, &build(&[channels, height, width], vec![layer], vec![]), batch, None, &input);
+            let (rows, columns) = (w.output(0, height), w.output(1, width));
+            for (i, got) in got.into_iter().enumerate() {
+                let (image, at) = (i / (rows * columns), i % (rows * columns));
+                let mut under = Vec::new();
+                for tap in 0..w.kernel[0] * w.kernel[1] {
+                    let row = at / columns * w.stride[0] as usize + (tap / w.kernel[1] * w.dilation[0]) as usize;
+                    let column = at % columns * w.stride[1] as usize + (tap % w.kernel[1] * w.dilation[1]) as usize;
+                    let (row, column) = (row.wrapping_sub(w.padding[0] as usize), column.wrapping_sub(w.padding[1] as usize));
+                    if row < height && column < width {
+                        under.push(input[(image * height + row) * width + column]);
+                    }
                 }
+                let sum = under.iter().sum::<f32>();
+                let expected = match kind {
+                    PoolKind::Max => under.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                    PoolKind::Average => sum / under.len() as f32,
+                    PoolKind::AverageWithPadding => sum / (w.kernel[0] * w.kernel[1]) as f32,
+                };
+                assert!((got - expected).abs() < 1e-6, "{kind:?}, output {i}: {got}, expected {expected}");
             }
-            let sum = under.iter().sum::<f32>();
-            let expected = match kind {
-                PoolKind::Max => under.iter().copied().fold(f32::NEG_INFINITY, f32::max),
-                PoolKind::Average => sum / under.len() as f32,
-                PoolKind::AverageWithPadding => sum / (w.kernel[0] * w.kernel[1]) as f32,
-            };
-            assert!((got - expected).abs() < 1e-6, "{kind:?}, output {i}: {got}, expected {expected}");
         }
-    }
-    let layer = Layer { name: "mean".into(), inputs: vec![0], op: Op::GlobalAveragePool };
-    let got = run(&gpu, &build(&[channels, height, width], vec![layer], vec![]), batch, None, &input);
-    for (x, got) in input.chunks_exact(height * width).zip(got) {
-        assert!((x.iter().sum::<f32>() / (height * width) as f32 - got).abs() < 1e-6);
+        let layer = Layer { name: "mean".into(), inputs: vec![0], op: Op::GlobalAveragePool };
+        let got = run(&gpu, &build(&[channels, height, width], vec![layer], vec![]), batch, None, &input);
+        for (x, got) in input.chunks_exact(height * width).zip(got) {
+            assert!((x.iter().sum::<f32>() / (height * width) as f32 - got).abs() < 1e-6);
+        }
     }
 }
 
 /// Every activation at the ends of its range and between, alone and after a sum.
 #[test]
 fn activations_agree_with_f64() {
-    let Some(gpu) = gpu() else { return };
-    let mut input: Vec<f32> = (-2000..=2000).map(|i| i as f32 / 250.0).collect();
-    input.extend([-1e30, -3e5, -100.0, -50.0, -1e-6, 1e-6, 0.0501, 0.0999, 0.1001, 50.0, 100.0, 3e5, 1e30]);
-    let hard = |x: f64| (x / 6.0 + 0.5).clamp(0.0, 1.0);
-    let gaussian = |x: f64| 0.5 * erfc(-x / 2f64.sqrt());
-    let cases: [(Activation, &dyn Fn(f64) -> f64); 11] = [
-        (Activation::None, &|x| x),
-        (Activation::Relu, &|x| x.max(0.0)),
-        (Activation::Relu6, &|x| x.clamp(0.0, 6.0)),
-        (Activation::LeakyRelu(0.25), &|x| x.max(0.25 * x)),
-        (Activation::Sigmoid, &|x| 1.0 / (1.0 + (-x).exp())),
-        (Activation::Tanh, &f64::tanh),
-        (Activation::HardSigmoid, &hard),
-        (Activation::HardSwish, &|x| x * hard(x)),
-        (Activation::Silu, &|x| x / (1.0 + (-x).exp())),
-        (Activation::Gelu, &|x| x * gaussian(x)),
-        (Activation::GeluTanh, &|x| x / (1.0 + (-2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).exp())),
-    ];
-    for (activation, expected) in cases {
-        let one = |op, inputs: &[u32]| build(&[input.len()], vec![Layer { name: "f".into(), inputs: inputs.to_vec(), op }], vec![]);
-        let alone = run(&gpu, &one(Op::Activate(activation), &[0]), 1, None, &input);
-        let residual = Residual { stride: 1, offset: 0 };
-        let sum = run(&gpu, &one(Op::Add { residual, activation }, &[0, 0]), 1, None, &input);
-        let mut worst = 0f64;
-        for ((&x, got), twice) in input.iter().zip(alone).zip(sum) {
-            for (x, got) in [(f64::from(x), got), (f64::from(x) * 2.0, twice)] {
-                let off = (f64::from(got) - expected(x)).abs() / expected(x).abs().max(1.0);
-                worst = worst.max(off);
-                assert!(off <= 1e-6, "{activation:?} of {x} is {got}, expected {}", expected(x));
+    for gpu in gpus() {
+        let mut input: Vec<f32> = (-2000..=2000).map(|i| i as f32 / 250.0).collect();
+        input.extend([-1e30, -3e5, -100.0, -50.0, -1e-6, 1e-6, 0.0501, 0.0999, 0.1001, 50.0, 100.0, 3e5, 1e30]);
+        let hard = |x: f64| (x / 6.0 + 0.5).clamp(0.0, 1.0);
+        let gaussian = |x: f64| 0.5 * erfc(-x / 2f64.sqrt());
+        let cases: [(Activation, &dyn Fn(f64) -> f64); 11] = [
+            (Activation::None, &|x| x),
+            (Activation::Relu, &|x| x.max(0.0)),
+            (Activation::Relu6, &|x| x.clamp(0.0, 6.0)),
+            (Activation::LeakyRelu(0.25), &|x| x.max(0.25 * x)),
+            (Activation::Sigmoid, &|x| 1.0 / (1.0 + (-x).exp())),
+            (Activation::Tanh, &f64::tanh),
+            (Activation::HardSigmoid, &hard),
+            (Activation::HardSwish, &|x| x * hard(x)),
+            (Activation::Silu, &|x| x / (1.0 + (-x).exp())),
+            (Activation::Gelu, &|x| x * gaussian(x)),
+            (Activation::GeluTanh, &|x| x / (1.0 + (-2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).exp())),
+        ];
+        for (activation, expected) in cases {
+            let one = |op, inputs: &[u32]| build(&[input.len()], vec![Layer { name: "f".into(), inputs: inputs.to_vec(), op }], vec![]);
+            let alone = run(&gpu, &one(Op::Activate(activation), &[0]), 1, None, &input);
+            let residual = Residual { stride: 1, offset: 0 };
+            let sum = run(&gpu, &one(Op::Add { residual, activation }, &[0, 0]), 1, None, &input);
+            let mut worst = 0f64;
+            for ((&x, got), twice) in input.iter().zip(alone).zip(sum) {
+                for (x, got) in [(f64::from(x), got), (f64::from(x) * 2.0, twice)] {
+                    let off = (f64::from(got) - expected(x)).abs() / expected(x).abs().max(1.0);
+                    worst = worst.max(off);
+                    assert!(off <= 1e-6, "{activation:?} of {x} is {got}, expected {}", expected(x));
+                }
             }
+            println!("{activation:?}: {worst:.1e}");
         }
-        println!("{activation:?}: {worst:.1e}");
     }
 }
 

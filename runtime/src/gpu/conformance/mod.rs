@@ -8,17 +8,22 @@ use crate::artifact::Activation;
 use crate::conformance::cases::{Case, LayerCase};
 use crate::conformance::reference;
 use crate::error::{Error, Result};
+use crate::gpu::memory::Storage;
 use crate::gpu::{Executor, Gpu};
 use crate::plan::{Form, Plan};
 
-/// The adapter; without one the test passes and says so, unless THINFER_REQUIRE_GPU=1.
-fn gpu() -> Option<Gpu> {
+/// The adapter with each kind of storage that it can work with; without one the test passes and says so, unless
+/// THINFER_REQUIRE_GPU=1.
+fn gpus() -> Vec<Gpu> {
     match Gpu::open() {
-        Ok(gpu) => Some(gpu),
+        Ok(gpu) => {
+            let other = if gpu.storage() == Storage::Buffers { Storage::Textures } else { Storage::Buffers };
+            [Some(gpu), Gpu::open_with(Some(other)).ok()].into_iter().flatten().collect()
+        }
         Err(e) if std::env::var_os("THINFER_REQUIRE_GPU").is_some_and(|v| v == "1") => panic!("{e}"),
         Err(_) => {
             println!("skipped: no GPU adapter");
-            None
+            Vec::new()
         }
     }
 }
@@ -54,16 +59,17 @@ fn an_executor_can_move_between_threads() {
 
 #[test]
 fn every_variant_agrees_with_f64() {
-    let Some(gpu) = gpu() else { return };
-    let kernels = ["linear", "low_rank", "low_rank_registers"].into_iter().flat_map(thinfer_shaders::variants);
-    for (key, kernel) in (1000..).zip(kernels) {
-        let capacity = kernel.define("R4").map(|r| r as usize * 4);
-        let form = if capacity.is_some() { Form::Fused } else { Form::Dense };
-        let ranks = capacity.map_or(vec![None], |most| vec![Some(1), Some(most - 3), Some(most)]);
-        for rank in ranks {
-            for (rows, inputs, outputs) in [(1, 1, 1), (37, 65, 43), (130, 300, 257), (16, 256, 512)] {
-                let rank = rank.map(|r: usize| r.min(inputs).min(outputs));
-                check(&gpu, &Case::one(key, inputs, layer(outputs, rank, form), rows), Some(kernel)).unwrap();
+    for gpu in gpus() {
+        let kernels = ["linear", "low_rank", "low_rank_registers", "lanes", "lanes_low_rank"].into_iter().flat_map(|k| gpu.variants(k));
+        for (key, kernel) in (1000..).zip(kernels) {
+            let capacity = kernel.define("R4").map(|r| r as usize * 4);
+            let form = if capacity.is_some() { Form::Fused } else { Form::Dense };
+            let ranks = capacity.map_or(vec![None], |most| vec![Some(1), Some(most - 3), Some(most)]);
+            for rank in ranks {
+                for (rows, inputs, outputs) in [(1, 1, 1), (37, 65, 43), (130, 300, 257), (16, 256, 512)] {
+                    let rank = rank.map(|r: usize| r.min(inputs).min(outputs));
+                    check(&gpu, &Case::one(key, inputs, layer(outputs, rank, form), rows), Some(kernel)).unwrap();
+                }
             }
         }
     }
@@ -71,68 +77,72 @@ fn every_variant_agrees_with_f64() {
 
 #[test]
 fn long_rows_are_summed_to_the_end() {
-    let Some(gpu) = gpu() else { return };
-    for form in [Form::Dense, Form::TwoStage, Form::Fused] {
-        let rank = (form != Form::Dense).then_some(5);
-        check(&gpu, &Case::one(7, 60_001, layer(5, rank, form), 2), None).unwrap();
-    }
-    if gpu.info().class == crate::device::DeviceClass::Software {
-        let case = Case::one(7, 4 * 65_535, layer(1, None, Form::Dense), 1);
-        let artifact = case.artifact();
-        let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));
-        assert!(matches!(refused, Err(Error::Limit { needs: 65_535, allows: 65_534, .. })), "{refused:?}");
+    for gpu in gpus() {
+        for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+            let rank = (form != Form::Dense).then_some(5);
+            check(&gpu, &Case::one(7, 60_001, layer(5, rank, form), 2), None).unwrap();
+        }
+        if gpu.info().class == crate::device::DeviceClass::Software && gpu.storage() == Storage::Buffers {
+            let case = Case::one(7, 4 * 65_535, layer(1, None, Form::Dense), 1);
+            let artifact = case.artifact();
+            let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));
+            assert!(matches!(refused, Err(Error::Limit { needs: 65_535, allows: 65_534, .. })), "{refused:?}");
+        }
     }
 }
 
 #[test]
 fn a_rank_that_cannot_be_fused_is_refused() {
-    let Some(gpu) = gpu() else { return };
-    let case = Case::one(8, 600, layer(600, Some(257), Form::Fused), 3);
-    let artifact = case.artifact();
-    let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));
-    assert!(matches!(refused, Err(Error::Limit { needs: 257, .. })), "{refused:?}");
+    for gpu in gpus() {
+        let case = Case::one(8, 600, layer(600, Some(257), Form::Fused), 3);
+        let artifact = case.artifact();
+        let refused = Executor::new(&gpu, &artifact, &plan(&case, &artifact));
+        assert!(matches!(refused, Err(Error::Limit { needs: 257, .. })), "{refused:?}");
+    }
 }
 
 /// Infinity and NaN stay in their rows, whatever the weights' padding multiplies them with.
 #[test]
 fn a_row_never_reaches_another() {
-    let Some(gpu) = gpu() else { return };
-    for form in [Form::Dense, Form::TwoStage, Form::Fused] {
-        let mut case = Case::one(9, 37, layer(41, Some(6), form), 19);
-        case.layers.push(layer(9, Some(3), form));
-        let artifact = case.artifact();
-        let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
-        let (clean, mut clean_out) = (case.input(), vec![0.0; 19 * 9]);
-        executor.run(&clean, 19, &mut clean_out).unwrap();
-        let (mut dirty, mut dirty_out) = (clean, vec![0.0; 19 * 9]);
-        dirty[4 * 37 + 3] = f32::INFINITY;
-        dirty[11 * 37..12 * 37].fill(f32::NAN);
-        executor.run(&dirty, 19, &mut dirty_out).unwrap();
-        for row in (0..19).filter(|r| ![4, 11].contains(r)) {
-            assert_eq!(clean_out[row * 9..][..9], dirty_out[row * 9..][..9], "{form:?}, row {row}");
+    for gpu in gpus() {
+        for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+            let mut case = Case::one(9, 37, layer(41, Some(6), form), 19);
+            case.layers.push(layer(9, Some(3), form));
+            let artifact = case.artifact();
+            let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
+            let (clean, mut clean_out) = (case.input(), vec![0.0; 19 * 9]);
+            executor.run(&clean, 19, &mut clean_out).unwrap();
+            let (mut dirty, mut dirty_out) = (clean, vec![0.0; 19 * 9]);
+            dirty[4 * 37 + 3] = f32::INFINITY;
+            dirty[11 * 37..12 * 37].fill(f32::NAN);
+            executor.run(&dirty, 19, &mut dirty_out).unwrap();
+            for row in (0..19).filter(|r| ![4, 11].contains(r)) {
+                assert_eq!(clean_out[row * 9..][..9], dirty_out[row * 9..][..9], "{form:?}, row {row}");
+            }
         }
     }
 }
 
 #[test]
 fn wrong_sizes_are_refused_and_harm_nothing() {
-    let Some(gpu) = gpu() else { return };
-    let case = Case::one(10, 6, layer(3, None, Form::Dense), 4);
-    let artifact = case.artifact();
-    let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
-    let mut out = [0.0; 12];
-    assert!(executor.run(&case.input(), 0, &mut []).is_err());
-    assert!(executor.run(&[0.0; 30], 5, &mut [0.0; 15]).is_err());
-    assert!(executor.run(&case.input(), 4, &mut out[1..]).is_err());
-    assert!(executor.run(&case.input()[1..], 4, &mut out).is_err());
-    executor.run(&case.input(), 4, &mut out).unwrap();
-    let mut again = [0.0; 12];
-    pollster::block_on(executor.run_async(&case.input(), 4, &mut again)).unwrap();
-    assert_eq!(out, again);
-    assert!(executor.time(3).unwrap() > Duration::ZERO);
-    if let Some(times) = executor.layer_times().unwrap() {
-        assert_eq!(times.len(), 1);
+    for gpu in gpus() {
+        let case = Case::one(10, 6, layer(3, None, Form::Dense), 4);
+        let artifact = case.artifact();
+        let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
+        let mut out = [0.0; 12];
+        assert!(executor.run(&case.input(), 0, &mut []).is_err());
+        assert!(executor.run(&[0.0; 30], 5, &mut [0.0; 15]).is_err());
+        assert!(executor.run(&case.input(), 4, &mut out[1..]).is_err());
+        assert!(executor.run(&case.input()[1..], 4, &mut out).is_err());
+        executor.run(&case.input(), 4, &mut out).unwrap();
+        let mut again = [0.0; 12];
+        pollster::block_on(executor.run_async(&case.input(), 4, &mut again)).unwrap();
+        assert_eq!(out, again);
+        assert!(executor.time(3).unwrap() > Duration::ZERO);
+        if let Some(times) = executor.layer_times().unwrap() {
+            assert_eq!(times.len(), 1);
+        }
+        executor.run(&case.input(), 4, &mut again).unwrap();
+        assert_eq!(out, again);
     }
-    executor.run(&case.input(), 4, &mut again).unwrap();
-    assert_eq!(out, again);
 }

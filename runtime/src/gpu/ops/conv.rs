@@ -1,6 +1,6 @@
 //! y = act(conv(x, W) + b + r): the kernel that suits window and groups.
 
-use thinfer_shaders::{Kernel, variants};
+use thinfer_shaders::Kernel;
 
 use super::linear::{self, Rows};
 use super::low_rank::{self, Factors};
@@ -8,7 +8,7 @@ use super::shape::Shape;
 use super::{Context, Dispatch, Grid, Values};
 use crate::artifact::Artifact;
 use crate::error::Result;
-use crate::gpu::buffers::{PANEL, Weight};
+use crate::gpu::buffers::Weight;
 use crate::plan::{ConvStep, matrix};
 
 /// Binds a convolution; `bias` is padded.
@@ -45,7 +45,7 @@ pub(super) fn step(
             ("conv", 1)
         }
     };
-    linear::dispatch(context, pick, Rows { kernel, taps: taps as u64, widest }, shape, values, weight.pack(PANEL, 0), bias)
+    linear::dispatch(context, pick, Rows { kernel, taps: taps as u64, widest }, shape, values, weight, bias)
 }
 
 /// A window for each channel.
@@ -60,7 +60,7 @@ fn depthwise(
     let rows = |k: &Kernel| k.define("TM").unwrap_or(1);
     // Several pixels share the weight's loads; too few pixels would leave lanes idle.
     let most = if context.batch.saturating_mul(shape.pixels as usize) < 256 { 1 } else { u32::MAX };
-    let chosen = variants("depthwise").filter(|k| rows(k) <= most).max_by_key(|k| rows(k));
+    let chosen = context.gpu.variants("depthwise").filter(|k| rows(k) <= most).max_by_key(|k| rows(k));
     let kernel = match pick.or(chosen) {
         Some(kernel) => kernel,
         None => context.only("depthwise_1")?,

@@ -39,8 +39,7 @@ impl Machine {
 
     /// What is known of `gpu`.
     pub(super) fn of(gpu: &Gpu) -> Self {
-        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        if gpu.is_software() { Self::software(cores()) } else { Self::GPU }
+        if gpu.is_software() { Self::software(gpu.cores()) } else { Self::GPU }
     }
 
     /// The time of `workgroups` that go through `stages` one after the other.

@@ -1,27 +1,35 @@
 //! y = act(x·Wᵀ + b) with one matrix: one kernel, as many variants as tiles.
 
-use thinfer_shaders::{Kernel, variants};
+use thinfer_shaders::Kernel;
 
 use super::cost::{Machine, Stage};
+use super::lanes;
 use super::low_rank::{self, Factors};
 use super::shape::Shape;
 use super::{Context, Dispatch, Grid, Values};
 use crate::artifact::{Artifact, Window};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::{PANEL, Packed, Weight};
+use crate::gpu::buffers::{PANEL, Weight};
+use crate::gpu::memory::Storage;
 use crate::plan::{LinearStep, matrix};
 
 /// The tile of the least estimated time for `rows` × `outputs4` vec4s: large ones win, until they are more than the rows
 /// or leave the device idle. `widest` is the most vec4s of outputs of a tile.
-fn choose(kernel: &str, rows: usize, outputs4: usize, widest: u64, machine: Machine) -> Result<&'static Kernel> {
+fn choose(
+    all: impl Iterator<Item = &'static Kernel>,
+    rows: usize,
+    outputs4: usize,
+    widest: u64,
+    machine: Machine,
+) -> Result<&'static Kernel> {
     let time = |k: &Kernel| {
         let ((tm, tn), threads) = (tile(k), u64::from(k.invocations()));
         let tasks = (rows as u64).div_ceil(tm).saturating_mul((outputs4 as u64).div_ceil(tn));
         // The sum over the inputs is equally long for all.
         machine.time(tasks.div_ceil(threads), &[Stage { tasks: tasks.min(threads), length: 1, tm, tn }])
     };
-    let all = variants(kernel).filter(|k| tile(k).1 <= widest);
-    all.min_by_key(|k| time(k)).ok_or_else(|| Error::invalid(kernel, "has no variant"))
+    let all = all.filter(|k| tile(k).1 <= widest);
+    all.min_by_key(|k| time(k)).ok_or_else(|| Error::invalid("kernels", "there is no variant for this device"))
 }
 
 /// Rows and vec4s of outputs of an invocation.
@@ -44,12 +52,13 @@ pub(super) fn step(
     let inputs = values.input.stride();
     let mut shape = Shape::new(values, &Window::POINT);
     shape.input_stride4 = (inputs / 4) as u32;
+    shape.input_size = [1, 1];
     if let Some(second) = &step.second {
         let u = matrix(artifact, second);
         let factors = Factors { v: Weight { values: &weight, outputs: step.rank, inputs, taps: 1 }, u: &u };
         return low_rank::dispatch(context, pick, shape, values, &factors, false, bias);
     }
-    let weight = Weight { values: &weight, outputs: step.outputs, inputs, taps: 1 }.pack(PANEL, 0);
+    let weight = Weight { values: &weight, outputs: step.outputs, inputs, taps: 1 };
     dispatch(context, pick, Rows { kernel: "linear", taps: 1, widest: u64::MAX }, shape, values, weight, bias)
 }
 
@@ -70,14 +79,18 @@ pub(super) fn dispatch(
     rows: Rows,
     mut shape: Shape,
     values: &Values,
-    weight: Packed,
+    weight: Weight<'_>,
     bias: Vec<f32>,
 ) -> Result<Dispatch> {
+    if pick.map_or(context.gpu.storage() == Storage::Textures && rows.widest > 1, |k| k.lanes().is_some()) {
+        return lanes::dispatch(context, pick, &rows, shape, values, weight, bias);
+    }
+    let weight = weight.pack(PANEL, 0);
     let kernel = match pick {
         Some(kernel) => kernel,
         None => {
             let count = context.batch.saturating_mul(shape.pixels as usize);
-            choose(rows.kernel, count, weight.columns4 as usize, rows.widest, Machine::of(context.gpu))?
+            choose(context.gpu.variants(rows.kernel), count, weight.columns4 as usize, rows.widest, Machine::of(context.gpu))?
         }
     };
     let (tm, tn) = tile(kernel);
@@ -94,6 +107,10 @@ pub(super) fn dispatch(
 mod tests {
     use super::*;
 
+    fn buffers(kernel: &str) -> impl Iterator<Item = &'static Kernel> {
+        thinfer_shaders::variants(kernel).filter(|k| !k.textures())
+    }
+
     #[test]
     fn tiles_follow_the_shape() {
         let lavapipe = Machine::software(2);
@@ -106,9 +123,9 @@ mod tests {
             (64, 1024, Machine::GPU, "linear_1x1"),
             (4096, 4096, Machine::GPU, "linear_16x2"),
         ] {
-            let chosen = choose("linear", rows, usize::div_ceil(outputs, 4), u64::MAX, machine).unwrap();
+            let chosen = choose(buffers("linear"), rows, usize::div_ceil(outputs, 4), u64::MAX, machine).unwrap();
             assert_eq!(chosen.name, name, "{rows} × {outputs}, {machine:?}");
         }
-        assert_eq!(tile(choose("conv", 1024, 16, 1, lavapipe).unwrap()).1, 1);
+        assert_eq!(tile(choose(buffers("conv"), 1024, 16, 1, lavapipe).unwrap()).1, 1);
     }
 }

@@ -4,11 +4,13 @@
 use thinfer_shaders::{Kernel, variants};
 
 use super::cost::{Machine, Stage};
+use super::lanes;
 use super::shape::Shape;
 use super::{Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{PANEL, Weight};
 use crate::gpu::device::Gpu;
+use crate::gpu::memory::Storage;
 use crate::plan::StepKind;
 
 /// A factored weight: V, whose outputs are the rank, and U as [outputs, rank] row-major.
@@ -33,12 +35,12 @@ struct Variant {
 
 /// vec4s of a layer's inputs, rank and outputs, and the elements of its window.
 #[derive(Clone, Copy)]
-struct Lengths {
-    inputs4: u64,
+pub(super) struct Lengths {
+    pub(super) inputs4: u64,
     /// `None` for rows of features.
-    taps: Option<u64>,
-    rank4: u64,
-    outputs4: u64,
+    pub(super) taps: Option<u64>,
+    pub(super) rank4: u64,
+    pub(super) outputs4: u64,
 }
 
 impl Lengths {
@@ -133,7 +135,11 @@ fn all(windows: bool) -> impl Iterator<Item = Variant> {
 
 /// Whether `step`, of two matrices, can be run on this device.
 pub(crate) fn supports_fused(gpu: &Gpu, step: &StepKind) -> bool {
-    Lengths::of(step).is_some_and(|l| all(l.taps.is_some()).any(|v| v.fits(gpu, l)))
+    let Some(l) = Lengths::of(step) else { return false };
+    match gpu.storage() {
+        Storage::Buffers => all(l.taps.is_some()).any(|v| v.fits(gpu, l)),
+        Storage::Textures => lanes::pair(gpu, 1, l).is_some(),
+    }
 }
 
 /// The variant of the least estimated time for `rows` rows, `None` where none fits.
@@ -162,10 +168,20 @@ pub(super) fn dispatch(
     };
     let rows = context.batch as u64 * u64::from(shape.pixels);
     let what = "components in a fused layer";
-    let Some(kernel) = pick.or_else(|| choose(context.gpu, rows, lengths)) else {
-        let allows = all(windows).map(|v| v.capacity4 * 4).max().unwrap_or(0) as u64;
+    let allows =
+        |variants: &mut dyn Iterator<Item = &'static Kernel>| variants.filter_map(|k| k.define("R4")).max().map_or(0, |r| u64::from(r) * 4);
+    let refuse = |allows: u64| {
         let device = context.gpu.info().name.clone();
-        return Err(Error::Limit { layer: context.layer.into(), what: what.into(), needs: rank as u64, allows, device });
+        Err(Error::Limit { layer: context.layer.into(), what: what.into(), needs: rank as u64, allows, device })
+    };
+    if pick.map_or(context.gpu.storage() == Storage::Textures, |k| k.lanes().is_some()) {
+        return match pick.map(lanes::Pair::new).or_else(|| lanes::pair(context.gpu, rows, lengths)) {
+            Some(pair) => lanes::dispatch_pair(context, pair, shape, values, factors, lengths, bias),
+            None => refuse(allows(&mut context.gpu.variants("lanes_low_rank"))),
+        };
+    }
+    let Some(kernel) = pick.or_else(|| choose(context.gpu, rows, lengths)) else {
+        return refuse(allows(&mut all(windows).map(|v| v.kernel)));
     };
     let variant = Variant::new(kernel);
     context.at_most(what, rank as u64, variant.capacity4 as u64 * 4)?;

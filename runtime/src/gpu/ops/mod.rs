@@ -3,6 +3,7 @@
 mod conv;
 mod cost;
 mod elementwise;
+mod lanes;
 mod linear;
 mod low_rank;
 mod pool;
@@ -11,7 +12,7 @@ mod softmax;
 
 use std::sync::Arc;
 
-use thinfer_shaders::Kernel;
+use thinfer_shaders::{BindingKind, Kernel};
 
 pub(crate) use low_rank::supports_fused;
 use shape::Shape;
@@ -20,6 +21,7 @@ use crate::artifact::{Activation, Artifact, Residual};
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{constant, pack_bias};
 use crate::gpu::device::Gpu;
+use crate::gpu::memory::{Memory, Storage, most_bytes};
 use crate::gpu::pipelines::{Epilogue, Pipeline, pipeline};
 use crate::plan::{Slot, Step, StepKind};
 
@@ -108,15 +110,17 @@ pub(super) struct Context<'a> {
     /// The most samples of a run.
     pub(super) batch: usize,
     /// The activation buffers, as the plan numbers them.
-    pub(super) activations: &'a [wgpu::Buffer],
+    pub(super) activations: &'a [Memory],
     /// The uniform with the samples of the run.
     pub(super) run: &'a wgpu::Buffer,
 }
 
 impl Context<'_> {
-    /// The kernel of that name that has no variants to choose from.
+    /// The kernel of that name, in the variant that the device's storage needs.
     fn only(&self, name: &str) -> Result<&'static Kernel> {
-        thinfer_shaders::kernel(name).ok_or_else(|| Error::invalid(self.layer, format!("needs the kernel '{name}', which is not built in")))
+        let textures = self.gpu.storage() == Storage::Textures;
+        let found = thinfer_shaders::kernel(&if textures { format!("{name}_t") } else { name.into() });
+        found.ok_or_else(|| Error::invalid(self.layer, format!("needs the kernel '{name}', which is not built in")))
     }
 
     /// Refuses what the device does not allow.
@@ -152,9 +156,8 @@ impl Context<'_> {
         self.at_most("invocations", groups.saturating_mul(u64::from(kernel.invocations())), u64::from(u32::MAX / 2))?;
 
         let bytes = |slot: Slot| (slot.stride() * self.batch * 4) as u64;
-        let buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         // Kernels count vec4s in u32 as well, single values of a weight too.
-        let buffer = buffer.min(u64::from(u32::MAX) * 4);
+        let buffer = most_bytes(self.gpu).min(u64::from(u32::MAX) * 4);
         let second = values.residual.map_or(values.input, |(slot, _)| slot);
         let slots = [values.input, second, values.output];
         for needs in slots.map(bytes).into_iter().chain(weights.iter().map(|w| w.len() as u64 * 4)) {
@@ -163,18 +166,15 @@ impl Context<'_> {
 
         let pipeline = pipeline(self.gpu, kernel, epilogue(values));
         let uniform = constant(self.gpu, self.layer, wgpu::BufferUsages::UNIFORM, bytemuck::bytes_of(&shape));
-        let weights: Vec<wgpu::Buffer> =
-            weights.iter().map(|w| constant(self.gpu, self.layer, wgpu::BufferUsages::STORAGE, bytemuck::cast_slice(w))).collect();
-        let slot = |slot: Slot| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &self.activations[slot.buffer],
-                offset: 0,
-                size: std::num::NonZeroU64::new(bytes(slot)),
-            })
-        };
+        let weights: Vec<Memory> = weights
+            .iter()
+            .zip(&kernel.bindings[4..])
+            .map(|(w, b)| Memory::constant(self.gpu, self.layer, b.kind == BindingKind::ReadTexture, w))
+            .collect();
+        let slot = |slot: Slot| self.activations[slot.buffer].resource(bytes(slot));
         let resources = [uniform.as_entire_binding(), self.run.as_entire_binding(), slot(values.input), slot(second)]
             .into_iter()
-            .chain(weights.iter().map(wgpu::Buffer::as_entire_binding))
+            .chain(weights.iter().map(|w| w.resource(w.bytes())))
             .chain([slot(values.output)]);
         let entries: Vec<_> = (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         let bind_group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {

@@ -17,7 +17,7 @@ pub(super) struct Shape {
     pub(super) rank4: u32,
     pub(super) column_groups: u32,
     pub(super) pixels: u32,
-    input_size: [u32; 2],
+    pub(super) input_size: [u32; 2],
     output_size: [u32; 2],
     kernel: [u32; 2],
     stride: [u32; 2],
