@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes cases/*.onnx: one small network for each operation, each with an input and what ONNX Runtime makes of it as the
+"""Writes small_cnn.onnx, a network for 28×28 images, and cases/*.onnx: one small network for each operation, each with an input and what ONNX Runtime makes of it as the
 initialisers `thinfer.input` and `thinfer.output`, which no node reads. Needs numpy, onnx and onnxruntime.
 
     python3 cases.py [FOLDER]
@@ -426,5 +426,14 @@ def write(folder):
     print(f"{len(CASES)} cases in {folder}")
 
 
+def small_cnn():
+    n = Net([1, 28, 28], seed=7, batch="N")
+    x = n.relu(n.bn(n.conv("x", 1, 6, 5, 2, name="conv1", bias=False), 6, name="norm1"))
+    x = n.bn(n.relu(n.conv(x, 6, 8, 3, 2, name="conv2")), 8, name="norm2")
+    x = n.op("LogSoftmax", n.gemm(n.op("Flatten", x, axis=1), 200, 10, name="fc"), axis=1)
+    return n.model(x)
+
+
 if __name__ == "__main__":
+    (pathlib.Path(__file__).parent / "small_cnn.onnx").write_bytes(small_cnn().SerializeToString())
     write(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "cases"))

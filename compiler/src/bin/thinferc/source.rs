@@ -19,7 +19,7 @@ use thinfer_compiler::{Error, Result, zoo};
 pub(crate) struct SourceArguments {
     /// The checkpoint: safetensors or a PyTorch state dict with PyTorch's names, dense or with layers as factors, or an ONNX
     /// file, which brings its own architecture
-    #[arg(value_name = "FILE.safetensors|FILE.onnx")]
+    #[arg(value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     pub(crate) file: PathBuf,
     /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
     #[arg(long, value_name = "NAME")]

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", required_unless_present = "from")]
     model: Option<String>,
     /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
-    #[arg(long, value_name = "FILE.safetensors|FILE.onnx")]
+    #[arg(long, value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     from: Option<PathBuf>,
     #[command(flatten)]
     pixels: PixelArguments,
@@ -116,8 +116,10 @@ enum DeviceName {
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
     let mut start = args.from.as_deref().map(import::load).transpose()?;
-    if args.pixels.are_given() {
-        // A network of the zoo from random weights sees images as its data set is usually seen.
+    // A file that brings its own network but no word of its pixels is taken by the flags, as when it is compiled; a network
+    // from random weights sees images as its data set is usually seen.
+    let silent = start.as_ref().is_some_and(|c| c.meta.graph.is_some() && c.meta.preprocess.is_none());
+    if args.pixels.are_given() || silent {
         let checkpoint = start.as_mut().ok_or_else(|| Error::invalid("--range, --mean, --std", "go with --from"))?;
         let shape = match &checkpoint.meta.graph {
             Some(graph) => graph.input.clone(),
