@@ -9,7 +9,7 @@ use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::table::{Table, count};
-use thinfer_compiler::data::{self, CalibrationSpec, DataSpec, Part};
+use thinfer_compiler::data::{self, Augment, CalibrationSpec, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
 use thinfer_compiler::factor::Scheme;
 use thinfer_compiler::import;
@@ -123,10 +123,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
     let source = arguments.source.load()?;
     let count = arguments.calibrate.as_ref().and_then(|c| c.count).unwrap_or(CALIBRATION_IMAGES);
-    let images = match &arguments.calibrate {
-        Some(spec) => Some(source.inputs(&source.training_images(&spec.data, 0, count)?)?),
-        None => None,
-    };
+    let (mut images, mut shown) = (None, None);
+    if let Some(spec) = &arguments.calibrate {
+        let chosen = source.training_images(&spec.data, 0, count)?;
+        images = Some(source.inputs(&chosen)?);
+        if arguments.emit_factors.is_some() {
+            shown = Some(source.inputs(&Augment::of(spec.data.kind).map_or_else(|| chosen.clone(), |how| how.all(&chosen, 0)))?);
+        }
+    }
     let options = Options {
         spectra: arguments.spectra.into(),
         skip: arguments.skip.clone(),
@@ -157,8 +161,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let thinned = factored.thin(arguments.ranks, &cuts, false)?;
     let artifact = thinned.artifact(dtype)?;
-    let factors =
-        arguments.emit_factors.as_deref().map(|path| Ok::<_, Error>((path, source.with(&thinned, arguments.ranks)?))).transpose()?;
+    let factors = arguments
+        .emit_factors
+        .as_deref()
+        .map(|path| Ok::<_, Error>((path, source.with(&thinned, arguments.ranks, shown.as_ref())?)))
+        .transpose()?;
     artifact.save(&arguments.output)?;
     if let Some((path, checkpoint)) = &factors {
         import::save(path, checkpoint)?;
