@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::SetKind;
+use super::{Dataset, SetKind};
 use crate::rng::{Purpose, keyed};
 
 /// Shifts an image by up to `pad` pixels on each axis, zeros coming in, and mirrors one in two (PyTorch's
@@ -30,6 +30,13 @@ impl Augment {
             SetKind::Cifar10 | SetKind::Cifar100 => Some(Self::default()),
             SetKind::Mnist | SetKind::Folder | SetKind::Glyphs => None,
         }
+    }
+
+    /// Every image of `data`, changed once as (seed, its index) say.
+    #[must_use]
+    pub fn all(&self, data: &Dataset, seed: u64) -> Dataset {
+        let changed = (0..data.len()).flat_map(|i| self.apply(data.image(i), data.shape, seed, &[i as u64]));
+        Dataset { images: changed.collect(), ..data.clone() }
     }
 
     /// `image` of `shape` [channels, height, width], changed as (seed, keys) say: epoch and image index, so that no order

@@ -120,7 +120,7 @@ proptest! {
             prop_assert_eq!(artifact.model().provenance.layers.len(), held.len());
 
             // And out again as a checkpoint, in order: still the same, and still in the same form.
-            let out = kept.factors(&composed).unwrap();
+            let out = kept.factors(&composed, None).unwrap();
             let forms = |params: &Params| {
                 let held = crate::import::held(&graph, params).unwrap();
                 held.into_iter().map(|(name, f)| (name, f.scheme, f.rank)).collect::<Vec<_>>()
@@ -138,13 +138,13 @@ proptest! {
         let params = params(&graph, seed);
         for (scheme, calibrated) in Scheme::ALL.into_iter().flat_map(|s| [(s, false), (s, true)]) {
             let images = calibrated.then(|| Images::new(&[3, 9, 8], images(seed + 1)).unwrap());
-            let options = Options { scheme: SchemeChoice::Only(scheme), images, ..Options::default() };
+            let options = Options { scheme: SchemeChoice::Only(scheme), images: images.clone(), ..Options::default() };
             let f = network(&graph, &params, options);
             let cuts = f.cuts(Policy::Local(0.4)).unwrap();
             // A bias that only the fitting would give `uneven` has its tensor; every layer has one or a norm.
             let thinned = f.thin(Policy::Local(0.4), &cuts, false).unwrap();
             let expected = run(&thinned.artifact(Dtype::F32).unwrap(), seed);
-            let unfolded = thinned.factors(&params).unwrap();
+            let unfolded = thinned.factors(&params, images.as_ref()).unwrap();
             prop_assert!(!held(&graph, &unfolded).unwrap().is_empty());
             let composed = composed(&graph, &unfolded).unwrap();
             graph.check(&composed).unwrap();

@@ -243,7 +243,7 @@ impl Factored {
             Policy::Keep => self.layers.iter().zip(&self.kept).map(|(l, kept)| Some(l.weighted()?.kept(&l.name, kept.as_ref()))).collect(),
             _ => self.written(cuts, always_cut)?,
         };
-        Ok(Thinned { identity, layers: &self.layers, images: self.images.as_ref(), written })
+        Ok(Thinned { identity, layers: &self.layers, written })
     }
 
     fn written(&self, cuts: &[Cut], always_cut: bool) -> Result<Vec<Option<Written>>> {

@@ -2,9 +2,10 @@
 //!
 //! The artifact has batch norm folded in; training wants it back. A layer's weight is divided by the factor that it was
 //! folded with, κ = γ/√(var + ε), and the norm behind it is set so that in evaluation it gives exactly what the artifact
-//! does. In training it normalises by the batch instead, so with calibration images its running statistics become those
-//! of the CUT layer on them, γ = κ·√(var + ε), and β the mean that the layer gives: then both modes agree from the first
-//! step on. Without images the statistics stay the dense network's.
+//! does. In training it normalises by the batch instead, so with images as training will show them (augmented) its running
+//! statistics become those of the CUT layer on them, γ = κ·√(var + ε), and β the mean that the layer gives: then both
+//! modes agree from the first step on, and the statistics have nowhere to drift to. Without images they stay the dense
+//! network's.
 
 use thinfer::artifact::{Artifact, Dtype};
 
@@ -24,7 +25,6 @@ const SMALLEST: f64 = 1e-6;
 pub struct Thinned<'a> {
     pub(super) identity: Identity,
     pub(super) layers: &'a [FoldedLayer],
-    pub(super) images: Option<&'a Images>,
     /// One a layer; none for a layer without a weight.
     pub(super) written: Vec<Option<Written>>,
 }
@@ -39,12 +39,12 @@ impl Thinned<'_> {
     }
 
     /// The same function as a checkpoint's tensors, cut layers as factors ([`Place`]) and batch norm unfolded; `dense` are
-    /// the tensors that the network was folded from.
+    /// the tensors that the network was folded from, `images` such as training will show.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming a layer whose fitted bias has no tensor to go to; [`Error::Params`]'s tensors missing.
-    pub fn factors(&self, dense: &Params) -> Result<Params> {
-        let statistics = match self.images {
+    pub fn factors(&self, dense: &Params, images: Option<&Images>) -> Result<Params> {
+        let statistics = match images {
             Some(images) => {
                 let replaced: Vec<Option<Replacement>> = self.written.iter().map(|w| w.as_ref().map(Written::replacement)).collect();
                 calibrate::statistics(self.layers, images, &replaced)?

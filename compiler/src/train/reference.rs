@@ -225,10 +225,12 @@ fn a_cut_that_is_unfolded_for_training_starts_alike_in_both_modes() {
     assert!(far(modes(&checkpoint.params)) < 1e-2);
     for scheme in Scheme::ALL {
         let images = lower::Images::new(&[3, 8, 8], x.clone()).unwrap();
-        let options = lower::Options { images: Some(images), scheme: lower::SchemeChoice::Only(scheme), ..lower::Options::default() };
+        let options =
+            lower::Options { images: Some(images.clone()), scheme: lower::SchemeChoice::Only(scheme), ..lower::Options::default() };
         let factored = lower::Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap();
         let policy = Policy::Local(0.4);
-        let cut = factored.thin(policy, &factored.cuts(policy).unwrap(), false).unwrap().factors(&checkpoint.params).unwrap();
+        let thinned = factored.thin(policy, &factored.cuts(policy).unwrap(), false).unwrap();
+        let cut = thinned.factors(&checkpoint.params, Some(&images)).unwrap();
         assert!(cut.keys().any(|name| name.ends_with(".u")));
         assert!(far(modes(&cut)) < 1e-2, "{scheme} {}", far(modes(&cut)));
     }

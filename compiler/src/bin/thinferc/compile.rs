@@ -9,7 +9,7 @@ use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::table::{Table, count};
-use thinfer_compiler::data::{self, DataSpec, Part};
+use thinfer_compiler::data::{self, Augment, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
 use thinfer_compiler::import;
 use thinfer_compiler::judge::Judge;
@@ -74,6 +74,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     crate::check_output(&arguments.output)?;
     arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
     let source = arguments.source.load()?;
+    // Batch norm that is unfolded for a trainer has the statistics of images as training shows them.
+    let shown = match (&arguments.emit_factors, &arguments.cut.calibrate) {
+        (Some(_), Some(spec)) => {
+            let chosen = source.training_images(&spec.data, 0, arguments.cut.images())?;
+            Some(source.inputs(&Augment::of(spec.data.kind).map_or_else(|| chosen.clone(), |how| how.all(&chosen, 0)))?)
+        }
+        _ => None,
+    };
     let keep = arguments.ranks == Policy::Keep;
     let options = Options {
         dense_only: keep || arguments.ranks == Policy::Dense,
@@ -99,8 +107,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let thinned = factored.thin(arguments.ranks, &cuts, false)?;
     let artifact = thinned.artifact(dtype)?;
-    let factors =
-        arguments.emit_factors.as_deref().map(|path| Ok::<_, Error>((path, source.with(&thinned, arguments.ranks)?))).transpose()?;
+    let factors = arguments
+        .emit_factors
+        .as_deref()
+        .map(|path| Ok::<_, Error>((path, source.with(&thinned, arguments.ranks, shown.as_ref())?)))
+        .transpose()?;
     artifact.save(&arguments.output)?;
     if let Some((path, checkpoint)) = &factors {
         import::save(path, checkpoint)?;

@@ -127,8 +127,8 @@ impl Source {
         factored
     }
 
-    /// This checkpoint cut as `thinned` is, with what it says of itself.
-    pub(crate) fn with(&self, thinned: &Thinned<'_>, policy: Policy) -> Result<Checkpoint> {
+    /// This checkpoint cut as `thinned` is, with what it says of itself; `images` such as training will show.
+    pub(crate) fn with(&self, thinned: &Thinned<'_>, policy: Policy, images: Option<&Images>) -> Result<Checkpoint> {
         let known = self.checkpoint.meta.method.iter().cloned();
         let meta = Meta {
             model: Some(self.graph.name.clone()),
@@ -136,7 +136,7 @@ impl Source {
             method: Some(known.chain([format!("cut {policy}")]).collect::<Vec<_>>().join(", ")),
             ..self.checkpoint.meta.clone()
         };
-        Ok(Checkpoint { params: thinned.factors(&self.checkpoint.params)?, meta })
+        Ok(Checkpoint { params: thinned.factors(&self.checkpoint.params, images)?, meta })
     }
 
     /// Training images of `spec` that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`
