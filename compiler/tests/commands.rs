@@ -46,8 +46,8 @@ fn the_whole_way_by_commands() {
 
     thinferc(&["sweep", "run/model.safetensors", "--policy", "global", "--data", "glyphs", "-o", "sweep"], dir);
     let csv = fs::read_to_string(dir.join("sweep/sweep.csv")).unwrap();
-    assert!(csv.starts_with("policy,setting,values_kept,share_kept,macs,params,correct,top1"));
-    let top1: Vec<f64> = csv.lines().skip(1).map(|l| l.rsplit(',').next().unwrap().parse().unwrap()).collect();
+    assert!(csv.starts_with("policy,setting,values_kept,share_kept,macs,params,correct,top1,scheme"));
+    let top1: Vec<f64> = csv.lines().skip(1).map(|l| l.split(',').nth(7).unwrap().parse().unwrap()).collect();
     assert!(top1.len() > 10 && top1[0] > *top1.last().unwrap(), "{top1:?}");
     for svg in ["values.svg", "macs.svg", "spectra.svg"] {
         assert!(fs::read_to_string(dir.join("sweep").join(svg)).unwrap().contains("<svg"));
