@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
+use rayon::prelude::*;
 use thinfer_shaders::{Binding, BindingKind, Kernel};
 
 use crate::gpu::device::Gpu;
@@ -19,18 +20,26 @@ pub(super) struct Pipeline {
 
 /// What a pipeline fixes of wgsl/shared/epilogue.wgsl: the numbers of the activation and of the kind of residual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Epilogue {
+pub(crate) struct Epilogue {
     pub(super) activation: u32,
     pub(super) residual: u32,
 }
 
 /// The pipelines of a device, by the variant's name.
-pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Pipeline>>;
+pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<OnceLock<Arc<Pipeline>>>>;
 
 /// The pipeline of `kernel`. Faults are reported by the device, not here.
 pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Arc<Pipeline> {
-    let mut cache = gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cache.entry((kernel.name, epilogue)).or_insert_with(|| Arc::new(build(gpu.device(), kernel, epilogue))))
+    let cell = Arc::clone(gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner).entry((kernel.name, epilogue)).or_default());
+    Arc::clone(cell.get_or_init(|| Arc::new(build(gpu.device(), kernel, epilogue))))
+}
+
+/// Makes all of `wanted` that are not there yet, on as many threads as there are cores.
+pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
+    if cfg!(target_family = "wasm") {
+        return;
+    }
+    wanted.par_iter().with_max_len(1).for_each(|&(kernel, epilogue)| drop(pipeline(gpu, kernel, epilogue)));
 }
 
 fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> Pipeline {
