@@ -1,5 +1,7 @@
 //! The public API: a device, an artifact, and a session that runs the one on the other.
 
+use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::artifact::{Artifact, Preprocess};
@@ -81,6 +83,26 @@ impl Device {
         }
     }
 
+    /// The GPU behind it.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(&self) -> Option<&gpu::Gpu> {
+        match &self.inner {
+            Inner::Cpu => None,
+            Inner::Gpu(gpu) => Some(gpu),
+        }
+    }
+
+    /// What makes measurements on one device hold on another: its name and driver, and the version of our kernels.
+    pub(crate) fn fingerprint(&self) -> String {
+        let DeviceInfo { name, backend, driver, .. } = self.info();
+        let kernels = match &self.inner {
+            Inner::Cpu => crate::device::cpu_features(),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu.kernels(),
+        };
+        format!("{name} | {backend} | {driver} | {kernels} | thinfer {}", env!("CARGO_PKG_VERSION"))
+    }
+
     /// Whether this device can run `layer` in `form`.
     pub(crate) fn supports(&self, form: Form, layer: &Factored) -> bool {
         match (&self.inner, form, &layer.fused) {
@@ -95,7 +117,8 @@ impl Device {
 /// How the form of each factored layer is chosen. A form that the device cannot run becomes two-stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Forms {
-    /// Each layer's forms are timed when the session opens, and the fastest is taken.
+    /// Each layer's forms, and on a GPU its kernels, are timed when the session opens, and the fastest are taken; what was
+    /// timed is kept in [`Options::cache`].
     #[default]
     Timed,
     /// A written-down rule for the class of device decides: quick to open, the same every time.
@@ -117,11 +140,14 @@ pub struct Options {
     pub keep_factors: bool,
     /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
     pub keep_values: bool,
+    /// The folder where the choices of [`Forms::Timed`] are kept between sessions, so that the next one opens at once and
+    /// chooses the same; `None` times anew and keeps nothing. By default a folder of the user's, as the system has it.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 1, forms: Forms::Timed, keep_factors: false, keep_values: false }
+        Self { batch: 1, forms: Forms::Timed, keep_factors: false, keep_values: false, cache: tune::user_folder() }
     }
 }
 
@@ -169,6 +195,8 @@ pub struct Session {
     memory: Memory,
     /// Normalised images of one batch.
     staging: Vec<f32>,
+    /// Outputs of submitted runs, on the CPU.
+    done: VecDeque<Vec<f32>>,
 }
 
 #[derive(Debug)]
@@ -185,7 +213,11 @@ impl Session {
     /// [`Error::Invalid`] for options that make no sense, [`Error::Limit`] for a network that the device cannot hold,
     /// [`Error::Gpu`] when the device fails.
     pub fn new(device: &Device, artifact: &Artifact, options: &Options) -> Result<Self> {
-        let choices = tune::choose(device, artifact, options)?;
+        Self::with(device, artifact, options, tune::choose(device, artifact, options)?)
+    }
+
+    /// The same with a choice for every layer.
+    pub(crate) fn with(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<tune::Choice>) -> Result<Self> {
         let form = |layer: &Factored| choices[layer.layer].form;
         let plan = if options.keep_values {
             Plan::keeping_values(artifact, options.batch, form)?
@@ -197,7 +229,15 @@ impl Session {
             #[cfg(feature = "gpu")]
             Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
             #[cfg(feature = "gpu")]
-            Inner::Gpu(gpu) => Executor::Gpu(Box::new(gpu::Executor::new(gpu, artifact, &plan)?)),
+            Inner::Gpu(gpu) => {
+                // A layer's steps follow each other: the kernel of a step stands where it stands among them.
+                let pick = |at: usize| {
+                    let layer = plan.steps[at].layer;
+                    let first = plan.steps.iter().position(|s| s.layer == layer)?;
+                    choices[layer].kernels.get(at - first).copied().flatten().and_then(thinfer_shaders::kernel)
+                };
+                Executor::Gpu(Box::new(gpu::Executor::with(gpu, artifact, &plan, &pick)?))
+            }
         };
         let kernels = match &executor {
             Executor::Cpu(cpu) => cpu.kernels(),
@@ -223,13 +263,15 @@ impl Session {
             last_rows: 0,
             memory: plan.memory,
             staging: Vec::new(),
+            done: VecDeque::new(),
         })
     }
 
     /// Runs any number of samples, one after the other in `input`, and returns their outputs, one after the other.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `input` is no whole number of samples; [`Error::Gpu`] when the device fails.
+    /// [`Error::Invalid`] when `input` is no whole number of samples, or while a submitted run is under way; [`Error::Gpu`]
+    /// when the device fails.
     pub fn run(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
         self.run_into(input, &mut output)?;
@@ -251,6 +293,69 @@ impl Session {
             self.executor.run(input, self.last_rows, output)?;
         }
         Ok(())
+    }
+
+    /// Starts a run of up to a batch of samples and returns at once, so that a loop over frames overlaps bringing the next
+    /// one with computing this one: two runs may be under way. On the CPU the run is done before this returns.
+    ///
+    /// ```no_run
+    /// # fn frames() -> impl Iterator<Item = Vec<f32>> { std::iter::empty() }
+    /// # fn show(_: &[f32]) {}
+    /// # fn watch(session: &mut thinfer::Session) -> thinfer::Result<()> {
+    /// let mut under_way = 0;
+    /// for frame in frames() {
+    ///     session.submit(&frame)?;
+    ///     under_way += 1;
+    ///     if under_way == 2 {
+    ///         show(&session.wait()?);
+    ///         under_way -= 1;
+    ///     }
+    /// }
+    /// for _ in 0..under_way {
+    ///     show(&session.wait()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `input` is no whole number of samples, or none, or more than a batch, and when two runs are
+    /// under way; [`Error::Gpu`] when the device fails.
+    pub fn submit(&mut self, input: &[f32]) -> Result<()> {
+        let rows = self.samples(input.len(), "input")?;
+        if rows == 0 || rows > self.batch {
+            return Err(Error::invalid("input", format!("{rows} samples for a session of 1 to {}", self.batch)));
+        }
+        match &mut self.executor {
+            Executor::Cpu(cpu) => {
+                if self.done.len() == 2 {
+                    return Err(Error::invalid("submit", "2 runs are under way: wait for one first"));
+                }
+                let mut output = vec![0.0; rows * self.output_len];
+                cpu.run(input, rows, &mut output);
+                self.done.push_back(output);
+            }
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.submit(input, rows)?,
+        }
+        self.last_rows = rows;
+        Ok(())
+    }
+
+    /// Waits for the oldest run that was submitted and returns its output, as [`Session::run`] does.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when none is under way; [`Error::Gpu`] when the device fails.
+    pub fn wait(&mut self) -> Result<Vec<f32>> {
+        match &mut self.executor {
+            Executor::Cpu(_) => self.done.pop_front().ok_or_else(|| Error::invalid("wait", "no run is under way")),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => {
+                let mut output = vec![0.0; gpu.under_way()? * self.output_len];
+                gpu.wait(&mut output)?;
+                Ok(output)
+            }
+        }
     }
 
     /// [`Session::run`] for callers that must not block.

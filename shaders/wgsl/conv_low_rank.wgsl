@@ -22,6 +22,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    prepare_epilogue();
     let rows = row_count();
     let first = (group.y * groups.x + group.x) * TM;
     let rank4 = shape.rank4;

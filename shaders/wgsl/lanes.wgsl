@@ -24,6 +24,7 @@ fn lane_of(part: u32, i: u32) -> u32 {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+    prepare_epilogue();
     let rows = row_count();
     let index = group.y * groups.x + group.x;
     let column_groups = shape.column_groups;

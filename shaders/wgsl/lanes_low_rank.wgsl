@@ -16,6 +16,7 @@
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+    prepare_epilogue();
     let rows = row_count();
     let row = (group.y * groups.x + group.x) * $(8 * BM) + lane;
     if row - lane >= rows {

@@ -16,6 +16,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    prepare_epilogue();
     let rows = row_count();
     let index = (group.y * groups.x + group.x) * WG + local;
     let row_group = index / shape.column_groups;

@@ -17,6 +17,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    prepare_epilogue();
     let rows = row_count();
     let row = ((group.y * groups.x + group.x) * WG + local) * BM;
     if row >= rows {

@@ -65,6 +65,30 @@ fn more_samples_than_the_batch_are_run_in_parts() {
 }
 
 #[test]
+fn submitted_runs_end_in_their_order() {
+    for device in devices() {
+        let layer = LayerCase { outputs: 11, rank: Some(3), form: Form::Fused, bias: true, activation: Activation::Relu };
+        let case = Case { batch: 4, ..Case::one(3, 17, layer, 12) };
+        let options = Options { batch: 4, forms: Forms::Ruled, ..Options::default() };
+        let mut session = Session::new(&device, &case.artifact(), &options).unwrap();
+        let (input, expected) = (case.input(), session.run(&case.input()).unwrap());
+        // Rounding may depend on how many rows there are.
+        let one = session.run(&input[4 * 17..][..17]).unwrap();
+        let part = |i: usize| (&input[i * 4 * 17..][..4 * 17], &expected[i * 4 * 11..][..4 * 11]);
+        assert!(session.wait().is_err() && session.submit(&input).is_err() && session.submit(&[]).is_err());
+        session.submit(part(0).0).unwrap();
+        session.submit(&part(1).0[..17]).unwrap();
+        assert!(session.submit(part(2).0).unwrap_err().to_string().contains("wait"), "{}", device.info());
+        assert_eq!(session.wait().unwrap(), part(0).1);
+        session.submit(part(2).0).unwrap();
+        assert_eq!(session.wait().unwrap(), one);
+        assert_eq!(session.wait().unwrap(), part(2).1);
+        assert!(session.wait().is_err());
+        assert_eq!(session.run(&input).unwrap(), expected);
+    }
+}
+
+#[test]
 fn the_batch_does_not_change_a_result() {
     for device in devices() {
         let case = Case { rows: 130, batch: 130, ..Case::draw(5) };
@@ -118,7 +142,7 @@ fn kept_values_are_those_of_every_layer_and_their_padding_is_zero() {
         let case = ConvCase::draw(key);
         let expected = reference::values(&case.artifact, &case.input());
         let forms = Forms::Each(case.forms.clone());
-        let options = Options { batch: case.batch, forms, keep_factors: true, keep_values: true };
+        let options = Options { batch: case.batch, forms, keep_factors: true, keep_values: true, ..Options::default() };
         let mut session = Session::new(&Device::cpu(), &case.artifact, &options).unwrap();
         session.poison();
         session.run(&case.input()).unwrap();

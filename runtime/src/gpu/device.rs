@@ -182,6 +182,17 @@ impl Gpu {
         thinfer_shaders::variants(kernel).filter(move |k| k.textures() == textures)
     }
 
+    /// Whether kernels are compiled at their first run, by a compiler that takes as long as many runs.
+    pub(crate) fn compiles_slowly(&self) -> bool {
+        self.storage() == Storage::Textures
+    }
+
+    /// What identifies the kernels that this device can choose from.
+    pub(crate) fn kernels(&self) -> String {
+        let hash = thinfer_shaders::KERNELS.iter().fold(0u64, |h, k| h.rotate_left(5) ^ k.hash);
+        format!("{:?} {hash:016x}", self.storage()).to_lowercase()
+    }
+
     /// Cores of a software adapter.
     pub(super) fn cores(&self) -> u64 {
         std::thread::available_parallelism().map_or(1, |n| n.get() as u64)

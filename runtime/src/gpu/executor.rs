@@ -8,14 +8,15 @@ use crate::artifact::Artifact;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
+use crate::gpu::flight::{FLIGHTS, Flight, Turns};
 use crate::gpu::memory::{Memory, most_bytes};
-use crate::gpu::ops::{Context, Dispatch, dispatch};
+use crate::gpu::ops::{Context, Dispatch, dispatch, ending, estimated};
+use crate::gpu::pipelines::{Epilogue, prepare};
 use crate::gpu::profile::Timestamps;
-use crate::gpu::transfer::Staging;
 use crate::plan::{Plan, Slot, Step};
 
-/// Which variant a step takes; `None` leaves it to the estimate.
-pub(crate) type Pick<'a> = &'a dyn Fn(&Step) -> Option<&'static Kernel>;
+/// Which kernel a step of a plan takes, by its index; `None` leaves it to the estimate.
+pub(crate) type Pick<'a> = &'a dyn Fn(usize) -> Option<&'static Kernel>;
 
 /// A plan with its weights on a device.
 #[derive(Debug)]
@@ -33,26 +34,24 @@ pub(crate) struct Executor {
     steps: Vec<Dispatch>,
     /// Samples as they lie on the device, on their way there or back.
     staged: Vec<f32>,
-    upload: Staging,
-    readback: Staging,
+    flights: [Flight; FLIGHTS],
+    turns: Turns,
     timestamps: Option<Timestamps>,
     /// A run failed half-way: staging is in no known state.
     failed: bool,
 }
 
 impl Executor {
-    /// Packs the weights and makes every buffer, bind group and pipeline for runs of up to `plan.batch` rows.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] where a layer needs more than the device allows, [`Error::Gpu`] where the device refuses.
+    /// As [`Executor::with`], the kernels by the estimate.
+    #[cfg(test)]
     pub(crate) fn new(gpu: &Gpu, artifact: &Artifact, plan: &Plan) -> Result<Self> {
         Self::with(gpu, artifact, plan, &|_| None)
     }
 
-    /// As [`Executor::new`] with chosen variants.
+    /// Packs the weights and makes every buffer, bind group and pipeline for runs of up to `plan.batch` rows.
     ///
     /// # Errors
-    /// As [`Executor::new`].
+    /// [`Error::Limit`] where a layer needs more than the device allows, [`Error::Gpu`] where the device refuses.
     pub(crate) fn with(gpu: &Gpu, artifact: &Artifact, plan: &Plan, pick: Pick<'_>) -> Result<Self> {
         gpu.check()?;
         // Scopes tell our own faults from other sessions' on this device. A browser's must be awaited: there, faults end
@@ -84,33 +83,91 @@ impl Executor {
         }
         let run = empty(gpu, "run", wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST, 16);
         let mut steps = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run };
-            steps.push(dispatch(&context, artifact, step, pick(step))?);
+        let kernel = |(i, step): (usize, &Step)| pick(i).map_or_else(|| estimated(gpu, plan.batch, step), Ok);
+        let kernels = plan.steps.iter().enumerate().map(kernel).collect::<Result<Vec<_>>>()?;
+        let mut wanted: Vec<(&'static Kernel, Epilogue)> = Vec::new();
+        for (kernel, ending) in kernels.iter().copied().zip(plan.steps.iter().map(ending)) {
+            if !wanted.iter().any(|w| (w.0.name, w.1) == (kernel.name, ending)) {
+                wanted.push((kernel, ending));
+            }
         }
-        let bytes = |slot: Slot| (slot.stride() * plan.batch * 4) as u64;
-        let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(plan.input));
-        let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(plan.output));
-        upload.map();
+        prepare(gpu, &wanted);
+        for (step, kernel) in plan.steps.iter().zip(kernels) {
+            let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run };
+            steps.push(dispatch(&context, artifact, step, kernel)?);
+        }
+        let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, plan.input, plan.output));
         let staged = vec![0.0; plan.batch * plan.input.stride().max(plan.output.stride())];
         let timestamps = Timestamps::new(gpu, steps.len());
         let (batch, input, output, gpu) = (plan.batch, plan.input, plan.output, gpu.clone());
-        Ok(Self { gpu, batch, input, output, activations, run, rows: 0, steps, staged, upload, readback, timestamps, failed: false })
+        Ok(Self {
+            gpu,
+            batch,
+            input,
+            output,
+            activations,
+            run,
+            rows: 0,
+            steps,
+            staged,
+            flights,
+            turns: Turns::default(),
+            timestamps,
+            failed: false,
+        })
     }
 
     /// Runs `rows` samples: `input` is [rows, input length], `output` [rows, output length], both without padding.
     /// Blocks until the result is there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for sizes that do not fit the plan, [`Error::Gpu`] for whatever the device reports; after that
-    /// the executor cannot be used any more.
+    /// [`Error::Invalid`] for sizes that do not fit the plan, or while another run is under way; [`Error::Gpu`] for whatever
+    /// the device reports; after that the executor cannot be used any more.
     pub(crate) fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
-        self.check(input, rows, output)?;
+        self.check_output(rows, output)?;
+        self.check_idle()?;
+        self.submit(input, rows)?;
+        self.wait(output)?;
+        Ok(())
+    }
+
+    /// Starts a run of `rows` samples and returns at once, unless the device is still busy with what this run's staging
+    /// held before.
+    ///
+    /// # Errors
+    /// As [`Executor::run`]; [`Error::Invalid`] where two runs are under way.
+    pub(crate) fn submit(&mut self, input: &[f32], rows: usize) -> Result<()> {
+        self.check_input(input, rows)?;
+        let at = self.turns.next()?;
         self.failed = true;
-        self.upload.block(&self.gpu, None)?;
-        let submission = self.submit(input, rows)?;
-        self.readback.block(&self.gpu, Some(submission))?;
-        self.receive(rows, output)?;
+        self.flights[at].upload.block(&self.gpu, None)?;
+        self.start(at, input, rows)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Samples of the oldest run under way.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without one.
+    pub(crate) fn under_way(&self) -> Result<usize> {
+        let at = self.turns.oldest()?;
+        Ok(self.flights[at].under_way.as_ref().map_or(0, |u| u.0))
+    }
+
+    /// Blocks until the oldest run under way is done, and takes its result.
+    ///
+    /// # Errors
+    /// As [`Executor::run`]; [`Error::Invalid`] where none is under way.
+    pub(crate) fn wait(&mut self, output: &mut [f32]) -> Result<()> {
+        let rows = self.under_way()?;
+        self.check_output(rows, output)?;
+        let at = self.turns.oldest()?;
+        self.failed = true;
+        let submission = self.flights[at].under_way.take().map(|u| u.1);
+        self.flights[at].readback.block(&self.gpu, submission)?;
+        self.flights[at].take(&self.gpu, self.output, rows, output, &mut self.staged)?;
+        self.turns.ended();
         self.failed = false;
         Ok(())
     }
@@ -120,18 +177,35 @@ impl Executor {
     /// # Errors
     /// As [`Executor::run`].
     pub(crate) async fn run_async(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
-        self.check(input, rows, output)?;
+        self.check_output(rows, output)?;
+        self.check_idle()?;
+        self.check_input(input, rows)?;
+        let at = self.turns.next()?;
         // Until the end is reached, and for good if this future is dropped before.
         self.failed = true;
-        self.upload.ready(&self.gpu).await?;
-        self.submit(input, rows)?;
-        self.readback.ready(&self.gpu).await?;
-        self.receive(rows, output)?;
+        self.flights[at].upload.ready(&self.gpu).await?;
+        self.start(at, input, rows)?;
+        self.flights[at].readback.ready(&self.gpu).await?;
+        self.flights[at].under_way = None;
+        self.flights[at].take(&self.gpu, self.output, rows, output, &mut self.staged)?;
+        self.turns.ended();
         self.failed = false;
         Ok(())
     }
 
-    fn check(&self, input: &[f32], rows: usize, output: &[f32]) -> Result<()> {
+    fn check_idle(&self) -> Result<()> {
+        if self.turns.idle() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
+    }
+
+    fn check_input(&self, input: &[f32], rows: usize) -> Result<()> {
+        self.check_size("input", input.len(), rows, self.input)
+    }
+
+    fn check_output(&self, rows: usize, output: &[f32]) -> Result<()> {
+        self.check_size("output", output.len(), rows, self.output)
+    }
+
+    fn check_size(&self, what: &str, len: usize, rows: usize, slot: Slot) -> Result<()> {
         self.gpu.check()?;
         if self.failed {
             return Err(self.gpu.error("an earlier run failed"));
@@ -139,53 +213,27 @@ impl Executor {
         if rows == 0 || rows > self.batch {
             return Err(Error::invalid("rows", format!("{rows} of a session for 1 to {}", self.batch)));
         }
-        for (what, len, slot) in [("input", input.len(), self.input), ("output", output.len(), self.output)] {
-            if Some(len) != rows.checked_mul(slot.len()) {
-                return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len())));
-            }
+        if Some(len) != rows.checked_mul(slot.len()) {
+            return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len())));
         }
         Ok(())
     }
 
     /// Uploads, records and submits; asks for both stagings back.
-    fn submit(&mut self, input: &[f32], rows: usize) -> Result<wgpu::SubmissionIndex> {
-        let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| self.gpu.error(e.to_string()))?;
-        let len = rows * self.input.stride();
-        let input = if is_plain(self.input) {
-            input
-        } else {
-            self.input.fill(input, &mut self.staged[..len]);
-            &self.staged[..len]
-        };
-        view.slice(..len * 4).copy_from_slice(bytemuck::cast_slice(input));
-        drop(view);
-        self.upload.buffer().unmap();
-
+    fn start(&mut self, at: usize, input: &[f32], rows: usize) -> Result<()> {
+        self.flights[at].fill(&self.gpu, self.input, input, rows, &mut self.staged)?;
         self.set_rows(rows);
         let bytes = |slot: Slot| (rows * slot.stride() * 4) as u64;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.activations[self.input.buffer].load(&mut encoder, self.upload.buffer(), bytes(self.input));
+        self.activations[self.input.buffer].load(&mut encoder, self.flights[at].upload.buffer(), bytes(self.input));
         self.record(&mut encoder, 1);
-        self.activations[self.output.buffer].store(&mut encoder, self.readback.buffer(), bytes(self.output));
+        self.activations[self.output.buffer].store(&mut encoder, self.flights[at].readback.buffer(), bytes(self.output));
         let submission = self.gpu.queue().submit([encoder.finish()]);
-        self.upload.map();
-        self.readback.map();
-        Ok(submission)
-    }
-
-    /// Reads the mapped result.
-    fn receive(&mut self, rows: usize, output: &mut [f32]) -> Result<()> {
-        let len = rows * self.output.stride();
-        let view = self.readback.buffer().get_mapped_range(..(len * 4) as u64).map_err(|e| self.gpu.error(e.to_string()))?;
-        // Copied as bytes: nobody promises that what is mapped is aligned for floats.
-        if is_plain(self.output) {
-            bytemuck::cast_slice_mut(output).copy_from_slice(&view);
-        } else {
-            bytemuck::cast_slice_mut(&mut self.staged[..len]).copy_from_slice(&view);
-            self.output.take(&self.staged[..len], output);
-        }
-        drop(view);
-        self.readback.buffer().unmap();
+        let flight = &mut self.flights[at];
+        flight.upload.map();
+        flight.readback.map();
+        flight.under_way = Some((rows, submission));
+        self.turns.started();
         Ok(())
     }
 
@@ -250,9 +298,4 @@ impl Executor {
     pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
         self.steps.iter().map(|d| vec![d.variant()]).collect()
     }
-}
-
-/// Whether samples lie on the device as they do on the host.
-fn is_plain(slot: Slot) -> bool {
-    slot.is_vector() && slot.len() == slot.stride()
 }

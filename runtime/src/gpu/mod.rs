@@ -5,6 +5,7 @@ mod buffers;
 mod conformance;
 mod device;
 mod executor;
+mod flight;
 mod memory;
 mod ops;
 mod pipelines;
@@ -13,4 +14,4 @@ mod transfer;
 
 pub(crate) use device::{Gpu, list};
 pub(crate) use executor::Executor;
-pub(crate) use ops::supports_fused;
+pub(crate) use ops::{candidates, pipelines_of, supports_fused};

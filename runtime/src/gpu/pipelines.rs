@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use thinfer_shaders::{Binding, BindingKind, Kernel};
 
@@ -19,18 +20,39 @@ pub(super) struct Pipeline {
 
 /// What a pipeline fixes of wgsl/shared/epilogue.wgsl: the numbers of the activation and of the kind of residual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Epilogue {
+pub(crate) struct Epilogue {
     pub(super) activation: u32,
     pub(super) residual: u32,
 }
 
 /// The pipelines of a device, by the variant's name.
-pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Pipeline>>;
+pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<OnceLock<Arc<Pipeline>>>>;
 
 /// The pipeline of `kernel`. Faults are reported by the device, not here.
 pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Arc<Pipeline> {
-    let mut cache = gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cache.entry((kernel.name, epilogue)).or_insert_with(|| Arc::new(build(gpu.device(), kernel, epilogue))))
+    let cell = Arc::clone(gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner).entry((kernel.name, epilogue)).or_default());
+    Arc::clone(cell.get_or_init(|| Arc::new(build(gpu.device(), kernel, epilogue))))
+}
+
+/// Makes all of `wanted` that are not there yet, on as many threads as there are cores.
+pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
+    if cfg!(target_family = "wasm") {
+        return;
+    }
+    let next = AtomicUsize::new(0);
+    let make = || {
+        while let Some(&(kernel, epilogue)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            pipeline(gpu, kernel, epilogue);
+        }
+    };
+    let helpers = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len()).saturating_sub(1);
+    std::thread::scope(|scope| {
+        for _ in 0..helpers {
+            // A thread that cannot be had leaves its work to the others.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, make);
+        }
+        make();
+    });
 }
 
 fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> Pipeline {

@@ -38,6 +38,11 @@ impl Form {
             Self::Fused => "fused",
         }
     }
+
+    /// The form that [`Form::name`] calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Dense, Self::TwoStage, Self::Fused].into_iter().find(|f| f.name() == name)
+    }
 }
 
 /// Everything an executor needs to know.

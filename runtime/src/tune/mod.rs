@@ -1,140 +1,222 @@
-//! Which form each factored layer takes on a device: measured, or by a written-down rule.
+//! Which form each factored layer takes on a device, and on a GPU which kernels run it: measured, kept from an earlier
+//! measurement, or by a written-down rule.
 
-use crate::artifact::{Artifact, Layer, Model, Op, TensorData, Weight, Window};
-use crate::device::DeviceClass;
+mod cache;
+#[cfg(feature = "gpu")]
+mod few;
+mod rule;
+
+use std::time::Instant;
+
+use crate::artifact::{Artifact, Layer, Model, Op, Residual, TensorData, Weight, Window};
 use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
+pub(crate) use cache::user_folder;
 
-/// A layer's form, and what led to it.
+/// A layer's form and kernels, and what led to them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) form: Form,
-    /// Microseconds a run of the whole batch for each form that was timed.
+    /// The kernel of each of its steps; `None`, and steps beyond the last, take what the device's estimate gives.
+    pub(crate) kernels: Vec<Option<&'static str>>,
+    /// Microseconds a run of the whole batch for each form that was timed, with the best of its kernels.
     pub(crate) measured_us: Vec<(Form, f64)>,
 }
 
-/// Rounds of interleaved timings; the median of a form's rounds counts.
+impl Choice {
+    /// A form, its kernels by the device's estimate.
+    pub(crate) fn of(form: Form) -> Self {
+        Self { form, kernels: Vec::new(), measured_us: Vec::new() }
+    }
+}
+
+/// Rounds of interleaved timings; the median of a contestant's rounds counts.
 const ROUNDS: usize = 7;
 /// What one timing should last at least, so that the clock and the submission do not count.
 const ROUND_SECONDS: f64 = 1.5e-3;
 /// No timing repeats a layer more often than this.
 const MAX_REPEATS: usize = 2000;
+/// Seconds after which a session times no further layer; those that are left take the rule, and their turn comes when the
+/// next session finds the others in the cache.
+const MOST_SECONDS: f64 = 20.0;
 
-/// What makes two layers cost the same.
-#[derive(PartialEq)]
-struct Likeness {
-    input: Vec<usize>,
-    output: Vec<usize>,
-    window: Option<Window>,
-    scheme: &'static str,
-    ranks: [Option<usize>; 2],
+/// What makes two layers cost the same, as one line: the key of a cache.
+fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+    let Layer { inputs, op, .. } = &artifact.model().layers[layer];
+    let shape = |value: usize| artifact.shapes()[value].iter().map(|n| n.to_string()).collect::<Vec<_>>().join("x");
+    let (kind, window, groups, residual) = match op {
+        Op::Conv { window, groups, residual, .. } => ("conv", Some(*window), *groups, residual.is_some()),
+        _ => ("linear", None, 1, false),
+    };
+    let window = window.map_or(String::new(), |Window { kernel, stride, padding, dilation }| {
+        format!(" kernel {kernel:?} stride {stride:?} padding {padding:?} dilation {dilation:?} groups {groups}")
+    });
+    let weight = weight(op);
+    let scheme = weight.map_or("", |w| w.scheme(kind == "conv"));
+    let ranks = [weight.and_then(|w| w.input_rank(artifact)), weight.and_then(|w| w.rank(artifact))];
+    let ranks: String = ranks.into_iter().flatten().map(|r| format!(" {r}")).collect();
+    format!(
+        "{kind} {} to {}{window} {scheme}{ranks} batch {}{}{}",
+        shape(inputs[0] as usize),
+        shape(layer + 1),
+        options.batch,
+        if residual { " residual" } else { "" },
+        if options.keep_factors { " factors" } else { "" },
+    )
 }
 
-impl Likeness {
-    fn of(artifact: &Artifact, layer: usize) -> Self {
-        let Layer { inputs, op, .. } = &artifact.model().layers[layer];
-        let window = if let Op::Conv { window, .. } = op { Some(*window) } else { None };
-        let weight = weight(op);
-        Self {
-            input: artifact.shapes()[inputs[0] as usize].clone(),
-            output: artifact.shapes()[layer + 1].clone(),
-            window,
-            scheme: weight.map_or("", |w| w.scheme(window.is_some())),
-            ranks: [weight.and_then(|w| w.rank(artifact)), weight.and_then(|w| w.input_rank(artifact))],
-        }
-    }
-}
-
-/// Chooses a form for every layer of `artifact`.
+/// Chooses for every layer of `artifact`.
 pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) -> Result<Vec<Choice>> {
-    let mut choices = vec![Choice { form: Form::Dense, measured_us: Vec::new() }; artifact.model().layers.len()];
-    let mut factored = Vec::new();
+    let mut factored: Vec<Option<Factored>> = vec![None; artifact.model().layers.len()];
     Plan::new(artifact, options.batch, |layer| {
-        factored.push(layer.clone());
+        factored[layer.layer] = Some(layer.clone());
         Form::TwoStage
     })?;
-    let mut known: Vec<(Likeness, Choice)> = Vec::new();
-    for layer in &factored {
-        // Layers of one shape are timed once; what a caller states is stated for each.
-        let likeness = Likeness::of(artifact, layer.layer);
-        let choice = match known.iter().find(|k| options.forms == Forms::Timed && k.0 == likeness) {
-            Some((_, choice)) => choice.clone(),
-            None => choose_one(device, artifact, layer, options)?,
-        };
-        known.push((likeness, choice.clone()));
-        choices[layer.layer] = choice;
+    let forced = |layer: usize| match (&options.forms, &factored[layer]) {
+        (_, None) => Some(Form::Dense),
+        (Forms::All(form), Some(_)) => Some(*form),
+        (Forms::Each(forms), Some(_)) => Some(forms.get(layer).copied().unwrap_or(Form::Dense)),
+        (Forms::Timed | Forms::Ruled, Some(_)) => None,
+    };
+    let allowed = |layer: &Factored, form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, layer);
+    match options.forms {
+        Forms::All(_) | Forms::Each(_) => {
+            let form = |(i, f): (usize, &Option<Factored>)| {
+                let form = forced(i).unwrap_or(Form::Dense);
+                Choice::of(if f.as_ref().is_none_or(|f| device.supports(form, f)) { form } else { Form::TwoStage })
+            };
+            Ok(factored.iter().enumerate().map(form).collect())
+        }
+        Forms::Ruled => rule::choose(device, artifact, options, &factored, &allowed),
+        Forms::Timed => timed(device, artifact, options, &factored, &allowed),
     }
+}
+
+/// Whether a layer may take a form.
+type Allowed<'a> = &'a dyn Fn(&Factored, Form) -> bool;
+
+/// Times what is in neither the cache nor known from a layer alike.
+fn timed(
+    device: &Device,
+    artifact: &Artifact,
+    options: &Options,
+    factored: &[Option<Factored>],
+    allowed: Allowed<'_>,
+) -> Result<Vec<Choice>> {
+    let start = Instant::now();
+    let mut cache = cache::Cache::open(options.cache.as_deref(), &device.fingerprint());
+    let mut ruled = None;
+    let mut choices = Vec::with_capacity(factored.len());
+    for (layer, factored_layer) in factored.iter().enumerate() {
+        let Some(_) = weight(&artifact.model().layers[layer].op) else {
+            choices.push(Choice::of(Form::Dense));
+            continue;
+        };
+        let forms: Vec<Form> = match factored_layer {
+            Some(f) => [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter(|&form| allowed(f, form)).collect(),
+            None => vec![Form::Dense],
+        };
+        let key = likeness(artifact, layer, options);
+        if let Some(known) = cache.get(&key).filter(|c| forms.contains(&c.form)) {
+            choices.push(known);
+            continue;
+        }
+        if start.elapsed().as_secs_f64() > MOST_SECONDS {
+            if ruled.is_none() {
+                ruled = Some(rule::choose(device, artifact, options, factored, allowed)?);
+            }
+            choices.push(ruled.as_ref().map_or_else(|| Choice::of(forms[0]), |r: &Vec<Choice>| r[layer].clone()));
+            continue;
+        }
+        let choice = race(device, &single_layer(artifact, layer)?, options.batch, &forms)?;
+        if !choice.measured_us.is_empty() {
+            cache.put(key, choice.clone());
+        }
+        choices.push(choice);
+    }
+    cache.close();
     Ok(choices)
 }
 
-fn choose_one(device: &Device, artifact: &Artifact, layer: &Factored, options: &Options) -> Result<Choice> {
-    let allowed = |form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, layer);
-    let fixed = |form| Choice { form, measured_us: Vec::new() };
-    let forced = match &options.forms {
-        Forms::All(form) => Some(*form),
-        Forms::Each(forms) => Some(forms.get(layer.layer).copied().unwrap_or(Form::Dense)),
-        Forms::Timed | Forms::Ruled => None,
-    };
-    if let Some(form) = forced {
-        return Ok(fixed(if device.supports(form, layer) { form } else { Form::TwoStage }));
-    }
-    let candidates: Vec<Form> = [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter(|&f| allowed(f)).collect();
-    if options.forms == Forms::Ruled {
-        return Ok(fixed(rule(device.info().class, layer, options.batch, &candidates)));
-    }
-    let alone = single_layer(artifact, layer.layer)?;
-    let measured_us = race(device, &alone, options.batch, &candidates)?;
-    let best = measured_us.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(Form::TwoStage, |m| m.0);
-    Ok(Choice { form: best, measured_us })
+/// A way to run a one-layer network against others.
+struct Contestant {
+    choice: Choice,
+    session: Session,
+    repeats: usize,
+    times: Vec<f64>,
 }
 
-/// Times `forms` of a one-layer artifact against each other, in turn, so that a drift of the machine meets all alike.
-fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> Result<Vec<(Form, f64)>> {
-    let mut runs = Vec::with_capacity(forms.len());
+/// Times forms, and the kernels that promise most for each, of a one-layer artifact against each other, in turn, so that a
+/// drift of the machine meets all alike. Nothing is timed where there is nothing to choose.
+fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> Result<Choice> {
+    let mut entered = Vec::new();
     for &form in forms {
-        let mut session =
-            Session::new(device, artifact, &Options { batch, forms: Forms::All(form), keep_factors: true, ..Options::default() })?;
+        let plan = Plan::new(artifact, batch, |_| form)?;
+        entered.extend(kernels(device, &plan).into_iter().map(|kernels| Choice { form, kernels, measured_us: Vec::new() }));
+    }
+    if let [only] = &entered[..] {
+        return Ok(only.clone());
+    }
+    let mut contestants = Vec::with_capacity(entered.len());
+    for choice in entered {
+        let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
+        let mut session = Session::with(device, artifact, &options, vec![choice.clone()])?;
         // The first run compiles shaders and warms caches.
         session.time(1)?;
         let once = session.time(2)?.as_secs_f64() / 2.0;
         let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
-        runs.push((form, session, repeats, Vec::with_capacity(ROUNDS)));
+        contestants.push(Contestant { choice, session, repeats, times: Vec::with_capacity(ROUNDS) });
     }
     for _ in 0..ROUNDS {
-        for (_, session, repeats, times) in &mut runs {
-            times.push(session.time(*repeats)?.as_secs_f64() * 1e6 / *repeats as f64);
+        for c in &mut contestants {
+            c.times.push(c.session.time(c.repeats)?.as_secs_f64() * 1e6 / c.repeats as f64);
         }
     }
-    Ok(runs
-        .into_iter()
-        .map(|(form, _, _, mut times)| {
-            times.sort_by(f64::total_cmp);
-            (form, times[ROUNDS / 2])
-        })
-        .collect())
+    let mut results: Vec<(f64, Choice)> = Vec::with_capacity(contestants.len());
+    for mut c in contestants {
+        c.times.sort_by(f64::total_cmp);
+        results.push((c.times[ROUNDS / 2], c.choice));
+    }
+    results.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let best = |&form: &Form| results.iter().find(|r| r.1.form == form).map(|r| (form, r.0));
+    let measured_us = forms.iter().filter_map(best).collect();
+    Ok(results.first().map_or_else(|| Choice::of(Form::TwoStage), |r| Choice { measured_us, ..r.1.clone() }))
 }
 
-/// Without a clock: dense where factors save nothing; else fused where a batch gives it enough rows to share out.
-///
-/// On the CPU a fused step shares out blocks of rows, so it needs some for every thread. On a GPU the fused kernel has
-/// one workgroup a few rows, which leaves a wide GPU idle at small batches; a software adapter has only a few cores.
-fn rule(class: DeviceClass, layer: &Factored, batch: usize, candidates: &[Form]) -> Form {
-    let (thin, dense) = (layer.thin_macs, layer.dense_macs);
-    let enough_rows = match class {
-        DeviceClass::Cpu => 24,
-        DeviceClass::Software => 16,
-        DeviceClass::Integrated => 256,
-        DeviceClass::Discrete | DeviceClass::Other => 1024,
-    };
-    let wanted = if thin as f64 > 0.9 * dense as f64 {
-        Form::Dense
-    } else if batch.saturating_mul(layer.pixels) >= enough_rows {
-        Form::Fused
-    } else {
-        Form::TwoStage
-    };
-    if candidates.contains(&wanted) { wanted } else { Form::TwoStage }
+/// The sets of kernels that a plan of one layer is timed with: the estimate's, and with one step each by another kernel
+/// that is estimated to take not much longer.
+#[cfg(feature = "gpu")]
+fn kernels(device: &Device, plan: &Plan) -> Vec<Vec<Option<&'static str>>> {
+    /// Kernels of a step that are tried, and how much longer than the best they may be estimated to take.
+    const TRIED: usize = 3;
+    const LONGER: f64 = 1.5;
+    let Some(gpu) = device.gpu() else { return vec![Vec::new()] };
+    let steps: Vec<Vec<&'static str>> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let mut all = crate::gpu::candidates(gpu, plan.batch, step);
+            all.sort_by_key(|c| c.time);
+            let least = all.first().map_or(0, |c| c.time) as f64;
+            all.iter().filter(|c| c.time as f64 <= least * LONGER).take(TRIED).map(|c| c.kernel.name).collect()
+        })
+        .collect();
+    let first: Vec<_> = steps.iter().map(|s| s.first().copied()).collect();
+    let mut sets = vec![first.clone()];
+    for (at, step) in steps.iter().enumerate() {
+        for &kernel in step.iter().skip(1) {
+            let mut other = first.clone();
+            other[at] = Some(kernel);
+            sets.push(other);
+        }
+    }
+    sets
+}
+
+#[cfg(not(feature = "gpu"))]
+fn kernels(_: &Device, _: &Plan) -> Vec<Vec<Option<&'static str>>> {
+    vec![Vec::new()]
 }
 
 /// Layer `layer` of `artifact` as a network of its own.
@@ -160,11 +242,16 @@ pub(crate) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact
     if let Op::Linear { bias, .. } | Op::Conv { bias, .. } = &mut op {
         *bias = bias.map(copy);
     }
-    // A network of one layer has one value to read: what a residual costs is the same in every form.
-    if let Op::Conv { residual, .. } = &mut op {
-        *residual = None;
+    // A network of one layer has one value to read: it is the residual too, where it has fewer channels and the size fits.
+    let (before, after) = (&artifact.shapes()[source.inputs[0] as usize], &artifact.shapes()[layer + 1]);
+    if let Op::Conv { residual: residual @ Some(_), window, .. } = &mut op {
+        let fits = |stride: u32| before[0] <= after[0] && (1..3).all(|i| before[i].div_ceil(stride as usize) == after[i]);
+        *residual = [1, window.stride[0]].into_iter().find(|&s| fits(s)).map(|stride| Residual { stride, offset: 0 });
     }
-    let inputs = if matches!(op, Op::Add { .. }) { vec![0, 0] } else { vec![0] };
+    let inputs = match op {
+        Op::Add { .. } | Op::Conv { residual: Some(_), .. } => vec![0, 0],
+        _ => vec![0],
+    };
     let input = artifact.shapes()[source.inputs[0] as usize].iter().map(|&d| d as u32).collect();
     let layers = vec![Layer { name: source.name.clone(), inputs, op }];
     let model = Model { input, layers, tensors: Vec::new(), preprocess: Default::default(), ..artifact.model().clone() };
@@ -179,7 +266,7 @@ mod tests {
     #[test]
     fn forms_are_forced_ruled_and_measured() {
         let (device, artifact) = (Device::cpu(), two_layers());
-        let options = |forms, keep_factors| Options { batch: 4, forms, keep_factors, ..Options::default() };
+        let options = |forms, keep_factors| Options { batch: 4, forms, keep_factors, cache: None, ..Options::default() };
         let forms = |o: Options| choose(&device, &artifact, &o).unwrap().into_iter().map(|c| c.form).collect::<Vec<_>>();
         assert_eq!(forms(options(Forms::All(Form::Fused), false)), [Form::Dense, Form::Fused]);
         assert_eq!(forms(options(Forms::Each(vec![Form::Dense, Form::TwoStage]), false)), [Form::Dense, Form::TwoStage]);
@@ -188,6 +275,24 @@ mod tests {
         assert_eq!(forms(options(Forms::Ruled, true)), [Form::Dense, Form::TwoStage]);
         let measured = choose(&device, &artifact, &options(Forms::Timed, true)).unwrap();
         assert_eq!(measured[1].measured_us.iter().map(|m| m.0).collect::<Vec<_>>(), [Form::TwoStage, Form::Fused]);
+    }
+
+    #[test]
+    fn a_second_session_takes_what_the_first_measured() {
+        let (device, artifact) = (Device::cpu(), two_layers());
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { batch: 4, cache: Some(folder.path().join("not/yet")), ..Options::default() };
+        let first = choose(&device, &artifact, &options).unwrap();
+        assert_eq!(choose(&device, &artifact, &options).unwrap().len(), first.len());
+        // To a thousandth of a microsecond, as the file says.
+        let again = choose(&device, &artifact, &options).unwrap();
+        for (a, b) in first.iter().zip(&again) {
+            assert_eq!((a.form, &a.kernels), (b.form, &b.kernels));
+            assert!(a.measured_us.iter().zip(&b.measured_us).all(|(a, b)| a.0 == b.0 && (a.1 - b.1).abs() < 1e-3));
+        }
+        // Another batch is another measurement.
+        let key = |batch| likeness(&artifact, 1, &Options { batch, ..options.clone() });
+        assert!(key(4) != key(5) && !key(4).contains(['\t', '\n']));
     }
 
     #[test]

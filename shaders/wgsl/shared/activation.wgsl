@@ -1,6 +1,13 @@
-// Activations in the order of the format's. None may overflow on the way to a finite value: some devices compute as if
+// Activations in the order of the format's, but that none, ReLU and ReLU6 are one, of bounds that are uniforms: they are what
+// nearly all layers have, and a pipeline less to compile. None may overflow on the way to a finite value: some devices compute as if
 // there were no infinity.
 override ACTIVATION: u32 = 0u;
+
+// What outputs are kept between; `bounded` says whether they are. Read once a kernel: inside of a loop an adapter on the CPU
+// reads uniforms for each lane.
+var<private> least: f32;
+var<private> most: f32;
+var<private> bounded: bool;
 
 // e^80 is far below the largest divisor that devices promise to divide by. Factors that vanish are multiplied with no more
 // either, so that they vanish for all x.
@@ -8,8 +15,6 @@ const MOST = vec4f(80.0);
 
 fn activate(x: vec4f) -> vec4f {
     switch ACTIVATION {
-        case 1u: { return max(x, vec4f(0.0)); }
-        case 2u: { return clamp(x, vec4f(0.0), vec4f(6.0)); }
         case 3u: { return select(x * shape.slope, x, x > vec4f(0.0)); }
         case 4u: { return logistic(x, vec4f(1.0)); }
         case 5u: { return hyperbolic(x); }
@@ -19,7 +24,7 @@ fn activate(x: vec4f) -> vec4f {
         case 9u: { return gelu(x); }
         // x/2 · (1 + tanh u) = x / (1 + e^-2u)
         case 10u: { return logistic(1.5957691216 * x * (1.0 + 0.044715 * x * x), max(x, -MOST)); }
-        default: { return x; }
+        default: { return select(x, clamp(x, vec4f(least), vec4f(most)), bounded); }
     }
 }
 

@@ -8,6 +8,16 @@ override RESIDUAL: u32 = 0u;
 // The input again where there is none.
 #input residual 3
 
+var<private> outputs: u32;
+
+// Before the first `epilogue`.
+fn prepare_epilogue() {
+    outputs = shape.outputs;
+    least = shape.least;
+    most = shape.most;
+    bounded = least <= most;
+}
+
 // The four outputs at `column4` of `row`. Columns past the end are written as 0, whatever was summed, so that the next
 // layer can load whole vec4s: its padding weights are 0, and NaN · 0 would be NaN.
 fn epilogue(sum: vec4f, row: u32, column4: u32) -> vec4f {
@@ -21,7 +31,7 @@ fn epilogue(sum: vec4f, row: u32, column4: u32) -> vec4f {
         }
         default: {}
     }
-    return select(vec4f(0.0), activate(out), vec4u(0u, 1u, 2u, 3u) + vec4u(column4 * 4u) < vec4u(shape.outputs));
+    return select(vec4f(0.0), activate(out), vec4u(0u, 1u, 2u, 3u) + vec4u(column4 * 4u) < vec4u(outputs));
 }
 
 // Four channels that need not lie in one vec4 of the residual, 0 where it has none.

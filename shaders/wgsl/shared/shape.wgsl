@@ -46,6 +46,9 @@ struct Shape {
     lowest: f32,
     // Bit 0: an average counts the padding.
     flags: u32,
+    // Bounds of the outputs; none where the least is above the most.
+    least: f32,
+    most: f32,
 }
 
 struct Run {

@@ -123,6 +123,41 @@ fn a_row_never_reaches_another() {
     }
 }
 
+/// wgpu counts what lives: once warm, a run leaves nothing and needs nothing new, not even while it is under way.
+#[test]
+fn a_warm_run_makes_no_object() {
+    for gpu in gpus() {
+        let case = Case::one(9, 37, layer(41, Some(6), Form::TwoStage), 19);
+        let artifact = case.artifact();
+        let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
+        let mut out = vec![0.0; 19 * 41];
+        let mut counts = || {
+            let counts = |gpu: &Gpu| {
+                let c = gpu.device().get_internal_counters().hal;
+                [
+                    c.buffers.read(),
+                    c.textures.read(),
+                    c.texture_views.read(),
+                    c.bind_groups.read(),
+                    c.bind_group_layouts.read(),
+                    c.compute_pipelines.read(),
+                    c.shader_modules.read(),
+                    c.memory_allocations.read(),
+                ]
+            };
+            executor.submit(&case.input(), 19).unwrap();
+            let during = counts(&gpu);
+            executor.wait(&mut out).unwrap();
+            (during, counts(&gpu))
+        };
+        let warm = (0..4).map(|_| counts()).last().unwrap();
+        assert!(warm.1[0] > 0 && warm.1[3] > 0 && warm.1[5] > 0, "wgpu counts nothing: {warm:?}");
+        for _ in 0..40 {
+            assert_eq!(counts(), warm);
+        }
+    }
+}
+
 #[test]
 fn wrong_sizes_are_refused_and_harm_nothing() {
     for gpu in gpus() {

@@ -2,12 +2,13 @@
 
 use super::shape::Shape;
 use super::{Context, Dispatch, Grid, Values};
+use thinfer_shaders::Kernel;
+
 use crate::artifact::Window;
 use crate::error::Result;
 
 /// Binds the step.
-pub(super) fn step(context: &Context<'_>, values: &Values) -> Result<Dispatch> {
-    let kernel = context.only("elementwise")?;
+pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values) -> Result<Dispatch> {
     let shape = Shape::new(values, &Window::POINT);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
     context.dispatch(kernel, shape, grid, 0, values, &[])

@@ -3,11 +3,10 @@
 
 use thinfer_shaders::Kernel;
 
-use super::linear::Rows;
-use super::low_rank::{Factors, Lengths};
+use super::low_rank::{Factors, Lengths, RANK};
 use super::shape::Shape;
-use super::{Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
-use crate::error::{Error, Result};
+use super::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
+use crate::error::Result;
 use crate::gpu::buffers::Weight;
 use crate::gpu::device::Gpu;
 use crate::gpu::memory::LANES;
@@ -68,46 +67,45 @@ impl Tile {
     }
 }
 
+/// The variants with their estimated times for `rows` rows of so many vec4s, summed over `taps` × `inputs4`.
+pub(super) fn tiles(gpu: &Gpu, rows: u64, outputs4: u64, taps: u64, inputs4: u64) -> Vec<Candidate> {
+    let time = |t: Tile| t.time(rows, outputs4, taps, inputs4, gpu.cores());
+    let all = gpu.variants("lanes").map(|kernel| (kernel, Tile::new(kernel)));
+    let fitting = all.filter(|(_, t)| t.trips(taps, inputs4) <= SOFTWARE_TRIPS);
+    fitting.map(|(kernel, t)| Candidate { kernel, time: time(t) }).collect()
+}
+
 /// Binds rows × a matrix, under a window or not.
 pub(super) fn dispatch(
     context: &Context<'_>,
-    pick: Option<&'static Kernel>,
-    rows: &Rows,
+    kernel: &'static Kernel,
+    taps: u64,
     mut shape: Shape,
     values: &Values,
     weight: Weight<'_>,
     bias: Vec<f32>,
 ) -> Result<Dispatch> {
-    let (outputs4, inputs4) = (weight.outputs.div_ceil(4) as u64, weight.inputs.div_ceil(4) as u64);
-    let count = context.batch as u64 * u64::from(shape.pixels);
-    let cores = context.gpu.cores();
-    let time = |k: &&'static Kernel| Tile::new(k).time(count, outputs4, rows.taps, inputs4, cores);
-    let fits = |k: &&'static Kernel| Tile::new(k).trips(rows.taps, inputs4) <= SOFTWARE_TRIPS;
-    // Where none fits, the one with the fewest trips says by how much.
-    let best = || context.gpu.variants("lanes").filter(fits).min_by_key(time);
-    let any = || context.gpu.variants("lanes").min_by_key(|k| Tile::new(k).trips(rows.taps, inputs4));
-    let kernel = pick.or_else(best).or_else(any).ok_or_else(|| Error::invalid(context.layer, "no variant of the kernel 'lanes'"))?;
     let tile = Tile::new(kernel);
     let packed = weight.pack(tile.width() as usize, 0);
-    shape.inputs4 = inputs4 as u32;
-    shape.column_groups = outputs4.div_ceil(tile.width()) as u32;
+    shape.inputs4 = packed.inputs4;
+    shape.column_groups = packed.columns4.div_ceil(tile.width() as u32);
     let grid = Grid { pixels: shape.pixels, rows: tile.height() as u32, columns: shape.column_groups, units: 1 };
-    context.dispatch(kernel, shape, grid, tile.trips(rows.taps, inputs4), values, &[packed.values, bias])
+    let trips = tile.trips(taps, u64::from(packed.inputs4));
+    context.dispatch(kernel, shape, grid, trips, values, &[packed.values, bias])
 }
 
 /// A variant of `lanes_low_rank`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pair {
-    pub(super) kernel: &'static Kernel,
+struct Pair {
     rank4: u64,
     /// Rows of a lane.
     rows: u64,
 }
 
 impl Pair {
-    pub(super) fn new(kernel: &'static Kernel) -> Self {
+    fn new(kernel: &Kernel) -> Self {
         let define = |name| u64::from(kernel.define(name).unwrap_or(1));
-        Self { kernel, rank4: define("R4"), rows: define("BM") }
+        Self { rank4: define("R4"), rows: define("BM") }
     }
 
     fn time(&self, rows: u64, l: Lengths, cores: u64) -> u64 {
@@ -126,28 +124,31 @@ impl Pair {
     }
 }
 
-/// The variant of the least estimated time that can run a factor pair of these lengths.
-pub(super) fn pair(gpu: &Gpu, rows: u64, l: Lengths) -> Option<Pair> {
-    gpu.variants("lanes_low_rank").map(Pair::new).filter(|p| p.fits(l)).min_by_key(|p| p.time(rows, l, gpu.cores()))
+/// The variants that can run a factor pair of these lengths, with their estimated times for `rows` rows.
+pub(super) fn pairs(gpu: &Gpu, rows: u64, l: Lengths) -> Vec<Candidate> {
+    let all = gpu.variants("lanes_low_rank").map(|kernel| (kernel, Pair::new(kernel)));
+    all.filter(|(_, p)| p.fits(l)).map(|(kernel, p)| Candidate { kernel, time: p.time(rows, l, gpu.cores()) }).collect()
 }
 
 /// Binds a factor pair.
 pub(super) fn dispatch_pair(
     context: &Context<'_>,
-    pair: Pair,
+    kernel: &'static Kernel,
     mut shape: Shape,
     values: &Values,
     factors: &Factors<'_>,
     lengths: Lengths,
     bias: Vec<f32>,
 ) -> Result<Dispatch> {
+    let pair = Pair::new(kernel);
+    context.at_most(RANK, factors.v.outputs as u64, pair.rank4 * 4)?;
     let least = pair.rank4 as usize * 4;
     let v = factors.v.pack(least / 4, 0);
     let u = Weight { values: factors.u, outputs: values.output.channels, inputs: factors.v.outputs, taps: 1 }.pack(1, least);
     shape.inputs4 = v.inputs4;
     shape.rank4 = pair.rank4 as u32;
     let grid = Grid { pixels: shape.pixels, rows: LANES * pair.rows as u32, columns: 1, units: 1 };
-    context.dispatch(pair.kernel, shape, grid, pair.trips(lengths), values, &[v.values, u.values, bias])
+    context.dispatch(kernel, shape, grid, pair.trips(lengths), values, &[v.values, u.values, bias])
 }
 
 #[cfg(test)]

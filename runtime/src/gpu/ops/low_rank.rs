@@ -6,8 +6,8 @@ use thinfer_shaders::{Kernel, variants};
 use super::cost::{Machine, Stage};
 use super::lanes;
 use super::shape::Shape;
-use super::{Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
-use crate::error::{Error, Result};
+use super::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
+use crate::error::Result;
 use crate::gpu::buffers::{PANEL, Weight};
 use crate::gpu::device::Gpu;
 use crate::gpu::memory::Storage;
@@ -45,7 +45,7 @@ pub(super) struct Lengths {
 
 impl Lengths {
     /// Of a step that is fused; `None` of any other.
-    fn of(step: &StepKind) -> Option<Self> {
+    pub(super) fn of(step: &StepKind) -> Option<Self> {
         let quarter = |n: usize| n.div_ceil(4) as u64;
         let (inputs, taps, rank, outputs) = match step {
             StepKind::Linear(l) if l.second.is_some() => (l.inputs, None, l.rank, l.outputs),
@@ -133,25 +133,32 @@ fn all(windows: bool) -> impl Iterator<Item = Variant> {
     kernels.into_iter().flat_map(variants).map(Variant::new)
 }
 
-/// Whether `step`, of two matrices, can be run on this device.
-pub(crate) fn supports_fused(gpu: &Gpu, step: &StepKind) -> bool {
-    let Some(l) = Lengths::of(step) else { return false };
-    match gpu.storage() {
-        Storage::Buffers => all(l.taps.is_some()).any(|v| v.fits(gpu, l)),
-        Storage::Textures => lanes::pair(gpu, 1, l).is_some(),
+/// The variants that can run a factor pair of these lengths, with their estimated times for `rows` rows.
+pub(super) fn candidates(gpu: &Gpu, rows: u64, l: Lengths) -> Vec<Candidate> {
+    if gpu.storage() == Storage::Textures {
+        return lanes::pairs(gpu, rows, l);
     }
-}
-
-/// The variant of the least estimated time for `rows` rows, `None` where none fits.
-fn choose(gpu: &Gpu, rows: u64, l: Lengths) -> Option<&'static Kernel> {
     let machine = Machine::of(gpu);
-    all(l.taps.is_some()).filter(|v| v.fits(gpu, l)).min_by_key(|v| v.time(rows, l, machine)).map(|v| v.kernel)
+    let fitting = all(l.taps.is_some()).filter(|v| v.fits(gpu, l));
+    fitting.map(|v| Candidate { kernel: v.kernel, time: v.time(rows, l, machine) }).collect()
 }
 
-/// Packs the factors for the chosen variant and binds the step; `windows` says whether V moves over an image.
+/// The most components that a fused layer can have.
+pub(super) fn capacity(gpu: &Gpu) -> u64 {
+    let kernels = match gpu.storage() {
+        Storage::Textures => ["lanes_low_rank", "lanes_low_rank"],
+        Storage::Buffers => ["low_rank", "conv_low_rank"],
+    };
+    kernels.into_iter().flat_map(variants).filter_map(|k| k.define("R4")).max().map_or(0, |r| u64::from(r) * 4)
+}
+
+/// What a rank is called where it is too large.
+pub(super) const RANK: &str = "components in a fused layer";
+
+/// Packs the factors for `kernel` and binds the step; `windows` says whether V moves over an image.
 pub(super) fn dispatch(
     context: &Context<'_>,
-    pick: Option<&'static Kernel>,
+    kernel: &'static Kernel,
     mut shape: Shape,
     values: &Values,
     factors: &Factors<'_>,
@@ -166,25 +173,11 @@ pub(super) fn dispatch(
         rank4: quarter(rank),
         outputs4: quarter(outputs),
     };
-    let rows = context.batch as u64 * u64::from(shape.pixels);
-    let what = "components in a fused layer";
-    let allows =
-        |variants: &mut dyn Iterator<Item = &'static Kernel>| variants.filter_map(|k| k.define("R4")).max().map_or(0, |r| u64::from(r) * 4);
-    let refuse = |allows: u64| {
-        let device = context.gpu.info().name.clone();
-        Err(Error::Limit { layer: context.layer.into(), what: what.into(), needs: rank as u64, allows, device })
-    };
-    if pick.map_or(context.gpu.storage() == Storage::Textures, |k| k.lanes().is_some()) {
-        return match pick.map(lanes::Pair::new).or_else(|| lanes::pair(context.gpu, rows, lengths)) {
-            Some(pair) => lanes::dispatch_pair(context, pair, shape, values, factors, lengths, bias),
-            None => refuse(allows(&mut context.gpu.variants("lanes_low_rank"))),
-        };
+    if kernel.lanes().is_some() {
+        return lanes::dispatch_pair(context, kernel, shape, values, factors, lengths, bias);
     }
-    let Some(kernel) = pick.or_else(|| choose(context.gpu, rows, lengths)) else {
-        return refuse(allows(&mut all(windows).map(|v| v.kernel)));
-    };
     let variant = Variant::new(kernel);
-    context.at_most(what, rank as u64, variant.capacity4 as u64 * 4)?;
+    context.at_most(RANK, rank as u64, variant.capacity4 as u64 * 4)?;
     // In registers the rank is a constant of the kernel: the rest of it is padding.
     let (panel, least) = if variant.registers { (variant.capacity4, variant.capacity4 * 4) } else { (PANEL, 0) };
     let v = factors.v.pack(panel, 0);

@@ -14,32 +14,116 @@ use std::sync::Arc;
 
 use thinfer_shaders::{BindingKind, Kernel};
 
-pub(crate) use low_rank::supports_fused;
+use low_rank::Lengths;
 use shape::Shape;
 
-use crate::artifact::{Activation, Artifact, Residual};
+use crate::artifact::{Activation, Artifact, PoolKind, Residual};
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{constant, pack_bias};
 use crate::gpu::device::Gpu;
-use crate::gpu::memory::{Memory, Storage, most_bytes};
+use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::pipelines::{Epilogue, Pipeline, pipeline};
-use crate::plan::{Slot, Step, StepKind};
+use crate::plan::{ConvStep, LinearStep, Slot, Step, StepKind};
 
 /// lavapipe 22 silently ends an invocation after 65 535 loop iterations, all its loops together.
 const SOFTWARE_TRIPS: u64 = 65_534;
 
-/// The one launch of `step`; `pick` chooses its variant in place of the estimate.
-pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, pick: Option<&'static Kernel>) -> Result<Dispatch> {
-    let values = |activation| Values { input: step.input, residual: step.residual, output: step.output, activation };
+/// A kernel that could run a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) kernel: &'static Kernel,
+    /// Estimated time, in a unit that is the same for one device; on software adapters with textures cycles of a core.
+    pub(crate) time: u64,
+}
+
+/// Every kernel that could run `step` at `batch`; none for a rank that cannot be fused.
+pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate> {
+    let rows = batch as u64 * step.output.pixels() as u64;
+    if let Some(lengths) = Lengths::of(&step.kind) {
+        return low_rank::candidates(gpu, rows, lengths);
+    }
+    let named = |kernel: &str, wanted: fn(&Kernel) -> bool| {
+        gpu.variants(kernel).filter(|k| wanted(k)).map(|kernel| Candidate { kernel, time: 0 }).collect()
+    };
+    match &step.kind {
+        StepKind::Linear(l) => linear::candidates(gpu, rows, l, step.input.stride()),
+        StepKind::Conv(c) => conv::candidates(gpu, rows, c),
+        StepKind::Pool(p) if p.kind == PoolKind::Max => named("pool", |k| k.define("MAX") == Some(1)),
+        StepKind::Pool(_) => named("pool", |k| k.define("MAX") == Some(0)),
+        StepKind::GlobalAveragePool => named("global_average", |_| true),
+        StepKind::Softmax { .. } => named("softmax", |_| true),
+        StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
+    }
+}
+
+/// What tells a pipeline from others.
+pub(crate) type PipelineKey = (&'static str, Epilogue);
+
+/// The pipelines that could run `step`, each with its kernel and its estimated time.
+pub(crate) fn pipelines_of(gpu: &Gpu, batch: usize, step: &Step) -> Vec<(PipelineKey, &'static str, u64)> {
+    let ending = ending(step);
+    candidates(gpu, batch, step).into_iter().map(|c| ((c.kernel.name, ending), c.kernel.name, c.time)).collect()
+}
+
+/// The one of the least estimated time.
+pub(super) fn best(candidates: &[Candidate]) -> Option<&'static Kernel> {
+    candidates.iter().min_by_key(|c| c.time).map(|c| c.kernel)
+}
+
+/// The kernel that the estimate gives for `step`.
+///
+/// # Errors
+/// [`Error::Limit`] where the device can run it with none.
+pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static Kernel> {
+    best(&candidates(gpu, batch, step)).ok_or_else(|| {
+        let (layer, device) = (step.name.clone(), gpu.info().name.clone());
+        match &step.kind {
+            StepKind::Linear(LinearStep { second: Some(_), rank, .. }) | StepKind::Conv(ConvStep { second: Some(_), rank, .. }) => {
+                let (what, needs, allows) = (low_rank::RANK.into(), *rank as u64, low_rank::capacity(gpu));
+                Error::Limit { layer, what, needs, allows, device }
+            }
+            // Only sums can be too long for every kernel.
+            _ => {
+                let (what, needs) = ("values in one sum".into(), step.input.stride() as u64);
+                Error::Limit { layer, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
+            }
+        }
+    })
+}
+
+/// Whether `step`, of two matrices, can be run on this device.
+pub(crate) fn supports_fused(gpu: &Gpu, step: &StepKind) -> bool {
+    Lengths::of(step).is_some_and(|lengths| !low_rank::candidates(gpu, 1, lengths).is_empty())
+}
+
+/// The one launch of `step`, by `kernel`.
+pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, kernel: &'static Kernel) -> Result<Dispatch> {
+    let values = values(step);
     let bias = |id: Option<u32>| pack_bias(id.map(|id| artifact.tensor(id)).as_deref(), step.output.channels);
     match &step.kind {
-        StepKind::Linear(l) => linear::step(context, pick, artifact, &values(l.activation), l, bias(l.bias)),
-        StepKind::Conv(c) => conv::step(context, pick, artifact, &values(c.activation), c, bias(c.bias)),
-        StepKind::Pool(p) => pool::step(context, &values(Activation::None), p),
-        StepKind::GlobalAveragePool => pool::global(context, &values(Activation::None)),
-        StepKind::Add { activation } | StepKind::Activate(activation) => elementwise::step(context, &values(*activation)),
-        StepKind::Softmax { log } => softmax::step(context, &values(Activation::None), *log),
+        StepKind::Linear(l) => linear::step(context, kernel, artifact, &values, l, bias(l.bias)),
+        StepKind::Conv(c) => conv::step(context, kernel, artifact, &values, c, bias(c.bias)),
+        StepKind::Pool(p) => pool::step(context, kernel, &values, p),
+        StepKind::GlobalAveragePool => pool::global(context, kernel, &values),
+        StepKind::Add { .. } | StepKind::Activate(_) => elementwise::step(context, kernel, &values),
+        StepKind::Softmax { log } => softmax::step(context, kernel, &values, *log),
     }
+}
+
+fn values(step: &Step) -> Values {
+    let activation = match &step.kind {
+        StepKind::Linear(LinearStep { activation, .. })
+        | StepKind::Conv(ConvStep { activation, .. })
+        | StepKind::Add { activation }
+        | StepKind::Activate(activation) => *activation,
+        StepKind::Pool(_) | StepKind::GlobalAveragePool | StepKind::Softmax { .. } => Activation::None,
+    };
+    Values { input: step.input, residual: step.residual, output: step.output, activation }
+}
+
+/// How the pipeline of `step` ends.
+pub(super) fn ending(step: &Step) -> Epilogue {
+    epilogue(&values(step))
 }
 
 /// What a step reads and writes, and how its kernel ends.
@@ -116,13 +200,6 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The kernel of that name, in the variant that the device's storage needs.
-    fn only(&self, name: &str) -> Result<&'static Kernel> {
-        let textures = self.gpu.storage() == Storage::Textures;
-        let found = thinfer_shaders::kernel(&if textures { format!("{name}_t") } else { name.into() });
-        found.ok_or_else(|| Error::invalid(self.layer, format!("needs the kernel '{name}', which is not built in")))
-    }
-
     /// Refuses what the device does not allow.
     fn at_most(&self, what: &str, needs: u64, allows: u64) -> Result<()> {
         if needs <= allows {
@@ -189,9 +266,7 @@ impl Context<'_> {
 /// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
 fn epilogue(values: &Values) -> Epilogue {
     let activation = match values.activation {
-        Activation::None => 0,
-        Activation::Relu => 1,
-        Activation::Relu6 => 2,
+        Activation::None | Activation::Relu | Activation::Relu6 => 0,
         Activation::LeakyRelu(_) => 3,
         Activation::Sigmoid => 4,
         Activation::Tanh => 5,

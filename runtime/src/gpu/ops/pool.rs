@@ -2,13 +2,14 @@
 
 use super::shape::Shape;
 use super::{Context, Dispatch, Grid, Values};
+use thinfer_shaders::Kernel;
+
 use crate::artifact::{PoolKind, Window};
 use crate::error::Result;
 use crate::plan::PoolStep;
 
 /// Binds a pool under a window.
-pub(super) fn step(context: &Context<'_>, values: &Values, pool: &PoolStep) -> Result<Dispatch> {
-    let kernel = context.only(if pool.kind == PoolKind::Max { "pool_max" } else { "pool_average" })?;
+pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values, pool: &PoolStep) -> Result<Dispatch> {
     let mut shape = Shape::new(values, &pool.window);
     shape.flags = u32::from(pool.kind == PoolKind::AverageWithPadding);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
@@ -17,8 +18,7 @@ pub(super) fn step(context: &Context<'_>, values: &Values, pool: &PoolStep) -> R
 }
 
 /// Binds the mean of each channel.
-pub(super) fn global(context: &Context<'_>, values: &Values) -> Result<Dispatch> {
-    let kernel = context.only("global_average")?;
+pub(super) fn global(context: &Context<'_>, kernel: &'static Kernel, values: &Values) -> Result<Dispatch> {
     let shape = Shape::new(values, &Window::POINT);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
     let trips = values.input.height as u64 * (1 + values.input.width as u64);

@@ -33,6 +33,7 @@ pub(super) struct Shape {
     slope: f32,
     lowest: f32,
     pub(super) flags: u32,
+    bounds: [f32; 2],
 }
 
 impl Shape {
@@ -68,6 +69,12 @@ impl Shape {
             slope: if let Activation::LeakyRelu(slope) = activation { slope } else { 0.0 },
             lowest: f32::NEG_INFINITY,
             flags: 0,
+            bounds: match activation {
+                Activation::Relu => [0.0, f32::INFINITY],
+                Activation::Relu6 => [0.0, 6.0],
+                // The least above the most: no bounds.
+                _ => [1.0, 0.0],
+            },
         }
     }
 }

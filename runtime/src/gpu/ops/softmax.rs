@@ -2,12 +2,13 @@
 
 use super::shape::Shape;
 use super::{Context, Dispatch, Grid, Values};
+use thinfer_shaders::Kernel;
+
 use crate::artifact::Window;
 use crate::error::Result;
 
 /// Binds the step: a workgroup a row.
-pub(super) fn step(context: &Context<'_>, values: &Values, log: bool) -> Result<Dispatch> {
-    let kernel = context.only("softmax")?;
+pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values, log: bool) -> Result<Dispatch> {
     let mut shape = Shape::new(values, &Window::POINT);
     shape.flags = u32::from(log);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: 1, units: 1 };
