@@ -18,6 +18,7 @@ fn main(
     if row >= row_count() {
         return;
     }
+    prepare_epilogue();
     let start = row * shape.input_stride4;
     var most = vec4f(shape.lowest);
     for (var column = local; column < shape.outputs4; column += WG) {
