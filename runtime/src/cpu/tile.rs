@@ -177,17 +177,18 @@ impl<S: Source> Work<'_, S> {
             }
         }
         for (line, &value) in lines.remainder().chunks_exact(P * V::LANES).zip(values.remainder()) {
-            for p in 0..P {
-                sums[0][p] = V::splat(value).mul_add(V::load(&line[p * V::LANES..]), sums[0][p]);
+            for (sum, w) in sums[0].iter_mut().zip(line.chunks_exact(V::LANES)) {
+                *sum = V::splat(value).mul_add(V::load(w), *sum);
             }
         }
         let one = V::splat(1.0);
-        for s in 1..SPLIT {
-            for p in 0..P {
-                sums[0][p] = sums[s][p].mul_add(one, sums[0][p]);
+        let [mut total, others @ ..] = sums;
+        for sums in &others {
+            for (sum, more) in total.iter_mut().zip(sums) {
+                *sum = more.mul_add(one, *sum);
             }
         }
-        self.store(&sums[0], 0, target);
+        self.store(&total, 0, target);
     }
 
     /// Finishes a row's sums and writes them.

@@ -92,10 +92,10 @@ impl Future for Ready<'_> {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if cfg!(not(target_family = "wasm")) {
-            if let Err(e) = self.gpu.device().poll(wgpu::PollType::Poll) {
-                return Poll::Ready(Err(self.gpu.error(e.to_string())));
-            }
+        if cfg!(not(target_family = "wasm"))
+            && let Err(e) = self.gpu.device().poll(wgpu::PollType::Poll)
+        {
+            return Poll::Ready(Err(self.gpu.error(e.to_string())));
         }
         let mut mapped = lock(&self.staging.mapped);
         if mapped.outcome.is_none() {
