@@ -6,7 +6,9 @@ mod elementwise;
 mod lanes;
 mod linear;
 mod low_rank;
+mod multiply;
 mod pool;
+mod rearrange;
 mod shape;
 mod softmax;
 
@@ -38,6 +40,8 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Pool(p) => pool::step(context, &values(Activation::None), p),
         StepKind::GlobalAveragePool => pool::global(context, &values(Activation::None)),
         StepKind::Add { activation } | StepKind::Activate(activation) => elementwise::step(context, &values(*activation)),
+        StepKind::Rearrange(r) => rearrange::step(context, &values(Activation::None), r),
+        StepKind::Multiply { activation } => multiply::step(context, &values(*activation)),
         StepKind::Softmax { log } => softmax::step(context, &values(Activation::None), *log),
     }
 }
