@@ -119,14 +119,18 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::Concat { .. } => ("concatenate", None),
         Op::Softmax { log: false } => ("softmax", None),
         Op::Softmax { log: true } => ("log softmax", None),
+        Op::Rearrange { .. } => ("rearrange", None),
+        Op::Multiply { .. } => ("multiply", None),
     };
     let (bias, residual, activation) = match &layer.op {
         Op::Linear { bias, activation, .. } => (*bias, false, *activation),
         Op::Conv { bias, residual, activation, .. } => (*bias, residual.is_some(), *activation),
-        Op::Add { activation, .. } | Op::Affine { activation, .. } | Op::Concat { activation } | Op::Activate(activation) => {
-            (None, false, *activation)
-        }
-        Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } => (None, false, Activation::None),
+        Op::Add { activation, .. }
+        | Op::Affine { activation, .. }
+        | Op::Concat { activation }
+        | Op::Multiply { activation }
+        | Op::Activate(activation) => (None, false, *activation),
+        Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } | Op::Rearrange { .. } => (None, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
     let weight = crate::plan::weight(&layer.op);

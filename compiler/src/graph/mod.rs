@@ -5,12 +5,14 @@ mod activation;
 mod cost;
 mod init;
 mod op;
+mod rearrange;
 mod window;
 
 pub use activation::Activation;
 pub use cost::{LayerCost, layer_costs};
 pub use init::{init, uniform};
 pub use op::{BatchNorm, Conv2d, Linear, Op, ParamSpec, Role, ShortcutA};
+pub use rearrange::Rearrange;
 pub use window::Window;
 
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Window};
+use super::{Activation, Rearrange, Window};
 use crate::tensor::count;
 
 /// What a parameter is for, which decides its initial value and whether training moves it.
@@ -187,6 +187,10 @@ pub enum Op {
         /// Whether the logarithm is given.
         log: bool,
     },
+    /// Elements in another order, or some of them.
+    Rearrange(Rearrange),
+    /// The product of two values of one shape, or of an image and a vector of its channels.
+    Multiply,
 }
 
 fn not_an_image(input: &[usize]) -> String {
@@ -234,7 +238,9 @@ impl Op {
             | Op::ShortcutA(_)
             | Op::Flatten
             | Op::Concat
-            | Op::Softmax { .. } => Vec::new(),
+            | Op::Softmax { .. }
+            | Op::Rearrange(_)
+            | Op::Multiply => Vec::new(),
         }
     }
 
@@ -248,6 +254,8 @@ impl Op {
             (Op::Add, [a, b]) => Err(format!("adds values of one shape, its inputs have {a:?} and {b:?}")),
             (Op::Add, _) => Err(format!("takes 2 inputs, not {}", inputs.len())),
             (Op::Concat, _) => concatenated(inputs),
+            (Op::Multiply, [a, b]) if a == b || b.len() == 1 && a.first() == b.first() => Ok(a.to_vec()),
+            (Op::Multiply, _) => Err(format!("multiplies two values of one shape, its inputs have {inputs:?}")),
             (_, [input]) => self.shape_from(input),
             _ => Err(format!("takes 1 input, not {}", inputs.len())),
         }?;
@@ -280,7 +288,8 @@ impl Op {
             Op::BatchNorm(b) => Err(format!("takes {} channels, its input has shape {input:?}", b.channels)),
             Op::Affine { channels } if input.first() == Some(channels) => Ok(input.to_vec()),
             Op::Affine { channels } => Err(format!("takes {channels} channels, its input has shape {input:?}")),
-            Op::Activation(_) | Op::Add | Op::Concat | Op::Softmax { .. } => Ok(input.to_vec()),
+            Op::Rearrange(r) => r.output_shape(input),
+            Op::Activation(_) | Op::Add | Op::Concat | Op::Multiply | Op::Softmax { .. } => Ok(input.to_vec()),
             Op::MaxPool(window) | Op::AvgPool { window, .. } => pooled(window),
             Op::GlobalAvgPool if input.len() == 3 => Ok(vec![input[0]]),
             Op::GlobalAvgPool => Err(not_an_image(input)),
@@ -331,13 +340,15 @@ mod tests {
         assert_eq!(Op::Concat.output_shape(&[&[2], &[3]]).unwrap(), [5]);
         assert_eq!(shape(Op::Affine { channels: 16 }), image);
         assert_eq!(shape(Op::Softmax { log: true }), image);
+        assert_eq!(Op::Multiply.output_shape(&[image, &[16]]).unwrap(), image);
+        assert_eq!(shape(Op::Rearrange(Rearrange { shape: vec![4], offset: 9, steps: vec![(4, 2)] })), [4]);
     }
 
     #[test]
     fn what_does_not_fit_is_said() {
         let linear = Op::Linear(Linear { inputs: 12, outputs: 3, bias: false });
         let wide = Op::Conv2d(Conv2d { inputs: 1, outputs: usize::MAX, window: Window::square(1, 1, 0), groups: 1, bias: false });
-        let cases: [(&Op, &[&[usize]], &str); 12] = [
+        let cases: [(&Op, &[&[usize]], &str); 13] = [
             (&linear, &[&[3, 2, 2]], "needs a Flatten"),
             (&linear, &[&[3, 12]], "takes 12 features"),
             (&conv(4, 6, 4), &[&[4, 9, 8]], "do not divide"),
@@ -348,6 +359,7 @@ mod tests {
             (&Op::Add, &[&[4, 9, 8], &[4, 9, 9]], "values of one shape"),
             (&Op::Concat, &[&[4, 9, 8]], "2 inputs or more"),
             (&Op::Concat, &[&[4, 9, 8], &[4, 9, 9]], "puts channels together"),
+            (&Op::Multiply, &[&[4, 9, 8], &[5]], "of one shape"),
             (&Op::Affine { channels: 5 }, &[&[4, 9, 8]], "takes 5 channels"),
             (&Op::MaxPool(Window::square(2, 2, 2)), &[&[4, 9, 8]], "not below its kernel"),
         ];

@@ -1,6 +1,6 @@
 //! From folded layers and their ranks to the artifact.
 
-use thinfer::artifact::{Artifact, Dtype, Layer, Model, Op, Preprocess, Provenance, TensorData, TensorId, Weight};
+use thinfer::artifact::{Artifact, Dtype, Layer, Model, Op, Preprocess, Provenance, Stride, TensorData, TensorId, Weight};
 
 use super::folded::{FoldedLayer, FoldedOp, Weighted};
 use super::weights::Written;
@@ -71,6 +71,17 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
             }
             (FoldedOp::Concat(activation), _) => Op::Concat { activation: *activation },
             (FoldedOp::Softmax { log }, _) => Op::Softmax { log: *log },
+            (FoldedOp::Multiply(activation), _) => Op::Multiply { activation: *activation },
+            (FoldedOp::Rearrange(r), _) => {
+                let small =
+                    |n: usize| u32::try_from(n).map_err(|_| Error::invalid(format!("layer '{name}'"), format!("has a setting of {n}")));
+                let step = |&(size, stride): &(usize, usize)| Ok(Stride { size: small(size)?, stride: small(stride)? });
+                Op::Rearrange {
+                    shape: r.shape.iter().map(|&d| small(d)).collect::<Result<_>>()?,
+                    offset: small(r.offset)?,
+                    steps: r.steps.iter().map(step).collect::<Result<_>>()?,
+                }
+            }
         };
         ops.push(Layer { name: name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }

@@ -6,7 +6,7 @@ use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as Fused
 use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, Norm, Weighted};
 use super::forward;
 use crate::error::{Error, Result};
-use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, ValueId, Window};
+use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
 use crate::tensor::{Params, Tensor};
 
 /// A residual that is added as it is.
@@ -27,9 +27,7 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
         fold.values.push(value);
     }
     match (fold.values.last(), graph.nodes.last()) {
-        (Some(Value::Plain { folded, .. }), _) if *folded > 0 && *folded == fold.layers.len() => {
-            forward::fold(fold.layers, &fold.folded_shapes)
-        }
+        (Some(Value::Plain { folded, .. }), _) if *folded > 0 && *folded == fold.layers.len() => Ok(forward::fold(fold.layers)),
         (_, Some(last)) => Err(refuse(last, "gives the network's output, which the last layer does not compute")),
         (_, None) => Err(Error::Graph { node: graph.name.clone(), why: "is empty".into() }),
     }
@@ -74,6 +72,12 @@ impl Fold<'_> {
         match node.op {
             Op::Add => return self.add(node),
             Op::Concat => return self.concat(node),
+            Op::Multiply => {
+                let [a, b] = [node.inputs[0], node.inputs[1]];
+                let inputs = vec![self.as_it_lies(node, a)?, self.as_it_lies(node, b)?];
+                let shape = self.shapes[a].clone();
+                return Ok(self.push(node, inputs, FoldedOp::Multiply(Fused::None), shape));
+            }
             _ => {}
         }
         let Value::Plain { folded: input, open } = self.values[value] else {
@@ -99,8 +103,9 @@ impl Fold<'_> {
                 return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta?, eps: None }, value);
             }
             Op::Softmax { log } => {
-                self.check_unflattened(node, value, input)?;
-                FoldedOp::Softmax { log: *log }
+                let input = self.as_it_lies(node, value)?;
+                let shape = self.shapes[value].clone();
+                return Ok(self.push(node, vec![input], FoldedOp::Softmax { log: *log }, shape));
             }
             Op::Activation(activation) => {
                 let activation = fused_activation(*activation);
@@ -110,9 +115,9 @@ impl Fold<'_> {
                 }
                 FoldedOp::Activate(activation)
             }
+            Op::Rearrange(r) => FoldedOp::Rearrange(r.clone()),
             // Taken above.
-            Op::Add => return self.add(node),
-            Op::Concat => return self.concat(node),
+            Op::Add | Op::Concat | Op::Multiply => return Err(refuse(node, "is folded in another way")),
         };
         // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
         let shape = match op {
@@ -210,9 +215,7 @@ impl Fold<'_> {
             }
             _ => {}
         }
-        let Value::Plain { folded, .. } = self.values[value] else {
-            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
-        };
+        let folded = self.as_it_lies(node, value)?;
         let shape = self.shapes[value].clone();
         let affine = Affine { shift: by.shift(), scale: by.k, activation: Fused::None };
         Ok(self.push(node, vec![folded], FoldedOp::Affine(affine), shape))
@@ -222,10 +225,7 @@ impl Fold<'_> {
     fn concat(&mut self, node: &Node) -> Result<Value> {
         let mut joined: Option<(usize, Vec<usize>)> = None;
         for (at, &value) in node.inputs.iter().enumerate() {
-            let Value::Plain { folded, .. } = self.values[value] else {
-                return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
-            };
-            self.check_unflattened(node, value, folded)?;
+            let folded = self.as_it_lies(node, value)?;
             let Some((before, mut shape)) = joined else {
                 joined = Some((folded, self.shapes[value].clone()));
                 continue;
@@ -241,13 +241,24 @@ impl Fold<'_> {
         Ok(Value::Plain { folded: self.layers.len(), open: true })
     }
 
-    /// Refuses a vector whose folded value is the image that it was flattened from.
-    fn check_unflattened(&self, node: &Node, value: ValueId, folded: usize) -> Result<()> {
+    /// The folded value that graph value `value` is, element by element: what was flattened for nobody but linear layers so
+    /// far is moved into a vector.
+    fn as_it_lies(&mut self, node: &Node, value: ValueId) -> Result<usize> {
+        let Value::Plain { folded, .. } = self.values[value] else {
+            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
+        };
         let (seen, lies) = (&self.shapes[value], &self.folded_shapes[folded]);
-        if seen[0] == lies[0] {
-            return Ok(());
+        if seen == lies || seen[0] == lies[0] {
+            return Ok(folded);
         }
-        Err(refuse(node, format!("reads an image of {lies:?} as a vector of {seen:?}, which only a linear layer can")))
+        let (elements, shape) = (seen.iter().product(), seen.clone());
+        self.layers.push(FoldedLayer {
+            name: format!("{}.flatten{}", node.name, self.layers.len()),
+            inputs: vec![folded],
+            op: FoldedOp::Rearrange(Rearrange::flatten(elements)),
+        });
+        self.folded_shapes.push(shape);
+        Ok(self.layers.len())
     }
 
     /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
@@ -280,12 +291,9 @@ impl Fold<'_> {
         let Some((_, folded, other, residual)) = candidates.into_iter().flatten().next() else {
             return Err(refuse(node, "adds two shortcuts without weights"));
         };
-        let shape = self.folded_shapes[folded].clone();
+        let (mut folded, mut other, mut shape) = (folded, other, self.folded_shapes[folded].clone());
         if residual == AS_IT_IS && shape != self.folded_shapes[other] {
-            return Err(refuse(
-                node,
-                format!("adds an image of {:?} that was flattened to a vector of {shape:?}", self.folded_shapes[other]),
-            ));
+            (folded, other, shape) = (self.as_it_lies(node, a)?, self.as_it_lies(node, b)?, self.shapes[a].clone());
         }
         Ok(self.push(node, vec![folded, other], FoldedOp::Add(residual, Fused::None), shape))
     }
@@ -301,8 +309,10 @@ fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
         FoldedOp::Weighted(Weighted { activation, .. })
         | FoldedOp::Affine(Affine { activation, .. })
         | FoldedOp::Add(_, activation)
-        | FoldedOp::Concat(activation) => Some(activation),
-        FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool | FoldedOp::Softmax { .. } => None,
+        | FoldedOp::Concat(activation)
+        | FoldedOp::Multiply(activation) => Some(activation),
+        FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool => None,
+        FoldedOp::Softmax { .. } | FoldedOp::Rearrange(_) => None,
     }
     .filter(|a| **a == Fused::None)
 }

@@ -8,7 +8,7 @@ use thinfer::artifact::{Activation as Fused, Residual};
 use super::fold::fold;
 use super::folded::{FoldedLayer, FoldedOp, Weighted};
 use super::reference::{run_folded, run_graph};
-use crate::graph::{Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, ShortcutA, Window, init};
+use crate::graph::{Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, Rearrange, ShortcutA, Window, init};
 use crate::rng::{Purpose, keyed};
 use crate::tensor::Params;
 use crate::zoo;
@@ -158,15 +158,30 @@ fn channels_are_put_together_two_values_at_a_time() {
 }
 
 #[test]
+fn a_flattened_image_is_moved_only_where_its_elements_are_told_apart() {
+    let mut b = Builder::new("flat", [2, 3, 2]);
+    let flat = b.push("flat", Op::Flatten);
+    b.push("norm", Op::BatchNorm(BatchNorm::new(12)));
+    let first = b.push("first", Op::Linear(Linear { inputs: 12, outputs: 12, bias: true }));
+    let norm = b.push_from("alone", Op::BatchNorm(BatchNorm::new(12)), vec![flat]);
+    b.push_from("gate", Op::Multiply, vec![norm, first]);
+    b.push("softmax", Op::Softmax { log: false });
+    let sum = b.push_from("sum", Op::Add, vec![norm, flat]);
+    b.push_from("cat", Op::Concat, vec![sum, flat, sum - 1]);
+    let layers = compare(&b.finish().unwrap(), 13);
+    let moved: Vec<_> = layers.iter().filter(|l| matches!(l.op, FoldedOp::Rearrange(_))).map(|l| l.inputs[0]).collect();
+    // The first linear layer takes its normalisation in and reads the image itself.
+    assert_eq!((layers[0].name.as_str(), &layers[0].inputs[..]), ("first", &[0][..]));
+    assert_eq!(moved, [0, 0, 0]);
+}
+
+#[test]
 fn what_nothing_can_take_in_is_named() {
     let conv = || Op::Conv2d(Conv2d { inputs: 2, outputs: 2, window: Window::square(3, 1, 1), groups: 1, bias: false });
     let shortcut = || Op::ShortcutA(ShortcutA { stride: 2, inputs: 2, outputs: 4 });
     type Nodes = Vec<(&'static str, Op, Vec<usize>)>;
-    let flat_norm = || Op::BatchNorm(BatchNorm::new(32));
-    let cases: [(Nodes, &str); 6] = [
+    let cases: [(Nodes, &str); 4] = [
         (vec![("s", shortcut(), vec![0]), ("n", Op::Affine { channels: 4 }, vec![1])], "'n' reads a shortcut"),
-        (vec![("f", Op::Flatten, vec![0]), ("r", Op::Softmax { log: false }, vec![1])], "'r' reads an image"),
-        (vec![("f", Op::Flatten, vec![0]), ("n", flat_norm(), vec![1])], "'n' normalises each element"),
         (vec![("s", shortcut(), vec![0]), ("g", Op::GlobalAvgPool, vec![1])], "'g' reads a shortcut"),
         (vec![("s", shortcut(), vec![0]), ("a", Op::Add, vec![1, 1])], "'a' adds two shortcuts"),
         (vec![("c", conv(), vec![0]), ("d", conv(), vec![0]), ("r", Op::Activation(Activation::Relu), vec![1])], "'r' gives the network's"),
@@ -200,19 +215,14 @@ fn draw(seed: u64) -> Graph {
     let mut rng = keyed(seed, Purpose::Init, &[9]);
     let mut b = Builder::new("drawn", [4, 7, 6]);
     let mut shapes = vec![vec![4, 7, 6]];
-    // Which values are vectors that are still images: only linear layers read those, and what keeps them.
-    let mut flat = vec![false];
     for i in 0..rng.random_range(2..14) {
         // Mostly the latest value, so that there is something to fuse.
         let from = if rng.random_bool(0.7) { shapes.len() - 1 } else { rng.random_range(0..shapes.len()) };
-        let (op, inputs) = node(&mut rng, from, &shapes, flat[from]);
+        let (op, inputs) = node(&mut rng, from, &shapes);
         let read: Vec<&[usize]> = inputs.iter().map(|&v: &usize| &shapes[v][..]).collect();
         let Ok(shape) = op.output_shape(&read) else { continue };
-        let keeps = inputs.iter().any(|&v| flat[v]) && matches!(op, Op::Activation(_) | Op::Add | Op::Flatten);
-        let is_flat = keeps || (matches!(op, Op::Flatten) && shapes[inputs[0]].get(1..).is_some_and(|s| s.iter().product::<usize>() > 1));
         b.push_from(format!("n{i}"), op, inputs);
         shapes.push(shape);
-        flat.push(is_flat);
     }
     let features = b.push("end.flat", Op::Flatten);
     let inputs = shapes[shapes.len() - 1].iter().product();
@@ -221,7 +231,7 @@ fn draw(seed: u64) -> Graph {
 }
 
 /// An operation that reads value `from` and perhaps another; it need not fit.
-fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], flat: bool) -> (Op, Vec<usize>) {
+fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>]) -> (Op, Vec<usize>) {
     let shape = &shapes[from];
     let channels = shape[0];
     let window = |rng: &mut dyn FnMut(usize) -> usize| Window {
@@ -231,7 +241,7 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], flat: bool) -> (
         dilation: [rng(2) + 1, rng(2) + 1],
     };
     let mut below = |n: usize| rng.random_range(0..n);
-    let op = match below(20) {
+    let op = match below(23) {
         0..=2 if shape.len() == 3 => {
             let groups = if channels.is_multiple_of(2) { below(2) + 1 } else { 1 };
             Op::Conv2d(Conv2d { inputs: channels, outputs: 4, window: Window::square(3, 1, 1), groups, bias: below(2) == 0 })
@@ -240,17 +250,26 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], flat: bool) -> (
             Op::Conv2d(Conv2d { inputs: channels, outputs: 2 * (below(3) + 1), window: window(&mut below), groups: 1, bias: below(2) == 0 })
         }
         0..=3 => Op::Linear(Linear { inputs: channels, outputs: below(5) + 1, bias: below(2) == 0 }),
-        4..=5 if !flat => Op::BatchNorm(BatchNorm::new(channels)),
-        6 if !flat => Op::Affine { channels },
-        16 if !flat => Op::Softmax { log: below(2) == 0 },
-        4..=7 => Op::Activation(ACTIVATIONS[below(10)]),
+        4..=5 => Op::BatchNorm(BatchNorm::new(channels)),
+        6 => Op::Affine { channels },
+        16 => Op::Softmax { log: below(2) == 0 },
+        20 => {
+            let len: usize = shape.iter().product();
+            let steps = vec![(2, below(len / 2 + 1)), (1 + below(3), below(2))];
+            let shape = if below(2) == 0 { vec![2, steps[1].0, 1] } else { vec![2 * steps[1].0] };
+            Op::Rearrange(Rearrange { shape, offset: below(len), steps })
+        }
+        7 => Op::Activation(ACTIVATIONS[below(10)]),
         8 => Op::MaxPool(Window { dilation: [1, 1], ..window(&mut below) }),
         9 => Op::AvgPool { window: Window { dilation: [1, 1], ..window(&mut below) }, count_include_pad: below(2) == 0 },
         10 => [Op::GlobalAvgPool, Op::Flatten][below(2)].clone(),
         choice => {
             let alike: Vec<usize> = (0..shapes.len()).filter(|&v| shapes[v] == *shape).collect();
             let other = alike[below(alike.len())];
-            if choice > 16 && !flat {
+            if choice > 20 {
+                return (Op::Multiply, vec![from, other]);
+            }
+            if choice > 16 {
                 return (Op::Concat, vec![from; 2 + below(2)]);
             }
             return (Op::Add, if below(2) == 0 { vec![from, other] } else { vec![other, from] });

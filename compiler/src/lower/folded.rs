@@ -2,7 +2,7 @@
 
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, Rearrange};
 pub use crate::tensor::Kernel;
 use crate::tensor::count;
 
@@ -67,6 +67,10 @@ pub enum FoldedOp {
         /// Whether the logarithm is given.
         log: bool,
     },
+    /// Elements in another order.
+    Rearrange(Rearrange),
+    /// The product of two values, or of an image and a factor a channel.
+    Multiply(Activation),
 }
 
 /// y = act(scale[c]·x + shift[c]) for each channel.

@@ -1,46 +1,46 @@
 //! Normalisations that stand before a layer: folded into its weight, where that is exact.
 
 use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
-use crate::error::{Error, Result};
 use thinfer::artifact::Activation;
 
 /// Folds every affine layer without activation into the one layer that reads it, if that is a linear layer or a
-/// convolution that pads nothing in (padding is zeros behind the normalisation, and a shift would make them its own), and
-/// refuses those that can neither be folded nor stand alone. `shapes` are those of the folded values.
-///
-/// # Errors
-/// [`Error::Graph`] naming a normalisation of a flattened image that no linear layer can take in.
-pub(super) fn fold(mut layers: Vec<FoldedLayer>, shapes: &[Vec<usize>]) -> Result<Vec<FoldedLayer>> {
-    // Where each value went: that of a layer folded away is what the layer read.
+/// convolution that pads nothing in (padding is zeros behind the normalisation, and a shift would make them its own). Then
+/// nobody but linear layers may read an image that was moved into a vector: those read it as it is.
+pub(super) fn fold(layers: Vec<FoldedLayer>) -> Vec<FoldedLayer> {
+    let folded = without(layers, |layers, at| {
+        let reader = sole_reader(layers, at + 1);
+        let FoldedOp::Affine(affine) = &layers[at].op else { return false };
+        let affine = affine.clone();
+        match reader.and_then(|r| layers.get_mut(r)).map(|l| &mut l.op) {
+            Some(FoldedOp::Weighted(w)) => absorb(&affine, w),
+            _ => false,
+        }
+    });
+    without(folded, |layers, at| {
+        let FoldedOp::Rearrange(r) = &layers[at].op else { return false };
+        let linear = |l: &FoldedLayer| l.weighted().is_some_and(|w| w.window.is_none());
+        let mut readers = layers.iter().filter(|l| l.inputs.contains(&(at + 1))).peekable();
+        // All elements as they are counted: sizes that fit were checked with the graph.
+        matches!(r.steps[..], [(size, 1)] if r.offset == 0 && size == r.shape[0]) && readers.peek().is_some() && readers.all(linear)
+    })
+}
+
+/// The layers without those of which `gone` says so; who read one reads what it read.
+fn without(mut layers: Vec<FoldedLayer>, gone: impl Fn(&mut [FoldedLayer], usize) -> bool) -> Vec<FoldedLayer> {
+    // Where each value went.
     let mut now = vec![0];
     let mut kept: Vec<FoldedLayer> = Vec::with_capacity(layers.len());
     for at in 0..layers.len() {
-        let reader = sole_reader(&layers, at + 1);
-        let FoldedOp::Affine(affine) = &layers[at].op else {
-            keep(&mut kept, &mut now, layers[at].clone());
-            continue;
-        };
-        let (affine, read) = (affine.clone(), layers[at].inputs[0]);
-        if let Some(FoldedOp::Weighted(w)) = reader.and_then(|r| layers.get_mut(r)).map(|l| &mut l.op)
-            && absorb(&affine, w)
-        {
-            now.push(now[read]);
+        if gone(&mut layers, at) {
+            now.push(now[layers[at].inputs[0]]);
             continue;
         }
-        if shapes[read].first() != Some(&affine.scale.len()) {
-            let why =
-                format!("normalises each element of an image of {:?}, which only a linear layer right behind it can take in", shapes[read]);
-            return Err(Error::Graph { node: layers[at].name.clone(), why });
-        }
-        keep(&mut kept, &mut now, layers[at].clone());
+        let mut layer = layers[at].clone();
+        layer.inputs.iter_mut().for_each(|v| *v = now[*v]);
+        kept.push(layer);
+        now.push(kept.len());
     }
-    Ok(kept)
-}
-
-fn keep(kept: &mut Vec<FoldedLayer>, now: &mut Vec<usize>, mut layer: FoldedLayer) {
-    layer.inputs.iter_mut().for_each(|v| *v = now[*v]);
-    kept.push(layer);
-    now.push(kept.len());
+    kept
 }
 
 /// The layer that alone reads `value`, and reads it as its first input only.

@@ -144,6 +144,20 @@ pub(super) fn plain(op: &FoldedOp, inputs: &[&Value]) -> Option<Value> {
             activate(&mut value, *activation);
             value
         }
+        FoldedOp::Rearrange(r) => {
+            let places = r.places();
+            let shape = if let [c, h, w] = r.shape[..] { [c, h, w] } else { [places.len(), 1, 1] };
+            let data = (0..first.images()).flat_map(|i| places.iter().map(move |&p| first.image(i)[p])).collect();
+            Value { shape, data }
+        }
+        FoldedOp::Multiply(activation) => {
+            let second = *inputs.get(1)?;
+            let each = first.len() / second.len().max(1);
+            let mut value = first.clone();
+            value.data.iter_mut().enumerate().for_each(|(i, x)| *x *= second.data[i / each.max(1)]);
+            activate(&mut value, *activation);
+            value
+        }
         FoldedOp::Softmax { log } => {
             let mut value = first.clone();
             let (size, positions) = (value.len().max(1), (value.shape[1] * value.shape[2]).max(1));

@@ -49,6 +49,8 @@ pub(super) fn run_graph(graph: &Graph, params: &Params, x: &[f64]) -> Vec<f64> {
             }
             Op::Concat => node.inputs.iter().flat_map(|&v| values[v].1.clone()).collect(),
             Op::Softmax { log } => softmax(shape, x, *log),
+            Op::Rearrange(r) => r.places().into_iter().map(|p| x[p]).collect(),
+            Op::Multiply => multiplied(x, &values[node.inputs[1]].1).collect(),
         };
         values.push((shapes[at + 1].clone(), y));
     }
@@ -91,6 +93,8 @@ pub(super) fn run_folded(layers: &[FoldedLayer], input: &[usize], x: &[f64]) -> 
                 (joined, x.iter().chain(r).map(|&v| fused(*activation, v)).collect())
             }
             FoldedOp::Softmax { log } => (shape.clone(), softmax(shape, x, *log)),
+            FoldedOp::Rearrange(r) => (r.shape.clone(), r.places().into_iter().map(|p| x[p]).collect()),
+            FoldedOp::Multiply(activation) => (shape.clone(), multiplied(x, &second().1).map(|v| fused(*activation, v)).collect()),
         };
         values.push(value);
     }
@@ -121,6 +125,12 @@ fn weighted(w: &Weighted, shape: &[usize], x: &[f64], second: Option<&Image>) ->
         y = add_residual((shape.clone(), y), (s, r_values), r.stride as usize, r.offset as usize);
     }
     (shape, y.into_iter().map(|v| fused(w.activation, v)).collect())
+}
+
+/// x by as many factors, or by one a channel.
+fn multiplied(x: &[f64], by: &[f64]) -> impl Iterator<Item = f64> {
+    let each = x.len() / by.len();
+    x.iter().enumerate().map(move |(i, v)| v * by[i / each])
 }
 
 /// Softmax over the first axis, or its logarithm.

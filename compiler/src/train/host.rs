@@ -137,8 +137,21 @@ pub(super) fn forward(graph: &Graph, params: &Values, input: &Matrix, mode: Mode
                 x.iter().map(one).collect()
             }
             Op::Concat => (0..x.len()).map(|s| node.inputs.iter().flat_map(|&v| values[v][s].clone()).collect()).collect(),
+            Op::Rearrange(r) => x.iter().map(|s| r.places().into_iter().map(|p| s[p]).collect()).collect(),
+            Op::Multiply => {
+                let (second, each) = (&values[node.inputs[1]], x[0].len() / values[node.inputs[1]][0].len());
+                x.iter().zip(second).map(|(a, b)| a.iter().enumerate().map(|(i, v)| v * b[i / each]).collect()).collect()
+            }
             // The network's output stays logits.
-            Op::Softmax { .. } => x.clone(),
+            Op::Softmax { .. } if at + 1 == graph.nodes.len() => x.clone(),
+            Op::Softmax { log } => {
+                let pixels: usize = from[1..].iter().product();
+                let one = |s: &Vec<f64>| {
+                    let sum = |i: usize| s.iter().skip(i % pixels).step_by(pixels).map(|v| v.exp()).sum::<f64>();
+                    s.iter().enumerate().map(|(i, v)| if *log { v - sum(i).ln() } else { v.exp() / sum(i) }).collect()
+                };
+                x.iter().map(one).collect()
+            }
         };
         values.push(y);
     }

@@ -1,7 +1,7 @@
 //! Runs a graph on Burn tensors: batches of vectors [batch, features] and of images [batch, channels, height, width].
 
 use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::leaves::{Leaves, elements, upload};
 use super::methods::{Factor, Layer, Site};
@@ -220,6 +220,29 @@ pub(super) fn forward(
                 x.map_channels(|x| x * scale + shift)
             }
             (Op::Concat, first) => joined(std::iter::once(first).chain(inputs)).ok_or_else(|| fail("puts images and vectors together"))?,
+            (Op::Rearrange(r), x) => {
+                let x = match x {
+                    Value::Rows(x) => x,
+                    Value::Images(x) => x.flatten(1, 3),
+                };
+                let places: Vec<i64> = r.places().into_iter().map(|p| p as i64).collect();
+                let (rows, device) = (x.dims()[0], x.device());
+                let count = places.len();
+                let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device));
+                match r.shape[..] {
+                    [channels, height, width] => Value::Images(y.reshape([rows, channels, height, width])),
+                    _ => Value::Rows(y),
+                }
+            }
+            (Op::Multiply, x) => match (x, inputs.next().ok_or_else(undefined)?) {
+                (Value::Rows(a), Value::Rows(b)) => Value::Rows(a * b),
+                (Value::Images(a), Value::Images(b)) => Value::Images(a * b),
+                (Value::Images(a), Value::Rows(b)) => {
+                    let [rows, channels] = b.dims();
+                    Value::Images(a * b.reshape([rows, channels, 1, 1]))
+                }
+                _ => return Err(fail("multiplies a vector by an image")),
+            },
             // The loss takes logits.
             (Op::Softmax { .. }, x) if at + 1 == graph.nodes.len() => x,
             (Op::Softmax { log }, x) => x.map_channels(|x| if *log { log_softmax(x, 1) } else { softmax(x, 1) }),

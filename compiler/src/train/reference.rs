@@ -11,7 +11,7 @@ use super::network::{Mode, Value, forward, update_running};
 use super::optimizer::Gradients;
 use super::settings::{ElrtSettings, Scheme};
 use crate::data::Dataset;
-use crate::graph::{self, Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, ShortcutA, Window};
+use crate::graph::{self, Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, Rearrange, ShortcutA, Window};
 use crate::import::{Checkpoint, Place};
 use crate::lower;
 use crate::rank::Policy;
@@ -43,7 +43,14 @@ fn image_graph() -> Graph {
     let point = b.push_from("point", conv(4, 6, Window::square(1, 2, 0), 1, false), vec![trunk]);
     b.push_from("add2", Op::Add, vec![sum, point]);
     b.push("act2", Op::Activation(Activation::LeakyRelu(0.1)));
-    b.push("grouped", conv(6, 4, Window::square(3, 1, 1), 2, true));
+    let grouped = b.push("grouped", conv(6, 4, Window::square(3, 1, 1), 2, true));
+    let scaled = b.push("affine", Op::Affine { channels: 4 });
+    let factors = b.push("squeeze", Op::GlobalAvgPool);
+    let gated = b.push_from("gate", Op::Multiply, vec![scaled, factors]);
+    b.push_from("joined", Op::Concat, vec![gated, grouped]);
+    b.push("softmax", Op::Softmax { log: true });
+    // Every other channel of eight, of 3×2 pixels.
+    b.push("picked", Op::Rearrange(Rearrange { shape: vec![4, 3, 2], offset: 6, steps: vec![(4, 12), (6, 1)] }));
     let wide = b.push("uneven", conv(4, 5, uneven, 1, true));
     let window = Window { kernel: [2, 2], stride: [1, 1], padding: [1, 0, 0, 1], dilation: [1, 1] };
     b.push("mean", Op::AvgPool { window, count_include_pad: false });

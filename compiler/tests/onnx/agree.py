@@ -35,15 +35,19 @@ def compare(path, arguments, folder):
     meta = session.get_inputs()[0]
     shape = [d if isinstance(d, int) else 1 for d in meta.shape]
     rng = np.random.default_rng(0)
-    inputs = rng.random((arguments.count, *shape[1:])).astype(np.float32)
-    expected = np.concatenate([session.run(None, {meta.name: x[None]})[0].reshape(1, -1) for x in inputs])
+    # A file may fix how many samples it takes at once.
+    batch = shape[0]
+    count = -(-arguments.count // batch) * batch
+    inputs = rng.random((count, *shape[1:])).astype(np.float32)
+    expected = [session.run(None, {meta.name: inputs[i:i + batch]})[0].reshape(batch, -1) for i in range(0, count, batch)]
+    expected = np.concatenate(expected)
     model, array, result = (folder / name for name in ("model.thin", "x.npy", "out.json"))
     # So that no rank is chosen in secret: dense unless --compile says otherwise.
     compiled = subprocess.run([arguments.bin / "thinferc", "compile", path, *shlex.split(arguments.compile), "-o", model], capture_output=True, text=True)
     if compiled.returncode:
         return f"{path.name}: {compiled.stderr.strip()}"
     given = inputs.transpose(0, 3, 1, 2) if channels_last(path, shape) else inputs
-    np.save(array, np.ascontiguousarray(given.reshape(arguments.count, -1)))
+    np.save(array, np.ascontiguousarray(given.reshape(count, -1)))
     command = [arguments.bin / "thinfer", "run", model, "--input", array, "--device", arguments.device, "--json", result]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
@@ -53,7 +57,7 @@ def compare(path, arguments, folder):
     off = np.abs(got - expected).max()
     same = int((got.argmax(1) == expected.argmax(1)).sum())
     print(f"{path.name}: largest difference {off:.2e} of outputs up to {np.abs(expected).max():.3g}, "
-          f"{same} of {arguments.count} largest outputs the same, on {figures['adapter']}")
+          f"{same} of {count} largest outputs the same, on {figures['adapter']}")
     return None if off <= arguments.tolerance * max(1.0, np.abs(expected).max()) else f"{path.name}: off by {off:.2e}"
 
 

@@ -17,7 +17,7 @@ use std::ops::Range;
 pub use check::Limits;
 pub use error::FormatError;
 pub use v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorId, TensorInfo,
+    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId, TensorInfo,
     TimeNote, ValueId, Weight, Window,
 };
 pub use write::TensorData;

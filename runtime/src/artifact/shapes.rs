@@ -1,6 +1,6 @@
 //! The shape that each op gives, and what must hold for it.
 
-use super::{Activation, Limits, Model, Op, PoolKind, Residual, TensorId, TensorInfo, Weight, Window};
+use super::{Activation, Limits, Model, Op, PoolKind, Residual, Stride, TensorId, TensorInfo, Weight, Window};
 
 /// The output's shape of `op` over values of these shapes; the one thing that is wrong as a sentence.
 pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
@@ -90,6 +90,20 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             let [input] = exactly("a softmax", inputs)?;
             channelled(input)
         }
+        Op::Rearrange { shape, offset, steps } => {
+            let [input] = exactly("a rearrangement", inputs)?;
+            check_steps(shape, *offset, steps, input)?;
+            Ok(shape.clone())
+        }
+        Op::Multiply { activation } => {
+            let [first, second] = exactly("a product", inputs)?;
+            let (shape, second) = (channelled(first)?, channelled(second)?);
+            check_activation(*activation)?;
+            if shape != second && second != shape[..1] {
+                return Err(format!("cannot multiply values of {shape:?} and {second:?}"));
+            }
+            Ok(shape)
+        }
     }
 }
 
@@ -103,6 +117,28 @@ fn narrow(shape: &[usize]) -> Result<Vec<u32>, String> {
 
 fn image(shape: &[usize]) -> Result<[u32; 3], String> {
     <[u32; 3]>::try_from(narrow(shape)?).map_err(|_| format!("reads images, its input has shape {shape:?}"))
+}
+
+/// Every element that `steps` reach is one of `input`, and they give as many as `shape` has.
+fn check_steps(shape: &[u32], offset: u32, steps: &[Stride], input: &[usize]) -> Result<(), String> {
+    if shape.is_empty() || shape.len() > Limits::AXES || steps.len() > Limits::AXES {
+        return Err(format!(
+            "has {} axes and {} steps; 1 to {} axes and at most as many steps are allowed",
+            shape.len(),
+            steps.len(),
+            Limits::AXES
+        ));
+    }
+    let product = |sizes: &mut dyn Iterator<Item = u32>| sizes.fold(1u64, |n, s| n.saturating_mul(s.into()));
+    let (given, needed) = (product(&mut steps.iter().map(|s| s.size)), product(&mut shape.iter().copied()));
+    if given != needed {
+        return Err(format!("gives {given} elements for a shape of {shape:?}"));
+    }
+    let last = steps
+        .iter()
+        .fold(u64::from(offset), |at, s| at.saturating_add(u64::from(s.size.saturating_sub(1)).saturating_mul(s.stride.into())));
+    let len = input.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+    if last >= len { Err(format!("reaches element {last} of {len}")) } else { Ok(()) }
 }
 
 /// The shape of an image or a vector, whose first axis is channels.
@@ -265,7 +301,7 @@ fn expect(model: &Model, id: TensorId, shape: &[u32], what: &str) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::super::write::tests::sample;
-    use super::super::{Activation, Artifact, Layer, Model, Op, PoolKind, Residual, TensorData, Weight, Window};
+    use super::super::{Activation, Artifact, Layer, Model, Op, PoolKind, Residual, Stride, TensorData, Weight, Window};
 
     const WINDOW: Window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4], dilation: [1, 1] };
 
@@ -298,6 +334,10 @@ mod tests {
     fn conv(weight: Weight) -> Op {
         let (bias, activation) = (Some(1), Activation::Relu);
         Op::Conv { window: WINDOW, outputs: 6, groups: 1, weight, bias, residual: None, activation }
+    }
+
+    fn step(size: u32, stride: u32) -> Stride {
+        Stride { size, stride }
     }
 
     fn layer(inputs: &[u32], op: Op) -> Layer {
@@ -335,6 +375,9 @@ mod tests {
             layer(&[8, 8], Op::Concat { activation: Activation::Relu }),
             layer(&[8], Op::Affine { scale: 1, shift: 1, activation: Activation::Relu }),
             layer(&[11], Op::Softmax { log: true }),
+            layer(&[7], Op::Rearrange { shape: vec![2, 3, 1], offset: 2, steps: vec![step(3, 2), step(2, 5)] }),
+            layer(&[7, 8], Op::Multiply { activation: Activation::None }),
+            layer(&[14, 7], Op::Multiply { activation: Activation::Relu }),
         ]);
         let shapes = built.unwrap().shapes().to_vec();
         let same = vec![6, 9, 7];
@@ -352,7 +395,10 @@ mod tests {
                 vec![12, 2, 1],
                 vec![12],
                 vec![6],
-                vec![6]
+                vec![6],
+                vec![2, 3, 1],
+                vec![6, 2, 1],
+                vec![6, 2, 1]
             ]
         );
     }
@@ -417,6 +463,7 @@ mod tests {
 
     #[test]
     fn each_lie_about_what_fits_is_refused_by_name() {
+        let rearrange = |shape, offset, steps| Op::Rearrange { shape, offset, steps };
         let residual = |stride, offset| Op::Add { residual: Residual { stride, offset }, activation: Activation::None };
         let pool = |kind, window| Op::Pool { kind, window };
         let first = || layer(&[0], conv(Weight::Dense(0)));
@@ -446,6 +493,11 @@ mod tests {
             ("a concatenation reads 2 values, not 1", vec![layer(&[0], Op::Concat { activation: Activation::None })]),
             ("cannot stand side by side", [vector(), vec![layer(&[1, 2], Op::Concat { activation: Activation::None })]].concat()),
             ("a softmax reads 1 value, not 2", vec![layer(&[0, 0], Op::Softmax { log: false })]),
+            ("gives 5 elements for a shape of [6]", vec![first(), layer(&[1], rearrange(vec![6], 0, vec![step(5, 1)]))]),
+            ("reaches element 378 of 378", vec![first(), layer(&[1], rearrange(vec![6], 373, vec![step(6, 1)]))]),
+            ("reaches element", vec![first(), layer(&[1], rearrange(vec![2, 2], u32::MAX, vec![step(2, u32::MAX), step(2, u32::MAX)]))]),
+            ("axes", vec![first(), layer(&[1], rearrange(vec![], 0, vec![]))]),
+            ("cannot multiply", [vector(), vec![layer(&[2, 1], Op::Multiply { activation: Activation::None })]].concat()),
             ("is dense or low-rank", vec![layer(&[0], Op::Linear { weight: TUCKER, bias: None, activation: Activation::None })]),
         ];
         for (expected, layers) in lies {

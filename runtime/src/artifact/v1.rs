@@ -126,6 +126,30 @@ pub enum Op {
         /// Whether its logarithm is given.
         log: bool,
     },
+    /// Elements in another order, or some of them: element n of the output is the input's element offset + Σ iₖ·strideₖ,
+    /// where n counts the steps' indices iₖ, the last fastest. Both count channel after channel, row after row.
+    Rearrange {
+        /// The output's shape.
+        shape: Vec<u32>,
+        /// The input's element that the output's first one is.
+        offset: u32,
+        /// Outermost first; their sizes multiply to the output's elements.
+        steps: Vec<Stride>,
+    },
+    /// y = act(a · b): of two values of one shape, or of an image and a vector of its channels.
+    Multiply {
+        /// Applied last.
+        activation: Activation,
+    },
+}
+
+/// `size` steps of `stride` elements each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stride {
+    /// How many.
+    pub size: u32,
+    /// Elements from one to the next; 0 repeats one.
+    pub stride: u32,
 }
 
 /// How a kernel moves over an image: height first, width second.

@@ -2,7 +2,9 @@
 //! tiles, of images and of padding. Knows no executor.
 
 use super::cases::Draw;
-use crate::artifact::{Activation, Artifact, Layer, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorData, Weight, Window};
+use crate::artifact::{
+    Activation, Artifact, Layer, Model, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorData, Weight, Window,
+};
 use crate::plan::Form;
 
 const CHANNELS: &[usize] = &[1, 2, 3, 4, 5, 7, 8, 12, 13, 16, 17, 20, 24, 32, 33, 37];
@@ -36,19 +38,22 @@ impl ConvCase {
     pub(crate) fn draw(key: u64) -> Self {
         let mut net = Net::new(key);
         for _ in 0..1 + net.draw.below(4) {
-            match net.draw.below(13) {
+            match net.draw.below(16) {
                 0 => net.pool(),
                 1 => net.add(),
                 2 => net.activate(),
                 3 => net.affine(),
                 4 => net.concat(),
                 5 => net.softmax(),
+                6 => net.rearrange(),
+                7 => net.multiply(),
                 _ => net.conv(),
             }
         }
-        match net.draw.below(4) {
+        match net.draw.below(5) {
             0 => net.push(vec![net.last()], Op::GlobalAveragePool, None),
             1 => net.linear(),
+            2 => net.gate(),
             _ => {}
         }
         let batch = net.draw.pick(&[1, 1, 2, 3, 5]);
@@ -261,6 +266,42 @@ impl Net {
     fn softmax(&mut self) {
         let (shape, log) = (self.shapes[self.shapes.len() - 1], self.draw.below(2) == 0);
         self.push(vec![self.last()], Op::Softmax { log }, Some(shape));
+    }
+
+    /// Axes in another order, or part of one of them.
+    fn rearrange(&mut self) {
+        let shape = self.shapes[self.shapes.len() - 1];
+        let strides = [shape[1] * shape[2], shape[2], 1];
+        let mut order = self.draw.pick(&[[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1]]);
+        if self.draw.below(2) == 0 {
+            order.reverse();
+        }
+        let mut axes = order.map(|a| (shape[a], strides[a]));
+        let (part, mut offset) = (self.draw.below(3), 0);
+        if self.draw.below(2) == 0 {
+            let (size, stride) = axes[part];
+            let first = self.draw.below(size);
+            axes[part].0 = 1 + self.draw.below(size - first);
+            offset = first * stride;
+        }
+        let steps = axes.iter().map(|&(size, stride)| Stride { size: size as u32, stride: stride as u32 }).collect();
+        let to = axes.map(|a| a.0);
+        self.push(vec![self.last()], Op::Rearrange { shape: to.map(|n| n as u32).to_vec(), offset: offset as u32, steps }, Some(to));
+    }
+
+    fn multiply(&mut self) {
+        let shape = self.shapes[self.shapes.len() - 1];
+        let fits: Vec<usize> = (0..self.shapes.len()).filter(|&v| self.shapes[v] == shape).collect();
+        let (other, activation) = (self.draw.pick(&fits), self.draw.pick(ACTIVATIONS));
+        self.push(vec![self.last(), other as u32], Op::Multiply { activation }, Some(shape));
+    }
+
+    /// A factor a channel, from the image's own means.
+    fn gate(&mut self) {
+        let (value, [channels, height, width]) = (self.last(), self.shapes[self.shapes.len() - 1]);
+        self.push(vec![value], Op::GlobalAveragePool, Some([channels, 1, 1]));
+        let activation = self.draw.pick(ACTIVATIONS);
+        self.push(vec![value, self.last()], Op::Multiply { activation }, Some([channels, height, width]));
     }
 
     fn build(&mut self) -> Artifact {

@@ -78,6 +78,22 @@ pub(crate) fn values(artifact: &Artifact, input: &[f32]) -> Vec<Vec<Expected>> {
                 y.extend(x.chunks_exact(a).zip(second.chunks_exact(b)).flat_map(|(a, b)| a.iter().chain(b).copied()));
                 functions::apply(*activation, &mut y);
             }
+            Op::Rearrange { offset, steps, .. } => {
+                let step = crate::plan::RearrangeStep { offset: *offset, steps: steps.clone() };
+                let (inputs, outputs): (usize, usize) = (from.iter().product(), to.iter().product());
+                y.extend(x.chunks_exact(inputs).flat_map(|x| (0..outputs).map(|n| x[step.source(n)]).collect::<Vec<_>>()));
+            }
+            Op::Multiply { activation } => {
+                let (factors, pixels) = (&values[layer.inputs[1] as usize], to[1] * to[2]);
+                let each = if shape(layer.inputs[1] as usize) == to { 1 } else { pixels };
+                y.extend(x.iter().enumerate().map(|(i, a)| {
+                    let b = factors[i / each];
+                    let value = a.value * b.value;
+                    let off = a.value.abs() * b.tolerance + b.value.abs() * a.tolerance + a.tolerance * b.tolerance;
+                    Expected { value, tolerance: off + TOLERANCE * value.abs() }
+                }));
+                functions::apply(*activation, &mut y);
+            }
             Op::Softmax { log } => {
                 let (channels, pixels) = (to[0], to[1] * to[2]);
                 y = x.clone();

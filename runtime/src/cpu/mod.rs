@@ -7,9 +7,11 @@ mod elementwise;
 mod epilogue;
 mod global_average;
 mod linear;
+mod multiply;
 mod packed;
 mod pool;
 mod product;
+mod rearrange;
 mod simd;
 mod softmax;
 mod taps;
@@ -42,6 +44,9 @@ enum Kernel {
     Elementwise(Activation),
     /// The logarithm, if true.
     Softmax(bool),
+    Rearrange(rearrange::Rearrange),
+    /// Multiplies by the second input and applies this.
+    Multiply(Activation),
 }
 
 impl Executor {
@@ -54,6 +59,8 @@ impl Executor {
             StepKind::GlobalAveragePool => Kernel::GlobalAverage,
             StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
             StepKind::Softmax { log } => Kernel::Softmax(*log),
+            StepKind::Rearrange(r) => Kernel::Rearrange(rearrange::Rearrange::new(r, step.input, step.output)),
+            StepKind::Multiply { activation } => Kernel::Multiply(*activation),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
@@ -96,7 +103,8 @@ impl Executor {
             match kernel {
                 Kernel::Linear(linear) => linear.poison(),
                 Kernel::Conv(conv) => conv.poison(),
-                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) | Kernel::Softmax(_) => {}
+                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
+                Kernel::Softmax(_) | Kernel::Rearrange(_) | Kernel::Multiply(_) => {}
             }
         }
     }
@@ -139,6 +147,11 @@ impl Executor {
                 elementwise::run(input, step.input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
             }
             Kernel::Softmax(log) => softmax::run(input, step.output, *log, y),
+            Kernel::Rearrange(rearrange) => rearrange.run(input, y),
+            Kernel::Multiply(activation) => {
+                let second = step.residual.map_or((input, step.input), |(slot, _)| (&self.buffers[slot.buffer][..], slot));
+                multiply::run(input, second, step.output, *activation, y);
+            }
         }
         self.buffers[step.output.buffer] = output;
     }

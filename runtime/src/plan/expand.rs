@@ -1,6 +1,6 @@
 //! From a layer and a form to primitive steps.
 
-use super::{ConvStep, Form, LinearStep, Matrix, PoolStep, StepKind};
+use super::{ConvStep, Form, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
 use crate::artifact::{Activation, Artifact, Op, TensorId, Weight, Window};
 
 /// A step before it has buffers.
@@ -79,7 +79,9 @@ pub(crate) fn weight(op: &Op) -> Option<&Weight> {
         | Op::Activate(_)
         | Op::Affine { .. }
         | Op::Concat { .. }
-        | Op::Softmax { .. } => None,
+        | Op::Softmax { .. }
+        | Op::Rearrange { .. }
+        | Op::Multiply { .. } => None,
     }
 }
 
@@ -128,6 +130,8 @@ pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part>
         // The first value with room for more channels, which are added where it has none.
         Op::Concat { activation } => one(StepKind::Add { activation: *activation }),
         Op::Softmax { log } => one(StepKind::Softmax { log: *log }),
+        Op::Rearrange { offset, steps, .. } => one(StepKind::Rearrange(RearrangeStep { offset: *offset, steps: steps.clone() })),
+        Op::Multiply { activation } => one(StepKind::Multiply { activation: *activation }),
     }
 }
 

@@ -12,7 +12,7 @@ pub use expand::Factored;
 pub(crate) use expand::{layer_macs, weight};
 pub use matrix::{Matrix, matrix};
 pub use slot::Slot;
-pub use step::{ConvStep, LinearStep, PoolStep, Step, StepKind};
+pub use step::{ConvStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
 
 use crate::artifact::{Artifact, Layer, Op, Residual};
 use crate::error::{Error, Result};
@@ -132,6 +132,7 @@ fn residual(artifact: &Artifact, layer: &Layer) -> Option<Residual> {
     match &layer.op {
         Op::Conv { residual, .. } => *residual,
         Op::Add { residual, .. } => Some(*residual),
+        Op::Multiply { .. } => Some(Residual { stride: 1, offset: 0 }),
         // Behind the channels of the first.
         Op::Concat { .. } => {
             let first = layer.inputs.first().and_then(|&v| artifact.shapes().get(v as usize)?.first());

@@ -1,7 +1,7 @@
 //! The primitive steps that a run consists of.
 
 use super::{Matrix, Slot};
-use crate::artifact::{Activation, PoolKind, Residual, TensorId, Window};
+use crate::artifact::{Activation, PoolKind, Residual, Stride, TensorId, Window};
 
 /// One step of a run; steps follow each other, each reading what earlier ones wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,13 @@ pub enum StepKind {
     Softmax {
         /// Whether the logarithm is given.
         log: bool,
+    },
+    /// Elements in another order.
+    Rearrange(RearrangeStep),
+    /// y = act(x · residual), which is of one pixel where it is the same for all.
+    Multiply {
+        /// Applied last.
+        activation: Activation,
     },
 }
 
@@ -97,6 +104,27 @@ pub struct PoolStep {
     pub window: Window,
 }
 
+/// Elements in another order, as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RearrangeStep {
+    /// The input's element that the output's first one is, both counted channel after channel.
+    pub offset: u32,
+    /// Outermost first.
+    pub steps: Vec<Stride>,
+}
+
+impl RearrangeStep {
+    /// The input's element that the output's element `n` is.
+    pub fn source(&self, n: usize) -> usize {
+        let mut left = n;
+        self.steps.iter().rev().fold(self.offset as usize, |at, step| {
+            let index = left % (step.size as usize).max(1);
+            left /= (step.size as usize).max(1);
+            at + index * step.stride as usize
+        })
+    }
+}
+
 impl ConvStep {
     /// Whether the kernel is 1×1 and reads each pixel once: a product over pixels as rows.
     pub fn is_pointwise(&self) -> bool {
@@ -140,7 +168,8 @@ impl StepKind {
         match self {
             Self::Linear(l) => pair_macs(l.inputs as u64, l.outputs, l.second.as_ref().map(|_| l.rank)),
             Self::Conv(c) => c.macs() * pixels as u64,
-            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) | Self::Softmax { .. } => 0,
+            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
+            Self::Softmax { .. } | Self::Rearrange(_) | Self::Multiply { .. } => 0,
         }
     }
 
@@ -154,6 +183,8 @@ impl StepKind {
             Self::Add { .. } => "add",
             Self::Activate(_) => "activate",
             Self::Softmax { .. } => "softmax",
+            Self::Rearrange(_) => "rearrange",
+            Self::Multiply { .. } => "multiply",
         }
     }
 }

@@ -44,7 +44,7 @@ impl View {
     }
 
     /// All steps, outermost first.
-    fn atoms(&self) -> Vec<Atom> {
+    pub(super) fn atoms(&self) -> Vec<Atom> {
         canonical(self.axes.iter().flatten().copied())
     }
 

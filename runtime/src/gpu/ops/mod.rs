@@ -6,7 +6,9 @@ mod elementwise;
 mod lanes;
 mod linear;
 mod low_rank;
+mod multiply;
 mod pool;
+mod rearrange;
 mod shape;
 mod softmax;
 
@@ -52,6 +54,8 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::Pool(_) => named("pool", |k| k.define("MAX") == Some(0)),
         StepKind::GlobalAveragePool => named("global_average", |_| true),
         StepKind::Softmax { .. } => named("softmax", |_| true),
+        StepKind::Rearrange(_) => named("rearrange", |_| true),
+        StepKind::Multiply { .. } => named("multiply", |_| true),
         StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
     }
 }
@@ -107,6 +111,8 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::GlobalAveragePool => pool::global(context, kernel, &values),
         StepKind::Add { .. } | StepKind::Activate(_) => elementwise::step(context, kernel, &values),
         StepKind::Softmax { log } => softmax::step(context, kernel, &values, *log),
+        StepKind::Rearrange(r) => rearrange::step(context, kernel, &values, r),
+        StepKind::Multiply { .. } => multiply::step(context, kernel, &values),
     }
 }
 
@@ -115,8 +121,9 @@ fn values(step: &Step) -> Values {
         StepKind::Linear(LinearStep { activation, .. })
         | StepKind::Conv(ConvStep { activation, .. })
         | StepKind::Add { activation }
+        | StepKind::Multiply { activation }
         | StepKind::Activate(activation) => *activation,
-        StepKind::Pool(_) | StepKind::GlobalAveragePool | StepKind::Softmax { .. } => Activation::None,
+        StepKind::Pool(_) | StepKind::GlobalAveragePool | StepKind::Softmax { .. } | StepKind::Rearrange(_) => Activation::None,
     };
     Values { input: step.input, residual: step.residual, output: step.output, activation }
 }

@@ -59,16 +59,27 @@ impl<'a> Converter<'a> {
     }
 
     pub(super) fn arithmetic(&mut self, node: &'a Node) -> Step<Value> {
-        let (a, b) = (self.value(node, 0)?.clone(), self.value(node, 1)?.clone());
+        let op = if node.op == "Sum" { "Add" } else { &node.op };
+        let mut result = self.value(node, 0)?.clone();
+        for i in 1..node.inputs.len() {
+            let next = self.value(node, i)?.clone();
+            result = self.combined(node, op, result, next)?;
+        }
+        Ok(result)
+    }
+
+    /// `op` of two values, at least one of them computed.
+    fn combined(&mut self, node: &'a Node, op: &str, a: Value, b: Value) -> Step<Value> {
         let (view, constant, swapped) = match (a, b) {
-            (Value::Computed(a), Value::Computed(b)) => return self.sum(node, &a, &b),
+            (Value::Computed(a), Value::Computed(b)) => return self.pair(node, op, &a, &b),
             (Value::Computed(view), Value::Constant(c)) => (view, c, false),
             (Value::Constant(c), Value::Computed(view)) => (view, c, true),
+            (Value::Constant(_), Value::Constant(_)) => return Err("has constants among its inputs".into()),
             _ => return Err("reads zeros around an image, which only a convolution or a pool takes in".into()),
         };
         let (base, values) = self.per_channel(node, &view, &constant)?;
         let n = values.len();
-        let (k, t): (Vec<f32>, Vec<f32>) = match (node.op.as_str(), swapped) {
+        let (k, t): (Vec<f32>, Vec<f32>) = match (op, swapped) {
             ("Add", _) => (vec![1.0; n], values),
             ("Sub", false) => (vec![1.0; n], values.iter().map(|v| -v).collect()),
             ("Sub", true) => (vec![-1.0; n], values),
@@ -85,26 +96,69 @@ impl<'a> Converter<'a> {
         self.scaled_evenly(node.label().into(), &view, -1.0, 0.0).map(Value::Computed)
     }
 
-    fn sum(&mut self, node: &'a Node, a: &View, b: &View) -> Step<Value> {
-        if !matches!(node.op.as_str(), "Add" | "Sub") {
-            return Err("takes two computed values, which is not supported".into());
+    /// The sum, difference or product of two computed values.
+    fn pair(&mut self, node: &'a Node, op: &str, a: &View, b: &View) -> Step<Value> {
+        if op == "Div" {
+            return Err("divides by a computed value, which is not supported".into());
         }
+        if op == "Mul"
+            && let Some(view) = self.gated(node, a, b)?
+        {
+            return Ok(Value::Computed(view));
+        }
+        let (mut a, mut b) = (a.clone(), b.clone());
         if a.sizes() != b.sizes() {
-            return Err(format!("adds values of {:?} and {:?}", self.full_shape(a), self.full_shape(b)).into());
+            let to = if a.len() >= b.len() { a.sizes() } else { b.sizes() };
+            (a, b) = (self.expanded(node, &a, &to)?, self.expanded(node, &b, &to)?);
         }
         if a.axes != b.axes {
-            return Err("adds values that lie in different orders".into());
+            (a, b) = (self.ordered(node, &a)?, self.ordered(node, &b)?);
         }
         let (mut left, mut right) = (a.base, b.base);
         if self.shapes[left] != self.shapes[right] {
             (left, right) = (self.flattened(node, left)?, self.flattened(node, right)?);
         }
-        if node.op == "Sub" {
+        if op == "Sub" {
             right = self.scaled_evenly(format!("{}.negated", node.label()), &View { base: right, axes: b.axes.clone() }, -1.0, 0.0)?.base;
         }
         let name = self.fresh(node.label().into());
-        let value = self.push(&name, Op::Add, vec![left, right], Vec::new())?;
-        Ok(Value::Computed(View { base: value, axes: a.axes.clone() }))
+        let op = if op == "Mul" { Op::Multiply } else { Op::Add };
+        let value = self.push(&name, op, vec![left, right], Vec::new())?;
+        Ok(Value::Computed(View { base: value, axes: a.axes }))
+    }
+
+    /// The product of an image and one factor a channel, if that is what the two are.
+    fn gated(&mut self, node: &'a Node, a: &View, b: &View) -> Step<Option<View>> {
+        for (image, factors) in [(a, b), (b, a)] {
+            let shape = self.shapes[image.base].clone();
+            let [channels, height, width] = shape[..] else { continue };
+            let (along, own) =
+                (canonical([Atom { size: channels, stride: height * width }]), canonical([Atom { size: channels, stride: 1 }]));
+            let fits = image.axes.len() == factors.axes.len()
+                && channels > 1
+                && height * width > 1
+                && image.axes.iter().zip(&factors.axes).all(|(i, f)| if *i == along { *f == own } else { f.is_empty() });
+            if fits && factors.len() == channels {
+                let vector = self.flattened(node, factors.base)?;
+                let name = self.fresh(node.label().into());
+                let value = self.push(&name, Op::Multiply, vec![image.base, vector], Vec::new())?;
+                return Ok(Some(View { base: value, axes: image.axes.clone() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The larger or smaller of a value and a number.
+    pub(super) fn bounded(&mut self, node: &'a Node) -> Step<Value> {
+        let (at, number) = match (self.value(node, 0)?, self.value(node, 1)?) {
+            (Value::Computed(_), Value::Constant(c)) => (0, c.scalar()),
+            (Value::Constant(c), Value::Computed(_)) => (1, c.scalar()),
+            _ => (0, None),
+        };
+        let number = number.filter(|_| node.inputs.len() == 2).ok_or("is not of a value and a number")?;
+        let view = self.computed(node, at)?;
+        let (low, high) = if node.op == "Max" { (number, f32::MAX) } else { (f32::MIN, number) };
+        self.clipped(node, &view, low, high)
     }
 
     pub(super) fn activation(&mut self, node: &'a Node) -> Step<Value> {
@@ -151,6 +205,11 @@ impl<'a> Converter<'a> {
         };
         // What exporters write for no bound at all.
         let (low, high) = (bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?);
+        self.clipped(node, view, low, high)
+    }
+
+    /// min(max(x, low), high).
+    fn clipped(&mut self, node: &'a Node, view: &View, low: f32, high: f32) -> Step<Value> {
         let (open_below, open_above) = (low <= f32::MIN, high >= f32::MAX);
         let name = node.label().to_string();
         let (f, k, t) = match (open_below, open_above) {
@@ -191,7 +250,18 @@ impl<'a> Converter<'a> {
         let channels = canonical([Atom { size: shape[0], stride: shape[1..].iter().product() }]);
         match over[..] {
             [a] if view.axes[a - 1] == channels => self.behind(node.label().into(), Op::Softmax { log }, &view).map(Value::Computed),
-            _ => Err("runs over other axes than the channels, which is not supported".into()),
+            // With that axis in front, as channels are.
+            [a] => {
+                let order: Vec<usize> = std::iter::once(a - 1).chain((0..sizes.len()).filter(|&i| i + 1 != a)).collect();
+                let turned = view.permuted(&order).ok_or("names no axis")?;
+                let first = turned.sizes()[0];
+                let base = self.moved_to(node, &turned, vec![first, turned.len() / first.max(1), 1])?;
+                let flat = View::plain(base, &turned.sizes());
+                let y = self.behind(node.label().into(), Op::Softmax { log }, &flat)?;
+                let back: Vec<usize> = (0..sizes.len()).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
+                Ok(Value::Computed(y.permuted(&back).ok_or("names no axis")?))
+            }
+            _ => Err("runs over several axes beside others, which is not supported".into()),
         }
     }
 

@@ -19,7 +19,7 @@ impl<'a> Converter<'a> {
             self.note("1×1 convolutions of vectors are linear layers", node);
             return self.linear(node, &view, &weight, (inputs, outputs), false, bias.as_deref().map(Array::to_floats));
         }
-        let base = self.image(&view)?;
+        let base = self.image(node, &view)?;
         let size = [self.shapes[base][1], self.shapes[base][2]];
         let mut window = super::pools::window(node, Some([height, width]), size)?;
         (0..4).for_each(|i| window.padding[i] = window.padding[i].saturating_add(zeros[i]));

@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod layers;
+mod moves;
 mod pools;
 mod shapes;
 
@@ -17,7 +18,7 @@ use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
 use crate::tensor::{Params, Tensor, count};
 
 /// Operations on computed values.
-const KNOWN: [&str; 40] = [
+const KNOWN: [&str; 45] = [
     "Add",
     "AveragePool",
     "BatchNormalization",
@@ -29,6 +30,7 @@ const KNOWN: [&str; 40] = [
     "Dropout",
     "Expand",
     "Flatten",
+    "Gather",
     "Gelu",
     "Gemm",
     "GlobalAveragePool",
@@ -39,7 +41,9 @@ const KNOWN: [&str; 40] = [
     "LeakyRelu",
     "LogSoftmax",
     "MatMul",
+    "Max",
     "MaxPool",
+    "Min",
     "Mul",
     "Neg",
     "PRelu",
@@ -53,14 +57,16 @@ const KNOWN: [&str; 40] = [
     "Size",
     "Slice",
     "Softmax",
+    "Split",
     "Squeeze",
     "Sub",
+    "Sum",
     "Tanh",
     "Transpose",
     "Unsqueeze",
 ];
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
-const CONSTANT: [&str; 4] = ["ConstantOfShape", "Equal", "Gather", "Range"];
+const CONSTANT: [&str; 3] = ["ConstantOfShape", "Equal", "Range"];
 /// The most elements of one sample at any place, as the runtime has it.
 const MOST: usize = 1 << 28;
 
@@ -160,8 +166,9 @@ impl<'a> Converter<'a> {
         let model = self.model;
         let mut faults = Vec::new();
         for node in &model.nodes {
-            match self.node(node) {
-                Ok(value) => drop(node.outputs.first().map(|o| self.values.insert(o, value))),
+            let done = if node.op == "Split" { self.split(node) } else { self.node(node).map(|value| vec![value]) };
+            match done {
+                Ok(values) => node.outputs.iter().zip(values).for_each(|(o, value)| drop(self.values.insert(o, value))),
                 Err(Stop::Why(why)) => faults.push(format!("{} '{}' {why}", node.op, node.label())),
                 Err(Stop::Blocked) => {}
                 Err(Stop::Input(shape)) => return Err(Failure::Input(shape)),
@@ -170,11 +177,15 @@ impl<'a> Converter<'a> {
         if !faults.is_empty() {
             return Err(Failure::Faults(faults));
         }
-        let why = match self.values.get(model.output.as_str()) {
-            Some(Value::Computed(view)) if view.base == 0 => "is the input".into(),
-            Some(Value::Computed(view)) if !view.is_ordered() => "has its axes in an order that the runtime does not give".into(),
+        let why = match self.values.get(model.output.as_str()).cloned() {
+            Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => "is the input".into(),
             Some(Value::Computed(view)) => {
-                let last = view.base;
+                let end = Node::new("Identity", &model.output, &[], &model.output);
+                let last = match self.ordered(&end, &view) {
+                    Ok(view) => view.base,
+                    Err(Stop::Why(why)) => return Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)])),
+                    Err(_) => view.base,
+                };
                 self.prune(last);
                 return Ok(Converted { graph: self.graph, params: self.params, notes: self.notes });
             }
@@ -219,8 +230,9 @@ impl<'a> Converter<'a> {
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
             "BatchNormalization" => self.batch_norm(node),
-            "Add" | "Sub" | "Mul" | "Div" => self.arithmetic(node),
+            "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.arithmetic(node),
             "Neg" => self.negated(node),
+            "Max" | "Min" => self.bounded(node),
             "Relu" | "LeakyRelu" | "PRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Silu" | "Gelu" | "Clip" => {
                 self.activation(node)
             }
@@ -229,8 +241,10 @@ impl<'a> Converter<'a> {
             "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => self.global(node),
             "Concat" => self.concat(node),
             "Identity" | "Dropout" | "Cast" => self.identity(node),
-            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Expand" => self.moved(node),
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => self.moved(node),
+            "Expand" => self.expand(node),
             "Slice" => self.slice(node),
+            "Gather" => self.gather(node),
             "Pad" => self.pad(node),
             "Shape" | "Size" => self.shape(node),
             _ => Err("is no operation that thinfer has".into()),
@@ -378,17 +392,19 @@ impl<'a> Converter<'a> {
         Ok(flat)
     }
 
-    /// The graph value that `view` is an image of, channels first.
-    fn image(&self, view: &View) -> Step<ValueId> {
+    /// The graph value that `view` is an image of, channels first; moved there if it lies in another order.
+    fn image(&mut self, node: &Node, view: &View) -> Step<ValueId> {
         let (shape, sizes) = (&self.shapes[view.base], view.sizes());
         if shape.len() == 3 && view.is_plain(shape) {
             return Ok(view.base);
         }
-        if view.base == 0 && sizes.len() == 3 && view.is_ordered() {
+        if sizes.len() != 3 {
+            return Err(format!("reads a value of {:?}, which is no image", self.full_shape(view)).into());
+        }
+        if view.base == 0 && view.is_ordered() {
             return Err(Stop::Input(sizes));
         }
-        let what = if sizes.len() == 3 { "which does not lie as an image, channels first" } else { "which is no image" };
-        Err(format!("reads a value of {:?}, {what}", self.full_shape(view)).into())
+        self.moved_to(node, view, sizes)
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn window(node: &Node, kernel: Option<[usize; 2]>, size: [usize; 2]) 
 impl<'a> Converter<'a> {
     pub(super) fn pool(&mut self, node: &'a Node) -> Step<Value> {
         let (view, zeros) = self.padded(node)?;
-        let base = self.image(&view)?;
+        let base = self.image(node, &view)?;
         let size = [self.shapes[base][1], self.shapes[base][2]];
         let mut window = window(node, None, size)?;
         let is_max = node.op == "MaxPool";

@@ -1,7 +1,7 @@
 //! Nodes that move elements or say how many there are.
 
 use super::super::array::{Array, Data};
-use super::super::eval::{self, Ranges};
+use super::super::eval;
 use super::super::model::Node;
 use super::super::view::{Atom, View, canonical};
 use super::{Converter, Step, Value};
@@ -31,22 +31,20 @@ impl<'a> Converter<'a> {
                 vec![full[..at].iter().product(), full[at..].iter().product()]
             }
             "Squeeze" => eval::squeezed(&full, eval::axes(node, second.as_deref())?.as_deref())?,
-            "Unsqueeze" => eval::unsqueezed(&full, eval::axes(node, second.as_deref())?.as_deref())?,
-            _ => {
-                let target = second.and_then(|s| Some(s.as_ints()?.to_vec())).ok_or("has no target shape")?;
-                let same =
-                    target.len() <= full.len() && target.iter().rev().zip(full.iter().rev()).all(|(t, f)| *t == 1 || *t == *f as i64);
-                if !same {
-                    return Err(format!("repeats a value of {full:?} to {target:?}, which is not supported").into());
-                }
-                full.clone()
-            }
+            _ => eval::unsqueezed(&full, eval::axes(node, second.as_deref())?.as_deref())?,
         };
         let [batch, sizes @ ..] = &to[..] else { return Err("takes the batch away".into()) };
         if *batch != self.batch {
             return Err(format!("makes {to:?} of {full:?}, which changes the batch").into());
         }
-        let moved = view.reshaped(sizes).ok_or_else(|| format!("cuts {full:?} into {to:?} across an order that was changed before"))?;
+        let moved = match view.reshaped(sizes) {
+            Some(moved) => moved,
+            // The cut goes across an order that was changed before: in a vector there is none.
+            None => {
+                let vector = self.moved_to(node, &view, vec![view.len()])?;
+                View::plain(vector, sizes)
+            }
+        };
         self.note("transposes, reshapes and flattens taken into views", node);
         Ok(Value::Computed(moved))
     }
@@ -72,7 +70,6 @@ impl<'a> Converter<'a> {
         // Along the channels, all else alike: what lies that way can be put one after the other.
         let (mut bases, mut channels, mut pixels) = (Vec::new(), 0, None);
         for view in &views {
-            let shape = self.shapes[view.base].clone();
             let all = view.len();
             // A flattened image is one axis of all its elements.
             let base = if view.axes.get(at) == Some(&canonical([Atom { size: all, stride: 1 }])) {
@@ -85,11 +82,7 @@ impl<'a> Converter<'a> {
             let beside =
                 |v: &View| -> Vec<Vec<Atom>> { v.axes.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, a)| a.clone()).collect() };
             if view.axes.get(at) != Some(&along) || beside(view) != beside(first) || *pixels.get_or_insert(each) != each {
-                return Err(format!(
-                    "puts values together along an axis that is not their channels (one has {:?}, read as {shape:?})",
-                    self.full_shape(view)
-                )
-                .into());
+                return self.joined(node, &views, at);
             }
             channels += self.shapes[base][0];
             bases.push(base);
@@ -101,25 +94,52 @@ impl<'a> Converter<'a> {
         Ok(Value::Computed(View { base: value, axes }))
     }
 
-    /// Slices that take all of a value, or each so-many-th pixel of an image.
+    /// Values whose channels do not lie along axis `at`: moved so that they do, put together, and read back.
+    fn joined(&mut self, node: &'a Node, views: &[View], at: usize) -> Step<Value> {
+        let rank = views[0].axes.len();
+        let alike =
+            |v: &View| v.axes.len() == rank && v.sizes().iter().zip(views[0].sizes()).enumerate().all(|(i, (a, b))| i == at || *a == b);
+        if !views.iter().all(alike) {
+            return Err(format!("puts together values of {:?}", views.iter().map(|v| self.full_shape(v)).collect::<Vec<_>>()).into());
+        }
+        let order: Vec<usize> = std::iter::once(at).chain((0..rank).filter(|&i| i != at)).collect();
+        let (mut bases, mut channels) = (Vec::new(), 0);
+        let rest: Vec<usize> = order[1..].iter().map(|&i| views[0].sizes()[i]).collect();
+        let pixels: usize = rest.iter().product();
+        for view in views {
+            let turned = view.permuted(&order).ok_or("has no such axis")?;
+            let size = turned.sizes()[0];
+            channels += size;
+            bases.push(self.moved_to(node, &turned, if rest.is_empty() { vec![size] } else { vec![size, pixels, 1] })?);
+        }
+        let name = self.fresh(node.label().into());
+        let value = self.push(&name, Op::Concat, bases, Vec::new())?;
+        let joined = View::plain(value, &[&[channels], &rest[..]].concat());
+        // Axis i of the file is where `order` put it.
+        let back: Vec<usize> = (0..rank).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
+        Ok(Value::Computed(joined.permuted(&back).ok_or("has no such axis")?))
+    }
+
+    /// All of a value, each so-many-th pixel of an image, or any other part.
     pub(super) fn slice(&mut self, node: &'a Node) -> Step<Value> {
         let view = self.computed(node, 0)?;
         let full = self.full_shape(&view);
-        if node.inputs.iter().skip(1).any(|i| !i.is_empty() && !matches!(self.values.get(i.as_str()), Some(Value::Constant(_)))) {
-            return Err("has computed bounds".into());
-        }
-        let ranges = Ranges::of(node, &self.constants(node), &full)?.axes;
+        let ranges = self.ranges(node, &full)?;
         if ranges.iter().zip(&full).all(|(&(start, len, step), &n)| start == 0 && len == n && step == 1) {
             self.note("identities removed", node);
             return Ok(Value::Computed(view));
+        }
+        if ranges.iter().any(|r| r.1 == 0) {
+            return Err(format!("takes nothing of a value of {full:?}").into());
         }
         let strided = |i: usize| match (ranges.get(i), full.get(i)) {
             (Some(&(0, len, step)), Some(n)) if step > 0 && len == n.div_ceil(step as usize) => Some(step as usize),
             _ => None,
         };
         match (&ranges[..], strided(0), strided(1), strided(2), strided(3)) {
+            // As a pool, so that padding its channels makes it a shortcut.
             ([_, _, _, _], Some(1), Some(1), Some(down), Some(right)) => {
-                let (mut base, mut stride) = (self.image(&view)?, [down, right]);
+                let (mut base, mut stride) = (self.image(node, &view)?, [down, right]);
                 // Exporters slice one axis after the other.
                 if let Some((from, before)) = self.picked(base) {
                     (base, stride) = (from, [before[0].saturating_mul(down), before[1].saturating_mul(right)]);
@@ -129,7 +149,8 @@ impl<'a> Converter<'a> {
                 let value = self.push(&name, Op::MaxPool(window), vec![base], Vec::new())?;
                 Ok(Value::Computed(View::plain(value, &self.shapes[value])))
             }
-            _ => Err(format!("takes part of a value of {full:?}; only each so-many-th pixel of a whole image is supported").into()),
+            ([(0, samples, 1), rest @ ..], ..) if *samples == self.batch => self.part(node, &view, rest).map(Value::Computed),
+            _ => Err("takes some of the samples".into()),
         }
     }
 
@@ -169,7 +190,7 @@ impl<'a> Converter<'a> {
         }
         match around[..] {
             [(0, 0), (0, 0), (top, bottom), (left, right)] => {
-                self.image(&view)?;
+                self.image(node, &view)?;
                 Ok(Value::Padded(view, [top, left, bottom, right]))
             }
             [(0, 0), (before, after), (0, 0), (0, 0)] if before == after => self.shortcut(node, &view, before),
@@ -179,7 +200,7 @@ impl<'a> Converter<'a> {
 
     /// Channels of zeros on both sides, of each so-many-th pixel if that is what the image is: option A.
     fn shortcut(&mut self, node: &'a Node, view: &View, around: usize) -> Step<Value> {
-        let mut base = self.image(view)?;
+        let mut base = self.image(node, view)?;
         let mut stride = 1;
         if let Some((from, [down, right])) = self.picked(base)
             && down == right

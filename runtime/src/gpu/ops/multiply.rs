@@ -1,0 +1,17 @@
+//! y = act(x · r): element by element, or by a factor a channel.
+
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, Values};
+use thinfer_shaders::Kernel;
+
+use crate::artifact::Window;
+use crate::error::Result;
+
+/// Binds the step.
+pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values) -> Result<Dispatch> {
+    let mut shape = Shape::new(values, &Window::POINT);
+    // One row of factors serves all pixels of a sample.
+    shape.flags = u32::from(values.residual.is_some_and(|(slot, _)| slot.is_vector()));
+    let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
+    context.dispatch(kernel, shape, grid, 0, values, &[])
+}

@@ -1,0 +1,45 @@
+// Elements in another order: element n of the output, counted channel after channel, is the input's element
+// offset + sum of index * stride over the steps whose indices n counts. An invocation computes one vec4.
+#import shape
+#import epilogue
+
+#input x 2
+// The offset, how many steps there are, then size and stride of each, innermost first.
+@group(0) @binding(4) var<storage, read> steps: array<u32>;
+#output y 5
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    prepare_epilogue();
+    let rows = row_count();
+    let index = (group.y * groups.x + group.x) * WG + local;
+    let row = index / shape.outputs4;
+    if row >= rows {
+        return;
+    }
+    let column = index - row * shape.outputs4;
+    let sample = row / shape.pixels;
+    let pixel = row - sample * shape.pixels;
+    let pixels = shape.input_height * shape.input_width;
+    var out = vec4f(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        let channel = column * 4u + i;
+        if channel >= shape.outputs {
+            break;
+        }
+        var left = channel * shape.pixels + pixel;
+        var at = steps[0];
+        for (var k = 0u; k < steps[1]; k++) {
+            let size = steps[2u + 2u * k];
+            at += left % size * steps[3u + 2u * k];
+            left /= size;
+        }
+        let source = at / pixels;
+        out[i] = x_at((sample * pixels + at - source * pixels) * shape.input_stride4 + source / 4u)[source % 4u];
+    }
+    y_put(row * shape.output_stride4 + column, epilogue(out, row, column));
+}
