@@ -33,6 +33,16 @@ pub enum Error {
         /// One phrase a fault.
         faults: Vec<String>,
     },
+    /// An ONNX file with operations that have no place in a graph.
+    #[error("{}: {count} {} cannot be imported: {}", path.display(), if *count == 1 { "node" } else { "nodes" }, nodes.join("; "))]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// How many nodes there are.
+        count: usize,
+        /// For each node its operation, its name and the reason.
+        nodes: Vec<String>,
+    },
     /// No architecture has this name.
     #[error("unknown model '{name}' (known: {known})")]
     UnknownModel {

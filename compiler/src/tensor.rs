@@ -50,6 +50,12 @@ impl Tensor {
     }
 }
 
+/// [a, b, …] → [b, a, …], row-major.
+pub fn swapped(data: &[f32], a: usize, b: usize) -> Vec<f32> {
+    let inner = data.len().checked_div(a * b).unwrap_or(0);
+    (0..b).flat_map(|j| (0..a).flat_map(move |i| &data[(i * b + j) * inner..][..inner])).copied().collect()
+}
+
 /// The product of `shape`, or `None` when it overflows.
 pub fn count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))

@@ -57,6 +57,52 @@ fn the_whole_way_by_commands() {
     assert_eq!(json(&dir.join("ckpt.json"))["layers"][0]["full_rank"], 64);
 }
 
+/// A reader that goes away ends no command early, and is no error.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    use std::process::Stdio;
+    let dir = tempfile::tempdir().unwrap();
+    thinferc(&["init", "--model", "resnet20", "-o", "x.safetensors"], dir.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thinferc"));
+    command.args(["compile", "x.safetensors", "--ranks", "local:0.5", "--explain", "-o", "x.thin", "--json", "x.json"]);
+    let mut child = command.current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()), (Some(0), ""));
+    assert!(dir.path().join("x.thin").exists() && dir.path().join("x.json").exists());
+}
+
+/// Cut, fine-tuned for an epoch as factors, and compiled as they are.
+#[test]
+fn a_cut_is_tuned_and_kept_by_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let train = ["train", "--data", "glyphs", "--limit", "3000", "--lr", "0.003"];
+    thinferc(&[&train[..], &["--model", "fcn6", "--method", "dense", "--epochs", "2", "-o", "run"]].concat(), dir);
+    let cut = ["--ranks", "local:0.15", "--calibrate", "glyphs:200", "--emit-factors", "cut.safetensors", "-o", "cut.thin"];
+    thinferc(&[&["compile", "run/model.safetensors"][..], &cut].concat(), dir);
+    let correct = |model: &str| {
+        thinferc(&["eval", model, "--data", "glyphs", "--device", "cpu", "--limit", "2000", "--json", "e.json"], dir);
+        json(&dir.join("e.json"))["correct"].as_i64().unwrap()
+    };
+    // Multiplied out or kept, the checkpoint is the cut network.
+    thinferc(&["compile", "cut.safetensors", "--ranks", "dense", "-o", "dense.thin"], dir);
+    assert!(thinferc(&["compile", "cut.safetensors", "--ranks", "keep", "--explain", "-o", "kept.thin"], dir).contains("keep"));
+    let start = correct("cut.thin");
+    assert!((correct("dense.thin") - start).abs() <= 2 && (correct("kept.thin") - start).abs() <= 2);
+
+    thinferc(&[&train[..], &["--from", "cut.safetensors", "--method", "finetune", "--epochs", "1", "-o", "tuned"]].concat(), dir);
+    thinferc(&["compile", "tuned/factors.safetensors", "--ranks", "keep", "-o", "tuned.thin", "--json", "tuned.json"], dir);
+    thinferc(&["compile", "cut.safetensors", "--ranks", "keep", "-o", "kept.thin", "--json", "kept.json"], dir);
+    let (tuned, kept) = (json(&dir.join("tuned.json")), json(&dir.join("kept.json")));
+    assert_eq!((&tuned["macs"], &tuned["policy"]), (&kept["macs"], &Value::from("keep")));
+    assert!(tuned["macs"].as_u64() < tuned["dense_macs"].as_u64());
+    let end = correct("tuned.thin");
+    assert!(end > start - 20, "{start} {end}");
+    assert!(thinferc(&["inspect", "tuned/factors.safetensors"], dir).contains("channel 14"));
+    thinferc(&["sweep", "tuned/factors.safetensors", "--policy", "local", "--data", "glyphs", "-o", "sweep"], dir);
+}
+
 #[test]
 fn half_precision_halves_the_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -84,6 +84,42 @@ fn checkpoints_that_do_not_fit_are_refused_by_tensor() {
 }
 
 #[test]
+fn factors_that_do_not_fit_and_nothing_to_keep_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let factors = |u: [usize; 2], v: [usize; 2]| {
+        move |p: &mut Params| {
+            p.remove("layers.0.weight");
+            p.insert("layers.0.u".into(), Tensor::full(u, 1.0));
+            p.insert("layers.0.v".into(), Tensor::full(v, 1.0));
+        }
+    };
+    save(dir, "plain.safetensors", |_| ());
+    save(dir, "good.safetensors", factors([5, 2], [2, 6]));
+    save(dir, "misfit.safetensors", factors([5, 2], [3, 6]));
+    save(dir, "both.safetensors", |p| {
+        p.insert("layers.0.u".into(), Tensor::full([5, 2], 1.0));
+        p.insert("layers.0.v".into(), Tensor::full([2, 6], 1.0));
+    });
+    let compile = |file: &'static str, extra: &[&'static str]| {
+        [&["compile", file, "--model", "mlp:6-5-3", "-o", "o.thin", "--ranks"][..], extra].concat()
+    };
+    refused(&compile("plain.safetensors", &["keep"]), dir, &["--ranks keep", "plain.safetensors", "no layer as factors"]);
+    refused(&compile("misfit.safetensors", &["keep"]), dir, &["misfit.safetensors", "layers.0.u", "[5, 2]", "[5, 3]"]);
+    refused(&compile("both.safetensors", &["keep"]), dir, &["both.safetensors", "layers.0.weight", "beside factors"]);
+    for (extra, flag) in [
+        (&["keep", "--scheme", "spatial"][..], "--scheme"),
+        (&["keep", "--calibrate", "glyphs:10"], "--calibrate"),
+        (&["keep", "--energy-gain"], "--energy-gain"),
+    ] {
+        refused(&compile("good.safetensors", extra), dir, &[flag, "keep"]);
+    }
+    refused(&compile("good.safetensors", &["keep", "--emit-factors", "no/folder/f.safetensors"]), dir, &["no/folder"]);
+    assert!(thinferc(&compile("good.safetensors", &["keep"]), dir).status.success());
+    assert!(thinferc(&compile("good.safetensors", &["macs:0.9"]), dir).status.success());
+}
+
+#[test]
 fn shares_outside_their_range_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     save(dir.path(), "good.safetensors", |_| ());
@@ -170,6 +206,14 @@ fn settings_that_make_no_sense_are_refused() {
     ] {
         refused(&with(method, extra), dir.path(), parts);
     }
+    for (device, built) in [("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))] {
+        if !built {
+            let arguments =
+                [&["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--device"][..], &[device]];
+            refused(&arguments.concat(), dir.path(), &[device, "not built in", "--features"]);
+        }
+    }
+    refused(&with("dense", &["--ema", "1"]), dir.path(), &["ema"]);
     assert_eq!(thinferc(&with("elrt", &["--ortho", "other"]), dir.path()).status.code(), Some(2));
     refused(&["init", "--model", "fcn7", "-o", "x.safetensors"], dir.path(), &["unknown model 'fcn7'"]);
     refused(&["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--resume"], dir.path(), &["run"]);

@@ -8,12 +8,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+const LORITA: &[&str] = &["--model", "fcn6", "--method", "lorita", "--factors", "2", "--epochs", "2", "--limit", "6000"];
+
 fn train(dir: &Path, run: &str, extra: &[&str]) -> Command {
+    train_as(LORITA, dir, run, extra)
+}
+
+fn train_as(method: &[&str], dir: &Path, run: &str, extra: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thinferc"));
-    let fixed =
-        ["train", "--model", "fcn6", "--data", "glyphs", "--method", "lorita", "--factors", "2", "--epochs", "2", "--limit", "6000"];
     // A checkpoint after every step: kills fall into writes, too.
-    command.args(fixed).args(["--batch", "64", "--checkpoint-seconds", "0", "-o", run]).args(extra).current_dir(dir);
+    command.args(["train", "--data", "glyphs", "--batch", "64", "--checkpoint-seconds", "0", "-o", run]);
+    command.args(method).args(extra).current_dir(dir);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -33,6 +38,11 @@ fn wait(child: &mut Child, done: impl Fn() -> bool) -> bool {
     false
 }
 
+/// Whether a whole checkpoint is there, and not only the file that it is first written to.
+fn has_checkpoint(folder: &Path) -> bool {
+    ["state-A", "state-B"].iter().any(|name| folder.join(name).exists())
+}
+
 #[test]
 fn signal_9_costs_no_bit() {
     let dir = tempfile::tempdir().unwrap();
@@ -47,7 +57,7 @@ fn signal_9_costs_no_bit() {
     // all over a checkpoint's write.
     for age in (0..12).map(|i| Duration::from_micros(40_000 + 7_300 * i)) {
         let mut child = train(dir, "killed", arguments).spawn().unwrap();
-        let started = wait(&mut child, || fs::read_dir(&checkpoint).is_ok_and(|d| d.count() > 0));
+        let started = wait(&mut child, || has_checkpoint(&checkpoint));
         sleep(age);
         let running = child.try_wait().unwrap().is_none();
         // SIGKILL on Unix.
@@ -88,4 +98,44 @@ fn a_torn_checkpoint_costs_no_bit() {
     fs::write(folder.join(".state-A.1.0.tmp"), b"half a write").unwrap();
     assert!(train(dir, "torn", &["--resume"]).status().unwrap().success());
     assert_eq!(fs::read(dir.join("torn/model.safetensors")).unwrap(), fs::read(dir.join("whole/model.safetensors")).unwrap());
+}
+
+/// Every method, killed twice on its way, with what only some of them keep: factors, and an average of the weights.
+#[test]
+fn signal_9_costs_no_method_a_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let short = ["--epochs", "1", "--limit", "3000"];
+    let from = |method: &[&'static str]| [&["--model", "fcn6", "--method"][..], method, &short].concat();
+    let tune = [&["--from", "elrt-whole/factors.safetensors", "--method", "finetune", "--optimizer", "sgd"][..], &short].concat();
+    let methods = [
+        ("dense", from(&["dense", "--ema", "0.99"])),
+        ("lorita", from(&["lorita", "--factors", "3"])),
+        ("trp", from(&["trp", "--energy", "0.8", "--ema", "0.9"])),
+        ("elrt", from(&["elrt", "--macs", "0.4", "--ortho", "srip:0.01"])),
+        ("finetune", tune),
+    ];
+    let mut kills = 0;
+    for (name, method) in methods {
+        let (whole, killed) = (format!("{name}-whole"), format!("{name}-killed"));
+        assert!(train_as(&method, dir, &whole, &[]).status().unwrap().success(), "{name}");
+        let checkpoint = dir.join(&killed).join("checkpoint");
+        let mut arguments: &[&str] = &[];
+        for age in [30, 90] {
+            let mut child = train_as(&method, dir, &killed, arguments).spawn().unwrap();
+            let started = wait(&mut child, || has_checkpoint(&checkpoint));
+            sleep(Duration::from_millis(age));
+            kills += usize::from(started && child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            arguments = &["--resume"];
+        }
+        assert!(train_as(&method, dir, &killed, &["--resume"]).status().unwrap().success(), "{name}");
+        for file in ["model.safetensors", "factors.safetensors"] {
+            let read = |run: &str| fs::read(dir.join(run).join(file)).ok();
+            assert!(read(&killed) == read(&whole), "{name}: {file} differs");
+        }
+        assert_eq!(dir.join(&killed).join("factors.safetensors").exists(), ["elrt", "finetune"].contains(&name));
+    }
+    assert!(kills >= 5, "only {kills} kills hit a running training");
 }

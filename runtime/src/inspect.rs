@@ -115,12 +115,18 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::GlobalAveragePool => ("global average pool", None),
         Op::Add { .. } => ("add", None),
         Op::Activate(_) => ("activate", None),
+        Op::Affine { .. } => ("scale and shift", None),
+        Op::Concat { .. } => ("concatenate", None),
+        Op::Softmax { log: false } => ("softmax", None),
+        Op::Softmax { log: true } => ("log softmax", None),
     };
     let (bias, residual, activation) = match &layer.op {
         Op::Linear { bias, activation, .. } => (*bias, false, *activation),
         Op::Conv { bias, residual, activation, .. } => (*bias, residual.is_some(), *activation),
-        Op::Add { activation, .. } | Op::Activate(activation) => (None, false, *activation),
-        Op::Pool { .. } | Op::GlobalAveragePool => (None, false, Activation::None),
+        Op::Add { activation, .. } | Op::Affine { activation, .. } | Op::Concat { activation } | Op::Activate(activation) => {
+            (None, false, *activation)
+        }
+        Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } => (None, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
     let weight = crate::plan::weight(&layer.op);
@@ -204,7 +210,9 @@ impl std::fmt::Display for Description {
                 l.epilogue.join(" + "),
             ]);
         }
-        write!(f, "{table}")
+        write!(f, "{table}")?;
+        let dear: Vec<&str> = self.layers.iter().filter(|l| l.macs > l.dense_macs).map(|l| l.name.as_str()).collect();
+        if dear.is_empty() { Ok(()) } else { writeln!(f, "\nfactors that cost more MACs than the dense weight: {}", dear.join(", ")) }
     }
 }
 
@@ -218,5 +226,7 @@ mod tests {
         assert_eq!((d.macs, d.dense_macs, d.params, d.dense_params), (24 + 14, 24 + 12, 24 + 4 + 14, 24 + 4 + 12));
         assert_eq!((d.layers[0].scheme, d.layers[1].scheme, d.layers[1].rank), ("dense", "low-rank", Some(2)));
         assert!(d.to_string().contains("low-rank"));
+        // 14 of 12.
+        assert!(d.to_string().ends_with(&format!("dense weight: {}\n", d.layers[1].name)));
     }
 }

@@ -14,6 +14,7 @@ pub mod inspect;
 #[cfg(feature = "cli")]
 pub mod npy;
 pub mod plan;
+pub mod print;
 mod session;
 pub mod table;
 mod tune;
@@ -22,7 +23,7 @@ pub use artifact::Artifact;
 pub use device::{DeviceClass, DeviceInfo, DeviceKind};
 pub use error::{Error, Result};
 pub use plan::Form;
-pub use session::{Device, Forms, LayerChoice, Options, Session};
+pub use session::{Device, Forms, LayerChoice, Options, Pipeline, Session};
 
 /// The index of the largest value, the first of equals; `None` if there is none or one is NaN.
 pub fn top1(logits: &[f32]) -> Option<usize> {

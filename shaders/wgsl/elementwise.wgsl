@@ -19,5 +19,7 @@ fn main(
         return;
     }
     let column = index - row * shape.outputs4;
-    y_put(row * shape.output_stride4 + column, epilogue(x_at(row * shape.input_stride4 + column), row, column));
+    // Channels that x lacks are those of the second input alone.
+    let value = x_at(row * shape.input_stride4 + min(column, shape.inputs4 - 1u));
+    y_put(row * shape.output_stride4 + column, epilogue(select(vec4f(0.0), value, column < shape.inputs4), row, column));
 }

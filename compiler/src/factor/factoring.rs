@@ -128,15 +128,7 @@ impl Factoring {
 
     /// The ranks at which nothing is cut.
     pub fn full_rank(&self) -> Rank {
-        match &self.form {
-            Form::Channel(c) => Rank::One(c.energies().len()),
-            Form::Spatial(s) => Rank::One(s.energies().len()),
-            Form::Tucker(_) => {
-                let Kernel { outputs, inputs, height, width } = self.kernel;
-                let output = outputs.min(inputs * height * width);
-                Rank::Two { output, input: inputs.min(outputs * height * width) }
-            }
-        }
+        self.scheme().full_rank(&self.kernel)
     }
 
     /// Root of each component's energy, in the order in which they are kept: singular values, or what stands for them
@@ -212,25 +204,18 @@ impl Factoring {
     /// [`Error::Invalid`] when an iteration fails.
     pub fn truncate(&self, rank: Rank, gain: bool) -> Result<Factors> {
         let rank = self.clamp(rank);
-        let Kernel { outputs, inputs, height, width } = self.kernel;
-        let named = |suffix, shape: Vec<usize>, m: &DMatrix<f64>| NamedFactor { suffix, shape, values: to_rows(m) };
-        let (tensors, kept) = match (rank, &self.form) {
+        let (parts, kept) = match (rank, &self.form) {
             (Rank::Two { output, input }, Form::Tucker(t)) => {
                 let parts = t.truncate(&self.name, output, input)?;
                 let b = self.scaled(parts.b.transpose(), 1, parts.kept, gain);
-                let tensors = vec![
-                    named("a", vec![input, inputs], &parts.a),
-                    named("core", vec![output, input, height, width], &parts.core),
-                    named("b", vec![output, outputs], &b),
-                ];
-                (tensors, parts.kept)
+                (vec![parts.a, parts.core, b], parts.kept)
             }
             (Rank::One(r) | Rank::Two { output: r, .. }, form) => {
                 let kept = self.energies().iter().take(r).sum();
                 let (mut v, u, inner) = match form {
                     Form::Spatial(s) => {
                         let (v, u) = s.truncate(&self.kernel, r);
-                        (v, u, width)
+                        (v, u, self.kernel.width)
                     }
                     Form::Channel(c) => {
                         let (u, v) = c.truncate(r);
@@ -240,14 +225,10 @@ impl Factoring {
                 };
                 let mut u = self.scaled(u, inner, kept, gain);
                 balance(&mut v, &mut u);
-                let (v_shape, u_shape) = match (self.scheme(), height * width) {
-                    (Scheme::Spatial, _) => (vec![r, inputs, height], vec![r, outputs, width]),
-                    (_, 1) => (vec![r, inputs], vec![r, outputs]),
-                    _ => (vec![r, inputs, height, width], vec![r, outputs]),
-                };
-                (vec![named("v", v_shape, &v), named("u", u_shape, &u)], kept)
+                (vec![v, u], kept)
             }
         };
+        let tensors = named(self.scheme(), rank, &self.kernel, &parts);
         let sigma = match rank {
             Rank::One(r) => self.sigma().iter().take(r).map(|&s| s as f32).collect(),
             Rank::Two { .. } => Vec::new(),
@@ -288,8 +269,14 @@ impl Factoring {
     }
 }
 
+/// The file's tensors, each of which lies in `parts` as a matrix with its first axis as rows.
+pub(super) fn named(scheme: Scheme, rank: Rank, kernel: &Kernel, parts: &[DMatrix<f64>]) -> Vec<NamedFactor> {
+    let layout = scheme.layout(rank, kernel).into_iter().zip(parts);
+    layout.map(|((suffix, shape), part)| NamedFactor { suffix, shape, values: to_rows(part) }).collect()
+}
+
 /// Gives row r of both the same length; a component without length is left as it is.
-fn balance(v: &mut DMatrix<f64>, u: &mut DMatrix<f64>) {
+pub(super) fn balance(v: &mut DMatrix<f64>, u: &mut DMatrix<f64>) {
     for (mut v, mut u) in v.row_iter_mut().zip(u.row_iter_mut()) {
         let (a, b) = (v.norm(), u.norm());
         if a > 0.0 && b > 0.0 {

@@ -1,5 +1,8 @@
 //! A weight's factors at one rank, in the layouts of the file.
 
+use nalgebra::DMatrix;
+
+use super::factoring::{balance, named};
 use super::{Rank, Scheme};
 use crate::tensor::Kernel;
 
@@ -44,54 +47,65 @@ impl Factors {
         self.product_f64().into_iter().map(|x| x as f32).collect()
     }
 
+    /// The same with output o multiplied by `scale[o]`; both sides of a pair's component are equally long again.
+    #[must_use]
+    pub fn scaled(&self, scale: &[f64]) -> Self {
+        let Kernel { outputs, inputs, height, width } = self.kernel;
+        let apply = |at: usize, rank: usize, inner: usize| {
+            let mut u = self.turned(at, rank, outputs * inner).transpose();
+            u.column_iter_mut().enumerate().for_each(|(i, mut c)| c *= scale.get(i / inner).copied().unwrap_or(1.0));
+            u
+        };
+        let parts = match self.rank {
+            Rank::One(rank) => {
+                let (rows, inner) = self.sides();
+                let (mut v, mut u) = (self.turned(0, rank, rows).transpose(), apply(1, rank, inner));
+                balance(&mut v, &mut u);
+                vec![v, u]
+            }
+            Rank::Two { output, input } => {
+                let core = self.turned(1, output, input * height * width).transpose();
+                vec![self.turned(0, input, inputs).transpose(), core, apply(2, output, 1)]
+            }
+        };
+        Self { tensors: named(self.scheme, self.rank, &self.kernel, &parts), ..self.clone() }
+    }
+
+    /// Of a pair: elements of one component of V, and of one output of one component of Uᵀ.
+    pub(super) fn sides(&self) -> (usize, usize) {
+        let Kernel { inputs, height, width, .. } = self.kernel;
+        if self.scheme == Scheme::Spatial { (inputs * height, width) } else { (inputs * height * width, 1) }
+    }
+
     pub(super) fn product_f64(&self) -> Vec<f64> {
         let Kernel { outputs, inputs, height, width } = self.kernel;
-        let columns = self.kernel.columns();
-        let mut w = vec![0.0; self.kernel.len()];
-        let get = |t: usize| self.tensors.get(t).map_or(&[][..], |t| &t.values[..]);
+        let area = height * width;
+        // Row-major storage is the transpose's column-major storage, so every product below is of transposes.
         match self.rank {
             Rank::One(rank) if self.scheme == Scheme::Spatial => {
-                let (v, u) = (get(0), get(1));
-                for r in 0..rank {
-                    for o in 0..outputs {
-                        for iy in 0..inputs * height {
-                            let by = f64::from(v[r * inputs * height + iy]);
-                            for x in 0..width {
-                                w[o * columns + iy * width + x] += by * f64::from(u[(r * outputs + o) * width + x]);
-                            }
-                        }
-                    }
-                }
+                let (v, u) = (self.turned(0, rank, inputs * height), self.turned(1, rank, outputs * width));
+                let product = u * v.transpose();
+                let at = |(o, iy, x): (usize, usize, usize)| product[(o * width + x, iy)];
+                let order = (0..outputs).flat_map(|o| (0..inputs * height).flat_map(move |iy| (0..width).map(move |x| (o, iy, x))));
+                order.map(at).collect()
             }
-            Rank::One(rank) => accumulate(&mut w, get(1), get(0), rank, outputs, columns),
+            Rank::One(rank) => (self.turned(0, rank, inputs * area) * self.turned(1, rank, outputs).transpose()).data.into(),
             Rank::Two { output, input } => {
-                let (area, a, core, b) = (height * width, get(0), get(1), get(2));
-                // core over A first: [r₁, in·area].
-                let mut middle = vec![0.0; output * columns];
-                for p in 0..output {
-                    for q in 0..input {
-                        for i in 0..inputs {
-                            let by = f64::from(a[q * inputs + i]);
-                            for k in 0..area {
-                                middle[p * columns + i * area + k] += by * f64::from(core[(p * input + q) * area + k]);
-                            }
-                        }
-                    }
+                let (a, core, b) = (self.turned(0, input, inputs), self.turned(1, output * input, area), self.turned(2, output, outputs));
+                // core over A first, [in, area] after [in, area].
+                let mut middle = DMatrix::zeros(inputs * area, output);
+                for (p, mut column) in middle.column_iter_mut().enumerate() {
+                    column.copy_from_slice((core.columns(p * input, input) * a.transpose()).as_slice());
                 }
-                accumulate(&mut w, b, &middle, output, outputs, columns);
+                (middle * b.transpose()).data.into()
             }
         }
-        w
     }
-}
 
-/// w[o, c] += Σ_r u[r, o]·v[r, c].
-fn accumulate<T: Copy + Into<f64>>(w: &mut [f64], u: &[f32], v: &[T], rank: usize, outputs: usize, columns: usize) {
-    for r in 0..rank {
-        let v = &v[r * columns..(r + 1) * columns];
-        for (o, row) in w.chunks_exact_mut(columns).enumerate() {
-            let by = f64::from(u[r * outputs + o]);
-            row.iter_mut().zip(v).for_each(|(w, &v)| *w += by * v.into());
-        }
+    /// Tensor `at`, [rows, columns] row-major, as its transpose.
+    pub(super) fn turned(&self, at: usize, rows: usize, columns: usize) -> DMatrix<f64> {
+        let values = self.tensors.get(at).map_or(&[][..], |t| &t.values);
+        // A tensor that is too short, which none is, counts as zeros behind its end.
+        DMatrix::from_iterator(columns, rows, values.iter().map(|&x| f64::from(x)).chain(std::iter::repeat(0.0)).take(rows * columns))
     }
 }

@@ -9,6 +9,7 @@ mod factoring;
 mod factors;
 mod matrix;
 mod moments;
+mod ordered;
 mod spatial;
 mod spectrum;
 mod svd;
@@ -20,10 +21,13 @@ pub use matrix::multiply;
 pub use moments::{LayerMoments, Moments, Regression};
 pub use spectrum::Spectrum;
 
+use serde::{Deserialize, Serialize};
+
 use crate::tensor::Kernel;
 
 /// How a kernel W, [out, in, kh, kw], is taken apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// As a matrix [out, in·kh·kw]: kh×kw to r channels, then 1×1.
     #[default]
@@ -42,6 +46,30 @@ impl Scheme {
     /// 1×1 kernels and linear layers are cut channel by channel.
     pub fn of(self, kernel: &Kernel) -> Self {
         if kernel.height * kernel.width == 1 { Self::Channel } else { self }
+    }
+
+    /// The ranks at which nothing of `kernel` is cut.
+    pub fn full_rank(self, kernel: &Kernel) -> Rank {
+        let Kernel { outputs, inputs, height, width } = *kernel;
+        let area = height * width;
+        match self {
+            Self::Channel => Rank::One(outputs.min(inputs * area)),
+            Self::Spatial => Rank::One((inputs * height).min(outputs * width)),
+            Self::Tucker2 => Rank::Two { output: outputs.min(inputs * area), input: inputs.min(outputs * area) },
+        }
+    }
+
+    /// Suffix and shape of each tensor of [`Factors`] of this form, in the order in which they are applied.
+    pub(crate) fn layout(self, rank: Rank, kernel: &Kernel) -> Vec<(&'static str, Vec<usize>)> {
+        let Kernel { outputs, inputs, height, width } = *kernel;
+        match (self, rank) {
+            (_, Rank::Two { output, input }) => {
+                vec![("a", vec![input, inputs]), ("core", vec![output, input, height, width]), ("b", vec![output, outputs])]
+            }
+            (Self::Spatial, Rank::One(r)) => vec![("v", vec![r, inputs, height]), ("u", vec![r, outputs, width])],
+            (_, Rank::One(r)) if height * width == 1 => vec![("v", vec![r, inputs]), ("u", vec![r, outputs])],
+            (_, Rank::One(r)) => vec![("v", vec![r, inputs, height, width]), ("u", vec![r, outputs])],
+        }
     }
 
     /// Its name on a command line.

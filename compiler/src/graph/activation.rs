@@ -1,7 +1,9 @@
 //! Functions of each element alone.
 
+use serde::{Deserialize, Serialize};
+
 /// A function of each element alone; the runtime's file defines the same ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Activation {
     /// max(x, 0).
     Relu,

@@ -15,6 +15,8 @@ pub use window::Window;
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::tensor::Params;
 
@@ -22,7 +24,7 @@ use crate::tensor::Params;
 pub type ValueId = usize;
 
 /// One operation of a graph.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// PyTorch's module path (`layers.0`): the prefix of its parameters' names. Unique among nodes with parameters.
     pub name: String,
@@ -33,9 +35,9 @@ pub struct Node {
 }
 
 /// A network: nodes in execution order, each reading earlier values; the last node's output is the network's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Graph {
-    /// The name under which `zoo::build` makes it again (`fcn8`, `mlp:784-256-256-10`).
+    /// The name under which `zoo::build` makes it again (`fcn8`, `mlp:784-256-256-10`), or that of an imported file.
     pub name: String,
     /// Shape of one sample, batch axis left out: [features] or [channels, height, width].
     pub input: Vec<usize>,

@@ -1,5 +1,7 @@
 //! The operations a graph is made of: their parameters, shapes and costs.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Activation, Window};
 use crate::tensor::count;
 
@@ -45,7 +47,7 @@ pub struct ParamSpec {
 }
 
 /// y = x·Wᵀ + b of a vector [inputs]; W is [outputs, inputs]. An image needs a [`Op::Flatten`] before it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     /// Features of the input.
     pub inputs: usize,
@@ -57,7 +59,7 @@ pub struct Linear {
 
 /// A cross-correlation over [channels, height, width], as PyTorch's `Conv2d`; W is [outputs, inputs / groups, kernel
 /// height, kernel width].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv2d {
     /// Channels of the input.
     pub inputs: usize,
@@ -98,7 +100,7 @@ impl Conv2d {
 }
 
 /// The CIFAR ResNets' option A: x[:, ::stride, ::stride], then channels of zeros on both sides, as many before as after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortcutA {
     /// Steps in the input for one in the output, on both axes.
     pub stride: usize,
@@ -128,7 +130,7 @@ impl ShortcutA {
 }
 
 /// Normalises each channel (the sample's first axis) by its running statistics, then scales and shifts it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchNorm {
     /// Channels.
     pub channels: usize,
@@ -146,7 +148,7 @@ impl BatchNorm {
 }
 
 /// One kind of operation with its settings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// Fully connected layer.
     Linear(Linear),
@@ -173,10 +175,33 @@ pub enum Op {
     ShortcutA(ShortcutA),
     /// Any shape as one vector, row-major: [channels, height, width] → [channels · height · width].
     Flatten,
+    /// y = weight[c]·x + bias[c] for each channel (the sample's first axis): a normalisation that has no statistics left.
+    Affine {
+        /// Channels.
+        channels: usize,
+    },
+    /// The channels (the samples' first axes) of two or more values one after the other; their other axes are the same.
+    Concat,
+    /// Softmax over the channels (the sample's first axis), or its logarithm.
+    Softmax {
+        /// Whether the logarithm is given.
+        log: bool,
+    },
 }
 
 fn not_an_image(input: &[usize]) -> String {
     format!("takes an image [channels, height, width], its input has shape {input:?}")
+}
+
+/// The shape of values one after the other along their first axis.
+fn concatenated(inputs: &[&[usize]]) -> Result<Vec<usize>, String> {
+    let [first, _, ..] = inputs else { return Err(format!("takes 2 inputs or more, not {}", inputs.len())) };
+    let alike = |s: &&[usize]| !s.is_empty() && s.len() == first.len() && s[1..] == first[1..];
+    let channels = inputs.iter().try_fold(0usize, |n, s| s.first().and_then(|c| n.checked_add(*c)));
+    match channels {
+        Some(channels) if inputs.iter().all(alike) => Ok([&[channels], &first[1..]].concat()),
+        _ => Err(format!("puts channels together, its inputs have shapes {inputs:?}")),
+    }
 }
 
 impl Op {
@@ -200,9 +225,16 @@ impl Op {
                     spec("running_var", &c, Role::RunningVar),
                 ]
             }
-            Op::Activation(_) | Op::MaxPool(_) | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Add | Op::ShortcutA(_) | Op::Flatten => {
-                Vec::new()
-            }
+            Op::Affine { channels } => vec![spec("weight", &[*channels], Role::Scale), spec("bias", &[*channels], Role::Shift)],
+            Op::Activation(_)
+            | Op::MaxPool(_)
+            | Op::AvgPool { .. }
+            | Op::GlobalAvgPool
+            | Op::Add
+            | Op::ShortcutA(_)
+            | Op::Flatten
+            | Op::Concat
+            | Op::Softmax { .. } => Vec::new(),
         }
     }
 
@@ -215,6 +247,7 @@ impl Op {
             (Op::Add, [a, b]) if a == b => Ok(a.to_vec()),
             (Op::Add, [a, b]) => Err(format!("adds values of one shape, its inputs have {a:?} and {b:?}")),
             (Op::Add, _) => Err(format!("takes 2 inputs, not {}", inputs.len())),
+            (Op::Concat, _) => concatenated(inputs),
             (_, [input]) => self.shape_from(input),
             _ => Err(format!("takes 1 input, not {}", inputs.len())),
         }?;
@@ -245,7 +278,9 @@ impl Op {
             Op::Conv2d(c) => c.output_shape(input),
             Op::BatchNorm(b) if input.first() == Some(&b.channels) => Ok(input.to_vec()),
             Op::BatchNorm(b) => Err(format!("takes {} channels, its input has shape {input:?}", b.channels)),
-            Op::Activation(_) | Op::Add => Ok(input.to_vec()),
+            Op::Affine { channels } if input.first() == Some(channels) => Ok(input.to_vec()),
+            Op::Affine { channels } => Err(format!("takes {channels} channels, its input has shape {input:?}")),
+            Op::Activation(_) | Op::Add | Op::Concat | Op::Softmax { .. } => Ok(input.to_vec()),
             Op::MaxPool(window) | Op::AvgPool { window, .. } => pooled(window),
             Op::GlobalAvgPool if input.len() == 3 => Ok(vec![input[0]]),
             Op::GlobalAvgPool => Err(not_an_image(input)),
@@ -292,13 +327,17 @@ mod tests {
         assert_eq!(shape(Op::MaxPool(Window::square(3, 2, 1))), [16, 17, 16]);
         assert_eq!(shape(Op::ShortcutA(ShortcutA { stride: 2, inputs: 16, outputs: 32 })), [32, 17, 16]);
         assert_eq!(Op::Add.output_shape(&[image, image]).unwrap(), image);
+        assert_eq!(Op::Concat.output_shape(&[image, &[5, 33, 32], image]).unwrap(), [37, 33, 32]);
+        assert_eq!(Op::Concat.output_shape(&[&[2], &[3]]).unwrap(), [5]);
+        assert_eq!(shape(Op::Affine { channels: 16 }), image);
+        assert_eq!(shape(Op::Softmax { log: true }), image);
     }
 
     #[test]
     fn what_does_not_fit_is_said() {
         let linear = Op::Linear(Linear { inputs: 12, outputs: 3, bias: false });
         let wide = Op::Conv2d(Conv2d { inputs: 1, outputs: usize::MAX, window: Window::square(1, 1, 0), groups: 1, bias: false });
-        let cases: [(&Op, &[&[usize]], &str); 9] = [
+        let cases: [(&Op, &[&[usize]], &str); 12] = [
             (&linear, &[&[3, 2, 2]], "needs a Flatten"),
             (&linear, &[&[3, 12]], "takes 12 features"),
             (&conv(4, 6, 4), &[&[4, 9, 8]], "do not divide"),
@@ -307,7 +346,10 @@ mod tests {
             (&conv(4, 6, 1), &[&[4]], "takes an image"),
             (&wide, &[&[1, 9, 9]], "more than can be counted"),
             (&Op::Add, &[&[4, 9, 8], &[4, 9, 9]], "values of one shape"),
-            (&Op::MaxPool(Window::square(2, 2, 2)), &[&[4, 9, 8]], "half of its kernel"),
+            (&Op::Concat, &[&[4, 9, 8]], "2 inputs or more"),
+            (&Op::Concat, &[&[4, 9, 8], &[4, 9, 9]], "puts channels together"),
+            (&Op::Affine { channels: 5 }, &[&[4, 9, 8]], "takes 5 channels"),
+            (&Op::MaxPool(Window::square(2, 2, 2)), &[&[4, 9, 8]], "not below its kernel"),
         ];
         for (op, inputs, expected) in cases {
             let why = op.output_shape(inputs).unwrap_err();

@@ -1,7 +1,9 @@
 //! How a kernel moves over an image, and what it leaves of the image's size.
 
+use serde::{Deserialize, Serialize};
+
 /// How a kernel moves: height first, width second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// Its size.
     pub kernel: [usize; 2],
@@ -44,13 +46,13 @@ impl Window {
         Ok(output)
     }
 
-    /// Refuses what no pool may have: padding beyond half the kernel, under which a window could hold no element at all.
+    /// Refuses what no pool may have: padding as large as the kernel, under which a window could hold no element at all.
     ///
     /// # Errors
     /// A phrase that names the padding.
     pub fn check_pool(&self) -> Result<(), String> {
-        let fits = (0..4).all(|side| self.padding[side] <= self.kernel[side % 2] / 2);
-        if fits { Ok(()) } else { Err(format!("has padding {:?}, more than half of its kernel {:?}", self.padding, self.kernel)) }
+        let fits = (0..4).all(|side| self.padding[side] < self.kernel[side % 2]);
+        if fits { Ok(()) } else { Err(format!("has padding {:?}, which is not below its kernel {:?}", self.padding, self.kernel)) }
     }
 }
 
@@ -75,6 +77,6 @@ mod tests {
         let huge = Window { dilation: [usize::MAX; 2], ..Window::square(3, 1, 0) };
         assert!(huge.output_size([4, 4]).is_err());
         assert!(Window::square(3, 1, usize::MAX).output_size([4, 4]).is_err());
-        assert!(Window::square(3, 2, 2).check_pool().is_err() && Window::square(3, 2, 1).check_pool().is_ok());
+        assert!(Window::square(3, 2, 3).check_pool().is_err() && Window::square(3, 2, 2).check_pool().is_ok());
     }
 }

@@ -7,12 +7,12 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use thinfer::artifact::Preprocess;
 
+use super::float::Float;
+use super::{is_counter, without_parallel};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
+use crate::graph::Graph;
 use crate::tensor::{Params, Tensor};
-
-/// What PyTorch's `DataParallel` puts before the name of every tensor.
-const PARALLEL: &str = "module.";
 
 /// What a checkpoint says of itself in the safetensors metadata; all of it may be absent in files from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Meta {
     pub method: Option<String>,
     /// Class names: key `classes`, as a JSON list.
     pub classes: Vec<String>,
+    /// The network itself, where it is none of the zoo's: key `graph`, as JSON.
+    pub graph: Option<Graph>,
 }
 
 /// Named tensors and what is known of them.
@@ -38,29 +40,25 @@ pub struct Checkpoint {
     pub meta: Meta,
 }
 
-/// Reads a safetensors file. Float tensors of any width become f32; the integer counters `num_batches_tracked` that
-/// PyTorch keeps beside batch norm are dropped, and so is the `module.` that `DataParallel` puts before every name.
+/// Reads a safetensors file.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type or unreadable
 /// metadata, naming it.
-pub fn load(path: &Path) -> Result<Checkpoint> {
+pub(super) fn load(path: &Path) -> Result<Checkpoint> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
     let mut params = Params::new();
-    for (name, view) in tensors.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+    for (name, view) in tensors.iter().filter(|(name, _)| !is_counter(name)) {
         let data = floats(&view).ok_or_else(|| fail(format!("tensor '{name}' has type {:?}; floats are needed", view.dtype())))?;
         let tensor =
             Tensor::new(view.shape(), data).ok_or_else(|| fail(format!("tensor '{name}' has impossible shape {:?}", view.shape())))?;
         params.insert(name.to_string(), tensor);
     }
-    if !params.is_empty() && params.keys().all(|name| name.starts_with(PARALLEL)) {
-        params = params.into_iter().map(|(name, tensor)| (name[PARALLEL.len()..].to_string(), tensor)).collect();
-    }
     let meta = header.metadata().as_ref().map(|m| read_meta(&m.iter().collect())).transpose().map_err(fail)?;
-    Ok(Checkpoint { params, meta: meta.unwrap_or_default() })
+    Ok(Checkpoint { params: without_parallel(params), meta: meta.unwrap_or_default() })
 }
 
 /// Writes a safetensors file, whole or not at all. The same checkpoint gives the same bytes: tensors and metadata stand
@@ -88,17 +86,14 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
 
 /// The elements as f32, or `None` for a type that is no float of 16 bits or more.
 fn floats(view: &TensorView) -> Option<Vec<f32>> {
-    fn convert<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
-    }
-    let bytes = view.data();
-    match view.dtype() {
-        Dtype::F32 => Some(convert(bytes, f32::from_le_bytes)),
-        Dtype::F64 => Some(convert(bytes, |b| f64::from_le_bytes(b) as f32)),
-        Dtype::F16 => Some(convert(bytes, |b| half::f16::from_le_bytes(b).to_f32())),
-        Dtype::BF16 => Some(convert(bytes, |b| half::bf16::from_le_bytes(b).to_f32())),
-        _ => None,
-    }
+    let float = match view.dtype() {
+        Dtype::F32 => Float::F32,
+        Dtype::F64 => Float::F64,
+        Dtype::F16 => Float::F16,
+        Dtype::BF16 => Float::BF16,
+        _ => return None,
+    };
+    Some(float.decode(view.data()))
 }
 
 fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {
@@ -110,8 +105,12 @@ fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {
         .transpose()?;
     let classes =
         parsed("classes")?.map(|v| serde_json::from_value::<Vec<String>>(v).map_err(|e| format!("metadata 'classes': {e}"))).transpose()?;
+    let graph = get("graph").map(serde_json::from_str::<Graph>).transpose().map_err(|e| format!("metadata 'graph': {e}"))?;
+    if let Some(graph) = &graph {
+        graph.shapes().map_err(|e| format!("metadata 'graph': {e}"))?;
+    }
     let text = |key: &str| get(key).map(str::to_string);
-    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes: classes.unwrap_or_default() })
+    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes: classes.unwrap_or_default(), graph })
 }
 
 fn write_meta(meta: &Meta) -> Map<String, Value> {
@@ -124,6 +123,7 @@ fn write_meta(meta: &Meta) -> Map<String, Value> {
     put("data", meta.data.clone());
     put("method", meta.method.clone());
     put("preprocessing", meta.preprocess.as_ref().map(|p| json!(p).to_string()));
+    put("graph", meta.graph.as_ref().map(|g| json!(g).to_string()));
     put("classes", (!meta.classes.is_empty()).then(|| json!(meta.classes).to_string()));
     entries
 }
@@ -142,6 +142,7 @@ mod tests {
             preprocess: Some(preprocess),
             method: Some("dense".into()),
             classes: vec!["0".into(), "1".into()],
+            graph: Some(zoo::build("vgg11").unwrap()),
         };
         Checkpoint { params, meta }
     }

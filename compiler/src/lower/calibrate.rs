@@ -136,19 +136,62 @@ pub fn in_sequence(
 /// # Errors
 /// [`Error::Invalid`] as [`moments`].
 pub fn outputs(layers: &[FoldedLayer], images: &Images, replaced: &[Option<Replacement>]) -> Result<Vec<f32>> {
+    through(layers, images, replaced, |_, _| ())
+}
+
+/// Mean and variance of what a layer's weight gives, before bias, residual and activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// Of each output, [out].
+    pub mean: Vec<f64>,
+    /// Of each output, [out]; unbiased, as PyTorch keeps it.
+    pub variance: Vec<f64>,
+}
+
+/// [`Statistics`] of each weighted layer, in layer order, layers replaced as for [`outputs`]; `None` for others.
+///
+/// # Errors
+/// [`Error::Invalid`] as [`moments`].
+pub fn statistics(layers: &[FoldedLayer], images: &Images, replaced: &[Option<Replacement>]) -> Result<Vec<Option<Statistics>>> {
+    let mut all = vec![None; layers.len()];
+    through(layers, images, replaced, |i, bare| all[i] = Some(statistics_of(bare)))?;
+    Ok(all)
+}
+
+fn statistics_of(bare: &Value) -> Statistics {
+    let [outputs, height, width] = bare.shape;
+    let (positions, count) = ((height * width).max(1), (bare.images() * height * width).max(1) as f64);
+    let over = |o: usize, f: &dyn Fn(f64) -> f64| -> f64 {
+        let planes = (0..bare.images()).map(|i| &bare.image(i)[o * positions..(o + 1) * positions]);
+        planes.map(|plane| plane.iter().map(|&x| f(f64::from(x))).sum::<f64>()).sum()
+    };
+    let mean: Vec<f64> = (0..outputs).map(|o| over(o, &|x| x) / count).collect();
+    let variance = (0..outputs).map(|o| over(o, &|x| (x - mean[o]).powi(2)) / (count - 1.0).max(1.0)).collect();
+    Statistics { mean, variance }
+}
+
+/// Runs the network, layers replaced where `replaced` says so, and shows what each weight gives.
+fn through(
+    layers: &[FoldedLayer],
+    images: &Images,
+    replaced: &[Option<Replacement>],
+    mut see: impl FnMut(usize, &Value),
+) -> Result<Vec<f32>> {
     let mut values = Values::new(layers, images.input.clone());
     let mut last = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
         let inputs = inputs_of(&values, layer)?;
-        let value = match (&layer.op, replaced.get(i).and_then(Option::as_ref)) {
-            (FoldedOp::Weighted(w), Some(r)) => {
-                host::finish(w, r.bias.as_deref(), host::bare(w, &r.weight, inputs[0]), inputs.get(1).copied())
-            }
-            (FoldedOp::Weighted(w), None) => {
+        let value = match &layer.op {
+            FoldedOp::Weighted(w) => {
                 check(&layer.name, w, inputs[0])?;
-                host::finish(w, w.bias.as_deref(), host::bare(w, &w.folded_weight(), inputs[0]), inputs.get(1).copied())
+                let (bare, bias) = match replaced.get(i).and_then(Option::as_ref) {
+                    Some(r) => (host::bare(w, &r.weight, inputs[0]), r.bias.as_deref()),
+                    None => (host::bare(w, &w.folded_weight(), inputs[0]), w.bias.as_deref()),
+                };
+                see(i, &bare);
+                host::finish(w, bias, bare, inputs.get(1).copied())
             }
-            (op, _) => host::plain(op, &inputs).ok_or_else(|| missing(layer))?,
+            op => host::plain(op, &inputs).ok_or_else(|| missing(layer))?,
         };
         if i + 1 == layers.len() {
             last.clone_from(&value.data);

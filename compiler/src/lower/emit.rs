@@ -63,6 +63,14 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
             (FoldedOp::GlobalAveragePool, _) => Op::GlobalAveragePool,
             (FoldedOp::Add(residual, activation), _) => Op::Add { residual: *residual, activation: *activation },
             (FoldedOp::Activate(activation), _) => Op::Activate(*activation),
+            (FoldedOp::Affine(affine), _) => {
+                let mut vector = |suffix: &str, values: &[f64]| {
+                    put(TensorData::f32(format!("{name}.{suffix}"), &[values.len()], values.iter().map(|&v| v as f32).collect()))
+                };
+                Op::Affine { scale: vector("scale", &affine.scale), shift: vector("shift", &affine.shift), activation: affine.activation }
+            }
+            (FoldedOp::Concat(activation), _) => Op::Concat { activation: *activation },
+            (FoldedOp::Softmax { log }, _) => Op::Softmax { log: *log },
         };
         ops.push(Layer { name: name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }

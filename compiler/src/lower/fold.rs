@@ -1,9 +1,10 @@
 //! From a graph and its parameters to layers that each do everything at once: batch norm folded into the weight before
-//! it, a residual, bias and activation fused behind it. A value that anything else reads is never fused away.
+//! it or behind it, a residual, bias and activation fused behind it. A value that anything else reads is never fused away.
 
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
-use super::folded::{FoldedLayer, FoldedOp, Kernel, Weighted};
+use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, Norm, Weighted};
+use super::forward;
 use crate::error::{Error, Result};
 use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, ValueId, Window};
 use crate::tensor::{Params, Tensor};
@@ -26,7 +27,9 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
         fold.values.push(value);
     }
     match (fold.values.last(), graph.nodes.last()) {
-        (Some(Value::Plain { folded, .. }), _) if *folded > 0 && *folded == fold.layers.len() => Ok(fold.layers),
+        (Some(Value::Plain { folded, .. }), _) if *folded > 0 && *folded == fold.layers.len() => {
+            forward::fold(fold.layers, &fold.folded_shapes)
+        }
         (_, Some(last)) => Err(refuse(last, "gives the network's output, which the last layer does not compute")),
         (_, None) => Err(Error::Graph { node: graph.name.clone(), why: "is empty".into() }),
     }
@@ -68,8 +71,10 @@ impl Fold<'_> {
     /// Folds one node; says where its value went.
     fn node(&mut self, node: &Node) -> Result<Value> {
         let value = node.inputs[0];
-        if matches!(node.op, Op::Add) {
-            return self.add(node);
+        match node.op {
+            Op::Add => return self.add(node),
+            Op::Concat => return self.concat(node),
+            _ => {}
         }
         let Value::Plain { folded: input, open } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
@@ -88,7 +93,15 @@ impl Fold<'_> {
                 let residual = Residual { stride: small(node, s.stride)?, offset: small(node, s.offset())? };
                 return Ok(Value::Shortcut { folded: input, residual });
             }
-            Op::BatchNorm(norm) => return self.batch_norm(node, norm, value),
+            Op::BatchNorm(norm) => return self.per_channel(node, self.normalisation(node, norm)?, value),
+            Op::Affine { channels } => {
+                let [k, beta] = ["weight", "bias"].map(|s| self.wide(node, s));
+                return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta?, eps: None }, value);
+            }
+            Op::Softmax { log } => {
+                self.check_unflattened(node, value, input)?;
+                FoldedOp::Softmax { log: *log }
+            }
             Op::Activation(activation) => {
                 let activation = fused_activation(*activation);
                 if let Some(place) = self.open_layer(value).and_then(activation_of) {
@@ -99,6 +112,7 @@ impl Fold<'_> {
             }
             // Taken above.
             Op::Add => return self.add(node),
+            Op::Concat => return self.concat(node),
         };
         // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
         let shape = match op {
@@ -136,6 +150,8 @@ impl Fold<'_> {
             groups: 1,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
+            norms: Vec::new(),
+            absorbed: false,
             bias: if linear.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
@@ -156,6 +172,8 @@ impl Fold<'_> {
             groups: conv.groups,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
+            norms: Vec::new(),
+            absorbed: false,
             bias: if conv.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
@@ -164,23 +182,72 @@ impl Fold<'_> {
         })
     }
 
-    /// Folds a normalisation into the layer before it.
-    fn batch_norm(&mut self, node: &Node, norm: &BatchNorm, value: ValueId) -> Result<Value> {
-        let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(|s| self.tensor(node, s).map(<[f32]>::to_vec));
-        let statistics = [&gamma?[..], &beta?, &mean?, &var?];
+    fn wide(&self, node: &Node, suffix: &str) -> Result<Vec<f64>> {
+        self.tensor(node, suffix).map(|t| t.iter().map(|&v| f64::from(v)).collect())
+    }
+
+    fn normalisation(&self, node: &Node, norm: &BatchNorm) -> Result<PerChannel> {
+        let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(|s| self.wide(node, s));
+        let k = gamma?.iter().zip(var?).map(|(g, v)| g / (v + f64::from(norm.eps)).sqrt()).collect();
+        Ok(PerChannel { k, mean: mean?, beta: beta?, eps: Some(norm.eps) })
+    }
+
+    /// Folds a normalisation into the layer before it, or makes a layer of it.
+    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<Value> {
+        let channels = by.k.len();
         match self.open_layer(value) {
             Some(FoldedOp::Weighted(layer))
-                if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == norm.channels =>
+                if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == channels =>
             {
-                fold_batch_norm(layer, norm, statistics);
-                Ok(self.values[value])
+                by.fold_into(layer);
+                layer.norms.push(Norm { name: node.name.clone(), eps: by.eps });
+                return Ok(self.values[value]);
             }
-            _ => {
-                let why = "is a batch norm that cannot be folded: right before it there must be a convolution or linear layer whose \
-                           output nothing else reads";
-                Err(refuse(node, why))
+            Some(FoldedOp::Affine(layer)) if layer.activation == Fused::None && layer.scale.len() == channels => {
+                layer.shift.iter_mut().enumerate().for_each(|(c, t)| *t = by.of(c, *t));
+                layer.scale.iter_mut().zip(&by.k).for_each(|(s, k)| *s *= k);
+                return Ok(self.values[value]);
             }
+            _ => {}
         }
+        let Value::Plain { folded, .. } = self.values[value] else {
+            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
+        };
+        let shape = self.shapes[value].clone();
+        let affine = Affine { shift: by.shift(), scale: by.k, activation: Fused::None };
+        Ok(self.push(node, vec![folded], FoldedOp::Affine(affine), shape))
+    }
+
+    /// Puts channels together two values at a time.
+    fn concat(&mut self, node: &Node) -> Result<Value> {
+        let mut joined: Option<(usize, Vec<usize>)> = None;
+        for (at, &value) in node.inputs.iter().enumerate() {
+            let Value::Plain { folded, .. } = self.values[value] else {
+                return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
+            };
+            self.check_unflattened(node, value, folded)?;
+            let Some((before, mut shape)) = joined else {
+                joined = Some((folded, self.shapes[value].clone()));
+                continue;
+            };
+            shape[0] += self.shapes[value][0];
+            self.push(node, vec![before, folded], FoldedOp::Concat(Fused::None), shape.clone());
+            // The last one has the node's own name.
+            if let (true, Some(layer)) = (at + 1 < node.inputs.len(), self.layers.last_mut()) {
+                layer.name = format!("{}.{at}", node.name);
+            }
+            joined = Some((self.layers.len(), shape));
+        }
+        Ok(Value::Plain { folded: self.layers.len(), open: true })
+    }
+
+    /// Refuses a vector whose folded value is the image that it was flattened from.
+    fn check_unflattened(&self, node: &Node, value: ValueId, folded: usize) -> Result<()> {
+        let (seen, lies) = (&self.shapes[value], &self.folded_shapes[folded]);
+        if seen[0] == lies[0] {
+            return Ok(());
+        }
+        Err(refuse(node, format!("reads an image of {lies:?} as a vector of {seen:?}, which only a linear layer can")))
     }
 
     /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
@@ -231,8 +298,11 @@ fn refuse(node: &Node, why: impl Into<String>) -> Error {
 /// Where a layer keeps its activation, if it has none yet.
 fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
     match op {
-        FoldedOp::Weighted(Weighted { activation, .. }) | FoldedOp::Add(_, activation) => Some(activation),
-        FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool => None,
+        FoldedOp::Weighted(Weighted { activation, .. })
+        | FoldedOp::Affine(Affine { activation, .. })
+        | FoldedOp::Add(_, activation)
+        | FoldedOp::Concat(activation) => Some(activation),
+        FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool | FoldedOp::Softmax { .. } => None,
     }
     .filter(|a| **a == Fused::None)
 }
@@ -269,15 +339,33 @@ fn fused_activation(activation: Activation) -> Fused {
     }
 }
 
-/// y = γ·(x − mean)/√(var + ε) + β behind diag(s)·W·x + b: s' = s·k, b' = (b − mean)·k + β with k = γ/√(var + ε).
-fn fold_batch_norm(layer: &mut Weighted, norm: &BatchNorm, [gamma, beta, mean, var]: [&[f32]; 4]) {
-    let k: Vec<f64> = gamma.iter().zip(var).map(|(&g, &v)| f64::from(g) / (f64::from(v) + f64::from(norm.eps)).sqrt()).collect();
-    let bias = layer.bias.take().unwrap_or_else(|| vec![0.0; k.len()]);
-    let shifted =
-        bias.iter().zip(mean).zip(&k).zip(beta).map(|(((&b, &m), k), &t)| ((f64::from(b) - f64::from(m)) * k + f64::from(t)) as f32);
-    layer.bias = Some(shifted.collect());
-    layer.scale = Some(match layer.scale.take() {
-        None => k,
-        Some(s) => s.iter().zip(&k).map(|(s, k)| s * k).collect(),
-    });
+/// y = k·(x − mean) + β for each channel: what a normalisation and what a factor with an addend are alike.
+struct PerChannel {
+    k: Vec<f64>,
+    mean: Vec<f64>,
+    beta: Vec<f64>,
+    /// Of the batch norm that it is, if it is one.
+    eps: Option<f32>,
+}
+
+impl PerChannel {
+    /// k·(x − mean) + β of channel `c`.
+    fn of(&self, c: usize, x: f64) -> f64 {
+        (x - self.mean[c]) * self.k[c] + self.beta[c]
+    }
+
+    /// What channels without a value become.
+    fn shift(&self) -> Vec<f64> {
+        (0..self.k.len()).map(|c| self.of(c, 0.0)).collect()
+    }
+
+    /// Behind diag(s)·W·x + b: s' = s·k, b' = k·(b − mean) + β.
+    fn fold_into(&self, layer: &mut Weighted) {
+        let bias = layer.bias.take().unwrap_or_else(|| vec![0.0; self.k.len()]);
+        layer.bias = Some(bias.iter().enumerate().map(|(c, &b)| self.of(c, f64::from(b)) as f32).collect());
+        layer.scale = Some(match layer.scale.take() {
+            None => self.k.clone(),
+            Some(s) => s.iter().zip(&self.k).map(|(s, k)| s * k).collect(),
+        });
+    }
 }

@@ -110,16 +110,63 @@ fn what_others_read_is_not_fused_away() {
     assert_eq!(layers[5].op, FoldedOp::Add(Residual { stride: 2, offset: 2 }, Fused::Tanh));
 }
 
+/// Which layers there are, by name, and what the affine ones apply.
+fn kinds(layers: &[FoldedLayer]) -> Vec<(&str, Option<Fused>)> {
+    layers.iter().map(|l| (l.name.as_str(), if let FoldedOp::Affine(a) = &l.op { Some(a.activation) } else { None })).collect()
+}
+
+#[test]
+fn normalisations_go_backward_forward_or_stand_alone() {
+    let conv = |padding| Op::Conv2d(Conv2d { inputs: 4, outputs: 4, window: Window::square(3, 1, padding), groups: 2, bias: false });
+    let relu = || Op::Activation(Activation::Relu);
+    let norm = || Op::BatchNorm(BatchNorm::new(4));
+    let mut b = Builder::new("norms", [4, 9, 8]);
+    b.push("input", norm());
+    b.push("first", conv(0));
+    b.push("first.relu", relu());
+    b.push("alone", norm());
+    b.push("alone.again", Op::Affine { channels: 4 });
+    b.push("alone.relu", relu());
+    b.push("middle", norm());
+    b.push("second", conv(1));
+    b.push("second.relu", relu());
+    b.push("before", norm());
+    b.push("flat", Op::Flatten);
+    b.push("linear", Op::Linear(Linear { inputs: 4 * 7 * 6, outputs: 5, bias: false }));
+    b.push("end", Op::BatchNorm(BatchNorm::new(5)));
+    b.push("softmax", Op::Softmax { log: true });
+    let layers = compare(&b.finish().unwrap(), 11);
+    // Into the unpadded convolution, into the linear layer behind the flattened image, and back from the end; before the
+    // padded convolution it stays.
+    let expected = [("first", None), ("alone", Some(Fused::Relu)), ("middle", Some(Fused::None)), ("second", None), ("linear", None)];
+    assert_eq!(kinds(&layers)[..5], expected);
+    assert_eq!(layers.len(), 6);
+}
+
+#[test]
+fn channels_are_put_together_two_values_at_a_time() {
+    let conv = |outputs| Op::Conv2d(Conv2d { inputs: 4, outputs, window: Window::square(1, 1, 0), groups: 1, bias: true });
+    let mut b = Builder::new("fire", [4, 3, 5]);
+    let values = [3, 1, 2].map(|outputs| b.push_from(format!("expand{outputs}"), conv(outputs), vec![0]));
+    b.push_from("cat", Op::Concat, values.to_vec());
+    b.push("act", Op::Activation(Activation::Tanh));
+    let layers = compare(&b.finish().unwrap(), 12);
+    let names: Vec<_> = layers.iter().map(|l| (l.name.as_str(), &l.inputs[..])).collect();
+    let expected: [(&str, &[usize]); 5] = [("expand3", &[0]), ("expand1", &[0]), ("expand2", &[0]), ("cat.1", &[1, 2]), ("cat", &[4, 3])];
+    assert_eq!(names, expected);
+    assert_eq!(layers[4].op, FoldedOp::Concat(Fused::Tanh));
+}
+
 #[test]
 fn what_nothing_can_take_in_is_named() {
     let conv = || Op::Conv2d(Conv2d { inputs: 2, outputs: 2, window: Window::square(3, 1, 1), groups: 1, bias: false });
     let shortcut = || Op::ShortcutA(ShortcutA { stride: 2, inputs: 2, outputs: 4 });
     type Nodes = Vec<(&'static str, Op, Vec<usize>)>;
-    let norm = || Op::BatchNorm(BatchNorm::new(2));
+    let flat_norm = || Op::BatchNorm(BatchNorm::new(32));
     let cases: [(Nodes, &str); 6] = [
-        (vec![("n", norm(), vec![0])], "'n' is a batch norm"),
-        (vec![("c", conv(), vec![0]), ("n", norm(), vec![1]), ("a", Op::Add, vec![1, 2])], "'n' is a batch norm"),
-        (vec![("c", conv(), vec![0]), ("r", Op::Activation(Activation::Relu), vec![1]), ("n", norm(), vec![2])], "'n' is a batch norm"),
+        (vec![("s", shortcut(), vec![0]), ("n", Op::Affine { channels: 4 }, vec![1])], "'n' reads a shortcut"),
+        (vec![("f", Op::Flatten, vec![0]), ("r", Op::Softmax { log: false }, vec![1])], "'r' reads an image"),
+        (vec![("f", Op::Flatten, vec![0]), ("n", flat_norm(), vec![1])], "'n' normalises each element"),
         (vec![("s", shortcut(), vec![0]), ("g", Op::GlobalAvgPool, vec![1])], "'g' reads a shortcut"),
         (vec![("s", shortcut(), vec![0]), ("a", Op::Add, vec![1, 1])], "'a' adds two shortcuts"),
         (vec![("c", conv(), vec![0]), ("d", conv(), vec![0]), ("r", Op::Activation(Activation::Relu), vec![1])], "'r' gives the network's"),
@@ -153,26 +200,19 @@ fn draw(seed: u64) -> Graph {
     let mut rng = keyed(seed, Purpose::Init, &[9]);
     let mut b = Builder::new("drawn", [4, 7, 6]);
     let mut shapes = vec![vec![4, 7, 6]];
-    // Which values a batch norm may follow: what a convolution or linear layer gave and nothing has read.
-    let mut fresh = vec![false];
+    // Which values are vectors that are still images: only linear layers read those, and what keeps them.
+    let mut flat = vec![false];
     for i in 0..rng.random_range(2..14) {
         // Mostly the latest value, so that there is something to fuse.
         let from = if rng.random_bool(0.7) { shapes.len() - 1 } else { rng.random_range(0..shapes.len()) };
-        if shapes[from].is_empty() {
-            continue;
-        }
-        let (op, inputs) = node(&mut rng, from, &shapes, fresh[from]);
+        let (op, inputs) = node(&mut rng, from, &shapes, flat[from]);
         let read: Vec<&[usize]> = inputs.iter().map(|&v: &usize| &shapes[v][..]).collect();
         let Ok(shape) = op.output_shape(&read) else { continue };
-        inputs.iter().for_each(|&v| fresh[v] = false);
-        // What a batch norm is folded into nothing else may read.
-        if matches!(op, Op::BatchNorm(_)) {
-            shapes[inputs[0]] = Vec::new();
-        }
-        let takes_norm = matches!(op, Op::Conv2d(_) | Op::Linear(_) | Op::BatchNorm(_));
+        let keeps = inputs.iter().any(|&v| flat[v]) && matches!(op, Op::Activation(_) | Op::Add | Op::Flatten);
+        let is_flat = keeps || (matches!(op, Op::Flatten) && shapes[inputs[0]].get(1..).is_some_and(|s| s.iter().product::<usize>() > 1));
         b.push_from(format!("n{i}"), op, inputs);
         shapes.push(shape);
-        fresh.push(takes_norm);
+        flat.push(is_flat);
     }
     let features = b.push("end.flat", Op::Flatten);
     let inputs = shapes[shapes.len() - 1].iter().product();
@@ -181,7 +221,7 @@ fn draw(seed: u64) -> Graph {
 }
 
 /// An operation that reads value `from` and perhaps another; it need not fit.
-fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], fresh: bool) -> (Op, Vec<usize>) {
+fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], flat: bool) -> (Op, Vec<usize>) {
     let shape = &shapes[from];
     let channels = shape[0];
     let window = |rng: &mut dyn FnMut(usize) -> usize| Window {
@@ -191,7 +231,7 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], fresh: bool) -> 
         dilation: [rng(2) + 1, rng(2) + 1],
     };
     let mut below = |n: usize| rng.random_range(0..n);
-    let op = match below(16) {
+    let op = match below(20) {
         0..=2 if shape.len() == 3 => {
             let groups = if channels.is_multiple_of(2) { below(2) + 1 } else { 1 };
             Op::Conv2d(Conv2d { inputs: channels, outputs: 4, window: Window::square(3, 1, 1), groups, bias: below(2) == 0 })
@@ -200,14 +240,19 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>], fresh: bool) -> 
             Op::Conv2d(Conv2d { inputs: channels, outputs: 2 * (below(3) + 1), window: window(&mut below), groups: 1, bias: below(2) == 0 })
         }
         0..=3 => Op::Linear(Linear { inputs: channels, outputs: below(5) + 1, bias: below(2) == 0 }),
-        4..=6 if fresh => Op::BatchNorm(BatchNorm::new(channels)),
+        4..=5 if !flat => Op::BatchNorm(BatchNorm::new(channels)),
+        6 if !flat => Op::Affine { channels },
+        16 if !flat => Op::Softmax { log: below(2) == 0 },
         4..=7 => Op::Activation(ACTIVATIONS[below(10)]),
         8 => Op::MaxPool(Window { dilation: [1, 1], ..window(&mut below) }),
         9 => Op::AvgPool { window: Window { dilation: [1, 1], ..window(&mut below) }, count_include_pad: below(2) == 0 },
         10 => [Op::GlobalAvgPool, Op::Flatten][below(2)].clone(),
-        _ => {
+        choice => {
             let alike: Vec<usize> = (0..shapes.len()).filter(|&v| shapes[v] == *shape).collect();
             let other = alike[below(alike.len())];
+            if choice > 16 && !flat {
+                return (Op::Concat, vec![from; 2 + below(2)]);
+            }
             return (Op::Add, if below(2) == 0 { vec![from, other] } else { vec![other, from] });
         }
     };

@@ -2,6 +2,7 @@
 
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
+use crate::graph::{Graph, Op};
 pub use crate::tensor::Kernel;
 use crate::tensor::count;
 
@@ -23,6 +24,27 @@ impl FoldedLayer {
     }
 }
 
+/// The nodes of `graph` that are no layer of their own in `layers`, by what became of them; kinds without any are left out.
+pub fn fused(graph: &Graph, layers: &[FoldedLayer]) -> Vec<(&'static str, Vec<String>)> {
+    let stands = |name: &str| layers.iter().any(|l| l.name == name);
+    let kind = |op: &Op| match op {
+        Op::BatchNorm(_) | Op::Affine { .. } => Some("normalisations folded into weights or each other"),
+        Op::Add => Some("sums fused into convolutions"),
+        Op::Activation(_) => Some("activations fused"),
+        Op::ShortcutA(_) => Some("shortcuts read by sums"),
+        _ => None,
+    };
+    let mut found: Vec<(&'static str, Vec<String>)> = Vec::new();
+    for node in graph.nodes.iter().filter(|n| !stands(&n.name)) {
+        let Some(kind) = kind(&node.op) else { continue };
+        match found.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, nodes)) => nodes.push(node.name.clone()),
+            None => found.push((kind, vec![node.name.clone()])),
+        }
+    }
+    found
+}
+
 /// What a folded layer does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FoldedOp {
@@ -36,6 +58,35 @@ pub enum FoldedOp {
     Add(Residual, Activation),
     /// An activation that could not be fused.
     Activate(Activation),
+    /// A normalisation that no weight could take in.
+    Affine(Affine),
+    /// The channels of the first value, then those of the second.
+    Concat(Activation),
+    /// Softmax over the channels, or its logarithm.
+    Softmax {
+        /// Whether the logarithm is given.
+        log: bool,
+    },
+}
+
+/// y = act(scale[c]·x + shift[c]) for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affine {
+    /// Multiplies, one a channel.
+    pub scale: Vec<f64>,
+    /// Is added, one a channel.
+    pub shift: Vec<f64>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// A batch norm that was folded into the layer before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// The node's name.
+    pub name: String,
+    /// Added to the variance before the root; `None` for a mere scale and shift, which has no statistics.
+    pub eps: Option<f32>,
 }
 
 /// y = act(diag(scale)·W(x) + bias + residual).
@@ -51,6 +102,10 @@ pub struct Weighted {
     pub weight: Vec<f32>,
     /// γ/√(var + ε) of a folded batch norm, for each output.
     pub scale: Option<Vec<f64>>,
+    /// The normalisations behind W that were folded in, in their order.
+    pub norms: Vec<Norm>,
+    /// Whether one before W was, which changed W itself.
+    pub absorbed: bool,
     /// Bias after folding.
     pub bias: Option<Vec<f32>>,
     /// How the second input is added.

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
-use super::folded::{FoldedLayer, FoldedOp, Weighted};
+use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
 use super::patches;
 use crate::factor::multiply;
 
@@ -125,7 +125,44 @@ pub(super) fn plain(op: &FoldedOp, inputs: &[&Value]) -> Option<Value> {
             activate(&mut value, *activation);
             value
         }
+        FoldedOp::Affine(affine) => {
+            let mut value = first.clone();
+            let positions = value.shape[1] * value.shape[2];
+            let Affine { scale, shift, activation } = affine;
+            for (i, plane) in value.data.chunks_exact_mut(positions.max(1)).enumerate() {
+                let (k, t) = (scale.get(i % scale.len().max(1))?, shift.get(i % shift.len().max(1))?);
+                plane.iter_mut().for_each(|x| *x = (f64::from(*x) * k + t) as f32);
+            }
+            activate(&mut value, *activation);
+            value
+        }
+        FoldedOp::Concat(activation) => {
+            let second = *inputs.get(1)?;
+            let pairs = (0..first.images()).flat_map(|i| [first.image(i), second.image(i)]);
+            let shape = [first.shape[0] + second.shape[0], first.shape[1], first.shape[2]];
+            let mut value = Value { shape, data: pairs.flatten().copied().collect() };
+            activate(&mut value, *activation);
+            value
+        }
+        FoldedOp::Softmax { log } => {
+            let mut value = first.clone();
+            let (size, positions) = (value.len().max(1), (value.shape[1] * value.shape[2]).max(1));
+            value.data.chunks_exact_mut(size).for_each(|image| softmax(image, positions, *log));
+            value
+        }
     })
+}
+
+/// Softmax over the channels of an image of `positions` positions.
+fn softmax(image: &mut [f32], positions: usize, log: bool) {
+    for at in 0..positions {
+        let channels = || (at..image.len()).step_by(positions);
+        let largest = channels().fold(f32::NEG_INFINITY, |m, i| m.max(image[i]));
+        let sum: f32 = channels().map(|i| (image[i] - largest).exp()).sum();
+        for i in channels() {
+            image[i] = if log { image[i] - largest - sum.ln() } else { (image[i] - largest).exp() / sum };
+        }
+    }
 }
 
 /// y += sign · the residual of r.

@@ -6,23 +6,30 @@ mod fold;
 #[cfg(test)]
 mod fold_tests;
 pub mod folded;
+mod forward;
 mod host;
+#[cfg(test)]
+mod keep_tests;
 mod patches;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;
+mod thinned;
 mod weights;
 
 pub use calibrate::Images;
 pub use emit::Identity;
-pub use folded::FoldedLayer;
+pub use folded::{FoldedLayer, fused};
+pub use thinned::Thinned;
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use thinfer::artifact::{Artifact, Dtype, Preprocess};
 
 use crate::error::{Error, Result};
-use crate::factor::{Factoring, LayerMoments, Regression, Scheme};
+use crate::factor::{Factoring, Factors, LayerMoments, Regression, Scheme};
 use crate::graph::Graph;
 use crate::import::Checkpoint;
 use crate::rank::{self, Cut, LayerChoices, Policy};
@@ -74,6 +81,8 @@ pub struct Options {
     pub correct: bool,
     /// Without images: keep each weight's energy (LRPET).
     pub energy_gain: bool,
+    /// For [`Policy::Keep`]: layers that the checkpoint holds as factors, by name ([`crate::import::held`]).
+    pub kept: BTreeMap<String, Factors>,
 }
 
 impl Default for Options {
@@ -88,6 +97,7 @@ impl Default for Options {
             images: None,
             correct: true,
             energy_gain: false,
+            kept: BTreeMap::new(),
         }
     }
 }
@@ -99,6 +109,8 @@ pub struct Factored {
     layers: Vec<FoldedLayer>,
     /// One a scheme for each layer that may be cut.
     factorings: Vec<Vec<Factoring>>,
+    /// For each layer the factors that the checkpoint holds of it, in order and with batch norm folded in.
+    kept: Vec<Option<Factors>>,
     images: Option<Images>,
     skip: Vec<String>,
     correct: bool,
@@ -113,7 +125,7 @@ impl Factored {
     /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has,
     /// images that do not fit, or raw spectra with images.
     pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options, progress: &(dyn Fn(&str, usize, usize) + Sync)) -> Result<Self> {
-        let Options { source, preprocess, spectra, skip, dense_only, scheme, images, correct, energy_gain } = options;
+        let Options { source, preprocess, spectra, skip, dense_only, scheme, images, correct, energy_gain, kept } = options;
         graph.check(&checkpoint.params)?;
         let layers = fold::fold(graph, &checkpoint.params)?;
         let with_weight = || layers.iter().filter(|l| l.weighted().is_some());
@@ -137,6 +149,11 @@ impl Factored {
             found
         };
         let factorings = layers.par_iter().zip(&moments).map(decompose).collect::<Result<_>>()?;
+        let keep = |layer: &FoldedLayer| match (layer.weighted(), kept.get(&layer.name)) {
+            (Some(w), Some(f)) if !skip.contains(&layer.name) => f.ordered(&layer.name, w.scale.as_deref()).map(Some),
+            _ => Ok(None),
+        };
+        let kept = layers.par_iter().map(keep).collect::<Result<_>>()?;
         let identity = Identity {
             model: graph.name.clone(),
             input: graph.input.clone(),
@@ -146,7 +163,7 @@ impl Factored {
             method: checkpoint.meta.method.clone().unwrap_or_default(),
             policy: String::new(),
         };
-        Ok(Self { identity, layers, factorings, images, skip, correct, energy_gain })
+        Ok(Self { identity, layers, factorings, kept, images, skip, correct, energy_gain })
     }
 
     /// The folded layers.
@@ -181,6 +198,13 @@ impl Factored {
     /// # Errors
     /// [`Error::Invalid`] for a policy whose value is out of range or cannot be met, and for one that needs a judge.
     pub fn cuts(&self, policy: Policy) -> Result<Vec<Cut>> {
+        if policy == Policy::Keep {
+            if self.kept.iter().all(Option::is_none) {
+                let why = format!("{} holds no layer as factors, so there is nothing to keep", self.identity.source);
+                return Err(Error::invalid("--ranks keep", why));
+            }
+            return Ok(self.kept.iter().map(|f| f.as_ref().map(|f| (f.scheme, f.rank))).collect());
+        }
         Ok(self.spread(&rank::choose(policy, &self.choices())?))
     }
 
@@ -200,15 +224,26 @@ impl Factored {
         self.layers.iter().map(|l| l.weighted().and_then(|_| cuts.next().copied().flatten())).collect()
     }
 
-    /// The artifact of these forms, one a layer, weights stored as `dtype`. A layer whose factors would cost more than its
-    /// matrix stays dense, or is written as the product of its factors if `always_cut`.
+    /// The artifact of these forms; as [`Factored::thin`] and [`Thinned::artifact`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a form that was never factored; [`Error::Runtime`] when the network breaks a rule of the
-    /// format.
+    /// As those.
     pub fn emit(&self, policy: Policy, cuts: &[Cut], dtype: Dtype, always_cut: bool) -> Result<Artifact> {
+        self.thin(policy, cuts, always_cut)?.artifact(dtype)
+    }
+
+    /// The network in these forms, one a layer. A layer whose factors would cost more than its matrix stays dense, or is
+    /// the product of its factors if `always_cut`; under [`Policy::Keep`] factors stay factors.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a form that was never factored.
+    pub fn thin(&self, policy: Policy, cuts: &[Cut], always_cut: bool) -> Result<Thinned<'_>> {
         let identity = Identity { policy: policy.to_string(), ..self.identity.clone() };
-        emit::emit(identity, &self.layers, &self.written(cuts, always_cut)?, dtype)
+        let written = match policy {
+            Policy::Keep => self.layers.iter().zip(&self.kept).map(|(l, kept)| Some(l.weighted()?.kept(&l.name, kept.as_ref()))).collect(),
+            _ => self.written(cuts, always_cut)?,
+        };
+        Ok(Thinned { identity, layers: &self.layers, images: self.images.as_ref(), written })
     }
 
     fn written(&self, cuts: &[Cut], always_cut: bool) -> Result<Vec<Option<Written>>> {

@@ -49,6 +49,8 @@ mod tests {
             groups: 2,
             weight: vec![0.0; 4],
             scale: None,
+            norms: Vec::new(),
+            absorbed: false,
             bias: None,
             residual: None,
             activation: Activation::None,

@@ -2,7 +2,7 @@
 
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
 
-use super::folded::{FoldedLayer, FoldedOp, Weighted};
+use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
 use crate::graph::{Activation, Graph, Op, Window};
 use crate::tensor::Params;
 
@@ -43,6 +43,12 @@ pub(super) fn run_graph(graph: &Graph, params: &Params, x: &[f64]) -> Vec<f64> {
                 add_residual(zeros, (shape, x), s.stride, s.offset())
             }
             Op::Flatten => x.clone(),
+            Op::Affine { channels } => {
+                let (k, t, each) = (tensor("weight"), tensor("bias"), x.len() / channels);
+                x.iter().enumerate().map(|(i, &v)| k[i / each] * v + t[i / each]).collect()
+            }
+            Op::Concat => node.inputs.iter().flat_map(|&v| values[v].1.clone()).collect(),
+            Op::Softmax { log } => softmax(shape, x, *log),
         };
         values.push((shapes[at + 1].clone(), y));
     }
@@ -75,6 +81,16 @@ pub(super) fn run_folded(layers: &[FoldedLayer], input: &[usize], x: &[f64]) -> 
                 (shape.clone(), sum.into_iter().map(|v| fused(*activation, v)).collect())
             }
             FoldedOp::Activate(a) => (shape.clone(), x.iter().map(|&v| fused(*a, v)).collect()),
+            FoldedOp::Affine(Affine { scale, shift, activation }) => {
+                let each = x.len() / scale.len();
+                (shape.clone(), x.iter().enumerate().map(|(i, &v)| fused(*activation, scale[i / each] * v + shift[i / each])).collect())
+            }
+            FoldedOp::Concat(activation) => {
+                let (s, r) = second();
+                let joined = [&[shape[0] + s[0]], &shape[1..]].concat();
+                (joined, x.iter().chain(r).map(|&v| fused(*activation, v)).collect())
+            }
+            FoldedOp::Softmax { log } => (shape.clone(), softmax(shape, x, *log)),
         };
         values.push(value);
     }
@@ -105,6 +121,13 @@ fn weighted(w: &Weighted, shape: &[usize], x: &[f64], second: Option<&Image>) ->
         y = add_residual((shape.clone(), y), (s, r_values), r.stride as usize, r.offset as usize);
     }
     (shape, y.into_iter().map(|v| fused(w.activation, v)).collect())
+}
+
+/// Softmax over the first axis, or its logarithm.
+fn softmax(shape: &[usize], x: &[f64], log: bool) -> Vec<f64> {
+    let positions: usize = shape[1..].iter().product();
+    let sum = |i: usize| (0..shape[0]).map(|c| x[c * positions + i % positions].exp()).sum::<f64>();
+    x.iter().enumerate().map(|(i, v)| if log { v - sum(i).ln() } else { v.exp() / sum(i) }).collect()
 }
 
 /// Indices of the input under one output position on one axis; `None` in the padding.

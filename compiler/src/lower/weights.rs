@@ -44,17 +44,28 @@ impl Weighted {
         Written { form: Form::Dense(self.folded_weight()), bias: self.bias.clone(), note: None }
     }
 
+    /// The layer in the factors that its checkpoint holds, or uncut.
+    pub(super) fn kept(&self, name: &str, factors: Option<&Factors>) -> Written {
+        let Some(factors) = factors else { return self.dense() };
+        let note = LayerNote { layer: name.into(), full_rank: output_rank(factors.scheme.full_rank(&self.kernel)), energy: 1.0 };
+        Written { form: Form::Factors(factors.clone()), bias: self.bias.clone(), note: Some(note) }
+    }
+
     /// The layer cut by `factoring` at `rank`: as factors, or as their product where `recompose` says so. `shift` is
     /// added to the bias beside what the cut itself corrects.
     pub(super) fn cut(&self, name: &str, factoring: &Factoring, rank: Rank, how: How<'_>) -> Result<Written> {
         let factors = factoring.truncate(rank, how.gain)?;
-        let full_rank = match factoring.full_rank() {
-            Rank::One(full) | Rank::Two { output: full, .. } => full as u32,
-        };
-        let note = LayerNote { layer: name.into(), full_rank, energy: factors.energy as f32 };
+        let note = LayerNote { layer: name.into(), full_rank: output_rank(factoring.full_rank()), energy: factors.energy as f32 };
         let bias = shifted(self.bias.as_deref(), [factors.bias.as_deref(), how.shift]);
         let form = if how.recompose { Form::Dense(factors.product()) } else { Form::Factors(factors) };
         Ok(Written { form, bias, note: Some(note) })
+    }
+}
+
+/// The rank that a note tells: Tucker-2's of its output.
+fn output_rank(rank: Rank) -> u32 {
+    match rank {
+        Rank::One(full) | Rank::Two { output: full, .. } => full as u32,
     }
 }
 

@@ -66,8 +66,8 @@ impl LayerChoices<'_> {
 /// factors cost more than the matrix; whoever writes the file decides what becomes of those.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a policy whose value is out of range or that cannot be met, and for `accuracy`, which needs a
-/// judge ([`cheapest`]).
+/// [`Error::Invalid`] for a policy whose value is out of range or that cannot be met, for `accuracy`, which needs a judge
+/// ([`cheapest`]), and for `keep`, which leaves nothing to choose.
 pub fn choose(policy: Policy, layers: &[LayerChoices<'_>]) -> Result<Vec<Cut>> {
     policy.check()?;
     match policy {
@@ -77,6 +77,7 @@ pub fn choose(policy: Policy, layers: &[LayerChoices<'_>]) -> Result<Vec<Cut>> {
         Policy::Energy(wanted) => layers.iter().map(|l| by_energy(l, wanted)).collect(),
         Policy::Macs(share) => budgeted(policy, layers, share, |c| c.macs),
         Policy::Params(share) => budgeted(policy, layers, share, |c| c.params),
+        Policy::Keep => Err(Error::invalid("--ranks keep", "chooses nothing: the ranks are those of the checkpoint")),
         Policy::Accuracy(_) => Err(Error::invalid(format!("--ranks {policy}"), "needs images to judge by")),
     }
 }

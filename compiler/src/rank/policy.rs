@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 pub enum Policy {
     /// No layer is factored.
     Dense,
+    /// Layers that the checkpoint holds as factors stay so, nothing cut; the others stay dense.
+    Keep,
     /// Each layer keeps the same share of its singular values (LoRITa's LSVT).
     Local(f64),
     /// The largest share of all layers' singular values taken together (LoRITa's GSVT).
@@ -25,10 +27,11 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Its name and value; `dense` has none.
+    /// Its name and value; `dense` and `keep` have none.
     fn parts(self) -> (&'static str, Option<f64>) {
         match self {
             Self::Dense => ("dense", None),
+            Self::Keep => ("keep", None),
             Self::Local(x) => ("local", Some(x)),
             Self::Global(x) => ("global", Some(x)),
             Self::Energy(x) => ("energy", Some(x)),
@@ -45,7 +48,7 @@ impl Policy {
     pub fn check(self) -> Result<()> {
         let refuse = |why: &str| Err(Error::invalid(format!("--ranks {self}"), why));
         match self {
-            Self::Dense => Ok(()),
+            Self::Dense | Self::Keep => Ok(()),
             Self::Accuracy(points) if (0.0..=100.0).contains(&points) => Ok(()),
             Self::Accuracy(_) => refuse("the points must be from 0 to 100"),
             Self::Local(x) | Self::Global(x) | Self::Energy(x) | Self::Macs(x) | Self::Params(x) if x > 0.0 && x <= 1.0 => Ok(()),
@@ -58,10 +61,12 @@ impl FromStr for Policy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "dense" {
-            return Ok(Self::Dense);
+        match text {
+            "dense" => return Ok(Self::Dense),
+            "keep" => return Ok(Self::Keep),
+            _ => {}
         }
-        let known = || format!("'{text}' is none of dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F, accuracy:POINTS");
+        let known = || format!("'{text}' is none of dense, keep, local:KEEP, global:KEEP, energy:E, macs:F, params:F, accuracy:POINTS");
         let (name, value) = text.split_once(':').ok_or_else(known)?;
         let value: f64 = value.parse().map_err(|_| format!("'{value}' in '{text}' is no number"))?;
         match name {
@@ -91,10 +96,10 @@ mod tests {
 
     #[test]
     fn policies_print_as_they_parse() {
-        for text in ["dense", "local:0.25", "global:0.5", "energy:0.99", "macs:0.5", "params:0.4", "accuracy:1.5"] {
+        for text in ["dense", "keep", "local:0.25", "global:0.5", "energy:0.99", "macs:0.5", "params:0.4", "accuracy:1.5"] {
             assert_eq!(text.parse::<Policy>().unwrap().to_string(), text);
         }
-        for bad in ["", "local", "local:", "local:x", "best:0.5", "dense:1"] {
+        for bad in ["", "local", "local:", "local:x", "best:0.5", "dense:1", "keep:0.5"] {
             assert!(bad.parse::<Policy>().is_err(), "{bad}");
         }
     }

@@ -53,13 +53,18 @@ pub(super) struct State {
     pub(super) running: Params,
     /// The optimiser's moments.
     pub(super) moments: Vec<Params>,
+    /// Moving averages of what is trained and of the running statistics, where they are kept; else empty.
+    pub(super) averages: Vec<Params>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Header {
     position: Position,
-    /// The groups of tensors in order: trained, running, moments.
+    /// The groups of tensors in order: trained, running, moments, averages.
     groups: Vec<Vec<(String, Vec<usize>)>>,
+    /// How many of the groups are averages.
+    #[serde(default)]
+    averages: usize,
 }
 
 /// The folder of a run's checkpoints.
@@ -76,9 +81,9 @@ pub(super) fn save(run_dir: &Path, state: &mut State) -> Result<()> {
     make_dir(&folder)?;
     state.position.serial += 1;
     let path = folder.join(FILES[(state.position.serial % 2) as usize]);
-    let groups: Vec<&Params> = [&state.trained, &state.running].into_iter().chain(&state.moments).collect();
+    let groups: Vec<&Params> = [&state.trained, &state.running].into_iter().chain(&state.moments).chain(&state.averages).collect();
     let table = |p: &&Params| p.iter().map(|(name, t)| (name.clone(), t.shape().to_vec())).collect();
-    let header = Header { position: state.position.clone(), groups: groups.iter().map(table).collect() };
+    let header = Header { position: state.position.clone(), groups: groups.iter().map(table).collect(), averages: state.averages.len() };
     let header = serde_json::to_vec(&header).map_err(|e| Error::Run { path: path.clone(), why: e.to_string() })?;
     let mut file = MAGIC.to_vec();
     file.extend((header.len() as u64).to_le_bytes());
@@ -102,9 +107,10 @@ pub(super) fn load_latest(run_dir: &Path) -> Result<State> {
         .ok_or_else(|| Error::Run { path: folder.clone(), why: "holds no whole checkpoint to go on from".into() })
 }
 
-/// Whether a run was ever started in `run_dir`.
+/// Whether a run got as far as its first checkpoint in `run_dir`, or ended there.
 pub(super) fn holds_run(run_dir: &Path) -> bool {
-    folder(run_dir).exists() || ["run.json", "model.safetensors", "factors.safetensors"].iter().any(|f| run_dir.join(f).exists())
+    FILES.iter().any(|f| folder(run_dir).join(f).exists())
+        || ["run.json", "model.safetensors", "factors.safetensors"].iter().any(|f| run_dir.join(f).exists())
 }
 
 /// Removes what a killed process may have left half-written in `run_dir` and its checkpoints.
@@ -129,7 +135,7 @@ fn decode(bytes: &[u8]) -> Option<State> {
     }
     let (length, rest) = body.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
     let (header, mut data) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let Header { position, groups } = serde_json::from_slice(header).ok()?;
+    let Header { position, groups, averages } = serde_json::from_slice(header).ok()?;
     let mut params = Vec::with_capacity(groups.len());
     for group in groups {
         let mut tensors = Params::new();
@@ -141,8 +147,9 @@ fn decode(bytes: &[u8]) -> Option<State> {
         }
         params.push(tensors);
     }
+    let averages = params.split_off(params.len().checked_sub(averages)?);
     let mut params = params.into_iter();
-    Some(State { position, trained: params.next()?, running: params.next()?, moments: params.collect() })
+    Some(State { position, trained: params.next()?, running: params.next()?, moments: params.collect(), averages })
 }
 
 #[cfg(test)]
@@ -152,7 +159,7 @@ mod tests {
     fn state(value: f32) -> State {
         let tensors = |n: usize| Params::from([("a".to_string(), Tensor::full([n, 2], value)), ("b".into(), Tensor::full([3], -value))]);
         let position = Position { loss_bits: (0.1f64 + 0.2).to_bits(), epoch: 3, ..Position::default() };
-        State { position, trained: tensors(2), running: Params::new(), moments: vec![tensors(2), tensors(1)] }
+        State { position, trained: tensors(2), running: Params::new(), moments: vec![tensors(2), tensors(1)], averages: vec![tensors(3)] }
     }
 
     #[test]
@@ -184,7 +191,14 @@ mod tests {
         std::fs::write(folder(dir.path()).join(".state-A.1.0.tmp"), "x").unwrap();
         std::fs::write(dir.path().join(".hidden"), "x").unwrap();
         sweep(dir.path());
+        assert!(holds_run(dir.path()));
         assert_eq!(std::fs::read_dir(folder(dir.path())).unwrap().count(), 1);
         assert!(dir.path().join(".hidden").exists());
+
+        // A process killed before its first checkpoint was whole leaves nothing to resume, and nothing in a new run's way.
+        let dir = tempfile::tempdir().unwrap();
+        make_dir(&folder(dir.path())).unwrap();
+        std::fs::write(folder(dir.path()).join(".state-B.1.0.tmp"), "x").unwrap();
+        assert!(!holds_run(dir.path()));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::device::TrainDevice;
 use super::settings::Method;
 use crate::data::{Augment, DataSpec};
 use crate::error::{Error, Result};
@@ -60,6 +61,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// ε of label smoothing: the target is (1−ε)·one-hot + ε/classes.
     pub label_smoothing: f64,
+    /// Decay of the moving average of weights and statistics that is judged and written in their place; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Only the first so many training images.
     pub limit: Option<usize>,
     /// Share of the training images that is held out for judging epochs; 0 for none.
@@ -68,6 +72,9 @@ pub struct TrainConfig {
     pub augment: bool,
     /// Decides initial weights, the held-out split, the order of images and their augmentation.
     pub seed: u64,
+    /// What the steps run on.
+    #[serde(default, skip_serializing_if = "TrainDevice::is_cpu")]
+    pub device: TrainDevice,
 }
 
 impl TrainConfig {
@@ -90,16 +97,18 @@ impl TrainConfig {
             warmup: 0.0,
             weight_decay: 0.0,
             label_smoothing: 0.0,
+            ema: None,
             limit: None,
             holdout: 1.0 / 12.0,
             seed: 0,
+            device: TrainDevice::Cpu,
         }
     }
 
     /// Checks every value by itself.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the first field that is out of range.
+    /// [`Error::Invalid`] naming the first field that is out of range, or a device that is not built in.
     pub fn validate(&self) -> Result<()> {
         let require = |ok: bool, what: &str, why: String| if ok { Ok(()) } else { Err(Error::invalid(what, why)) };
         require(self.epochs >= 1, "epochs", "must be at least 1".into())?;
@@ -117,8 +126,12 @@ impl TrainConfig {
         )?;
         let share = |x: f64| (0.0..1.0).contains(&x);
         require(share(self.label_smoothing), "label-smoothing", format!("must be at least 0 and below 1, not {}", self.label_smoothing))?;
+        if let Some(decay) = self.ema {
+            require(decay > 0.0 && decay < 1.0, "ema", format!("must be above 0 and below 1, not {decay}"))?;
+        }
         require(share(self.holdout), "holdout", format!("must be at least 0 and below 1, not {}", self.holdout))?;
         require(self.limit != Some(0), "limit", "must leave at least 1 image".into())?;
+        self.device.open()?;
         self.method.validate()
     }
 
@@ -151,7 +164,7 @@ mod tests {
         let good = TrainConfig::new("fcn6", "glyphs");
         assert!(good.validate().is_ok());
         type Change = fn(&mut TrainConfig);
-        let bad: [(&str, Change); 17] = [
+        let bad: [(&str, Change); 18] = [
             ("epochs", |c| c.epochs = 0),
             ("batch", |c| c.batch = 0),
             ("lr", |c| c.lr = 0.0),
@@ -159,6 +172,7 @@ mod tests {
             ("warmup", |c| c.warmup = 11.0),
             ("weight-decay", |c| c.weight_decay = -1.0),
             ("label-smoothing", |c| c.label_smoothing = 1.0),
+            ("ema", |c| c.ema = Some(1.0)),
             ("holdout", |c| c.holdout = f64::NAN),
             ("limit", |c| c.limit = Some(0)),
             ("factors", |c| c.method = Method::Lorita { factors: 0 }),
@@ -190,6 +204,8 @@ mod tests {
         config.lr = 0.1 + 0.2;
         let started: serde_json::Value = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
         assert_eq!(config.differences(&started), Vec::<String>::new());
+        // What a run of an earlier version could not say is no difference.
+        assert!(!started.as_object().unwrap().contains_key("ema") && !started.as_object().unwrap().contains_key("device"));
         config.epochs = 11;
         assert_eq!(config.differences(&started), ["epochs was 10, not 11"]);
     }

@@ -41,7 +41,7 @@ impl Score {
 /// [`Error::Invalid`](crate::Error::Invalid) for unusable preprocessing.
 pub fn logits(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset) -> Result<Vec<f32>> {
     let images: Vec<usize> = (0..data.len()).collect();
-    logits_of(graph, params, preprocess, data, &images)
+    logits_of(&Device::flex(), graph, params, preprocess, data, &images)
 }
 
 /// How well the images of `data` at `images` are classified; as [`logits`].
@@ -49,7 +49,19 @@ pub fn logits(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Da
 /// # Errors
 /// As [`logits`].
 pub fn score(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Result<Score> {
-    let logits = logits_of(graph, params, preprocess, data, images)?;
+    score_on(&Device::flex(), graph, params, preprocess, data, images)
+}
+
+/// [`score`] on a device of choice.
+pub(super) fn score_on(
+    device: &Device,
+    graph: &Graph,
+    params: &Params,
+    preprocess: &Preprocess,
+    data: &Dataset,
+    images: &[usize],
+) -> Result<Score> {
+    let logits = logits_of(device, graph, params, preprocess, data, images)?;
     let classes = data.classes.len().max(1);
     let (mut loss, mut correct) = (0.0f64, 0);
     for (row, &image) in logits.chunks_exact(classes).zip(images) {
@@ -67,17 +79,23 @@ pub(super) fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (i, x)| if *x > row[best] { i } else { best })
 }
 
-fn logits_of(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Result<Vec<f32>> {
+fn logits_of(
+    device: &Device,
+    graph: &Graph,
+    params: &Params,
+    preprocess: &Preprocess,
+    data: &Dataset,
+    images: &[usize],
+) -> Result<Vec<f32>> {
     supported(graph)?;
     graph.check(params)?;
     check_fit(graph, data)?;
     let normaliser = Normaliser::new(preprocess, data.shape)?;
-    let device = Device::flex();
-    let leaves = Leaves::constants(params, &device);
+    let leaves = Leaves::constants(params, device);
     let weight = |site: &Site<'_>| Ok(vec![site.whole(leaves.get(&format!("{}.weight", site.name))?)]);
     let mut logits = Vec::with_capacity(images.len() * data.classes.len());
     for batch in images.chunks(BATCH) {
-        let x = Value::input(graph, batch.len(), normaliser.inputs(data, batch, None), &device);
+        let x = Value::input(graph, batch.len(), normaliser.inputs(data, batch, None), device);
         logits.extend(elements(forward(graph, &leaves, params, &weight, x, batch.len(), Mode::Eval)?.0)?);
     }
     Ok(logits)

@@ -123,6 +123,22 @@ pub(super) fn forward(graph: &Graph, params: &Values, input: &Matrix, mode: Mode
                 x.iter().map(one).collect()
             }
             Op::Flatten => x.clone(),
+            Op::Affine { channels } => {
+                let (k, t) = (p("weight"), p("bias"));
+                let one = |s: &Vec<f64>| {
+                    s.iter()
+                        .enumerate()
+                        .map(|(i, v)| {
+                            let c = i / (s.len() / channels);
+                            k[c] * v + t[c]
+                        })
+                        .collect()
+                };
+                x.iter().map(one).collect()
+            }
+            Op::Concat => (0..x.len()).map(|s| node.inputs.iter().flat_map(|&v| values[v][s].clone()).collect()).collect(),
+            // The network's output stays logits.
+            Op::Softmax { .. } => x.clone(),
         };
         values.push(y);
     }

@@ -1,13 +1,15 @@
-//! Training: runs a [`Graph`](crate::graph::Graph) under Burn's autodiff on the CPU, with training methods that make the
+//! Training: runs a [`Graph`](crate::graph::Graph) under Burn's autodiff, with training methods that make the
 //! network become low-rank. Burn lives in this folder only; parameters, optimiser and checkpoints are plain host tensors,
 //! so that a resumed run goes on bit for bit and a checkpoint holds everything under a name.
 //!
 //! One step: the method may change the tensors and turns them into each layer's weight, `network` runs the graph, `loss`
 //! compares, Burn gives the gradients, `optimizer` moves the tensors.
 
+mod average;
 mod batches;
 mod checkpoint;
 mod config;
+mod device;
 mod eval;
 #[cfg(test)]
 mod host;
@@ -29,7 +31,8 @@ mod tests;
 
 pub use batches::split;
 pub use config::{OptimizerKind, Schedule, TrainConfig};
+pub use device::TrainDevice;
 pub use eval::{Score, logits, score};
-pub use report::{EpochRecord, Progress, StepReport, Summary};
+pub use report::{EpochRecord, Gauge, Progress, StepReport, Summary};
 pub use run::{Job, train};
 pub use settings::{ElrtSettings, Method, Ortho, Scheme, TrpSettings};

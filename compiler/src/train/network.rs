@@ -1,5 +1,6 @@
 //! Runs a graph on Burn tensors: batches of vectors [batch, features] and of images [batch, channels, height, width].
 
+use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::leaves::{Leaves, elements, upload};
@@ -52,6 +53,28 @@ impl Value {
                 Self::Rows(Tensor::from_data(TensorData::new(elements, [batch, features]), device))
             }
         }
+    }
+
+    /// The shape of images.
+    fn shape(&self) -> Option<[usize; 4]> {
+        match self {
+            Self::Rows(_) => None,
+            Self::Images(x) => Some(x.dims()),
+        }
+    }
+
+    /// [`Value::channels`] back as what had this shape.
+    fn of_channels(x: Tensor<3>, shape: Option<[usize; 4]>) -> Self {
+        match shape {
+            None => Self::Rows(x.squeeze_dim(2)),
+            Some(shape) => Self::Images(x.reshape(shape)),
+        }
+    }
+
+    /// What `f` makes of [batch, channels, pixels].
+    fn map_channels(self, f: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Self {
+        let shape = self.shape();
+        Self::of_channels(f(self.channels()), shape)
     }
 
     /// Channel by channel, [batch, channels, pixels].
@@ -155,10 +178,7 @@ pub(super) fn forward(
             }
             (Op::BatchNorm(norm), x) => {
                 let per_channel = |t: Tensor<2>| t.reshape([1, norm.channels, 1]);
-                let shape = match &x {
-                    Value::Rows(_) => None,
-                    Value::Images(x) => Some(x.dims()),
-                };
+                let shape = x.shape();
                 let x = x.channels();
                 let (centred, variance) = match mode {
                     Mode::Train => {
@@ -179,10 +199,7 @@ pub(super) fn forward(
                 };
                 let scale = per_channel(leaf("weight")?) / variance.add_scalar(norm.eps).sqrt();
                 let y = centred * scale + per_channel(leaf("bias")?);
-                match shape {
-                    None => Value::Rows(y.squeeze_dim(2)),
-                    Some(shape) => Value::Images(y.reshape(shape)),
-                }
+                Value::of_channels(y, shape)
             }
             (Op::Activation(f), Value::Rows(x)) => Value::Rows(ops::activate(x, *f)),
             (Op::Activation(f), Value::Images(x)) => Value::Images(ops::activate(x, *f)),
@@ -197,6 +214,15 @@ pub(super) fn forward(
             (Op::ShortcutA(shortcut), Value::Images(x)) => Value::Images(ops::shortcut(x, shortcut)),
             (Op::Flatten, Value::Images(x)) => Value::Rows(x.flatten(1, 3)),
             (Op::Flatten, x) => x,
+            (Op::Affine { channels }, x) => {
+                let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
+                let (scale, shift) = (per_channel("weight")?, per_channel("bias")?);
+                x.map_channels(|x| x * scale + shift)
+            }
+            (Op::Concat, first) => joined(std::iter::once(first).chain(inputs)).ok_or_else(|| fail("puts images and vectors together"))?,
+            // The loss takes logits.
+            (Op::Softmax { .. }, x) if at + 1 == graph.nodes.len() => x,
+            (Op::Softmax { log }, x) => x.map_channels(|x| if *log { log_softmax(x, 1) } else { softmax(x, 1) }),
             _ => return Err(fail("cannot take a value of this kind")),
         };
         values.push(Some(y));
@@ -204,6 +230,22 @@ pub(super) fn forward(
     match values.pop().flatten() {
         Some(Value::Rows(logits)) => Ok((logits, statistics)),
         _ => Err(Error::Graph { node: graph.name.clone(), why: "gives no vector of logits".into() }),
+    }
+}
+
+/// The channels of values of one kind, one after the other.
+fn joined(values: impl Iterator<Item = Value>) -> Option<Value> {
+    let (mut rows, mut images) = (Vec::new(), Vec::new());
+    for value in values {
+        match value {
+            Value::Rows(x) => rows.push(x),
+            Value::Images(x) => images.push(x),
+        }
+    }
+    match (rows.is_empty(), images.is_empty()) {
+        (false, true) => Some(Value::Rows(Tensor::cat(rows, 1))),
+        (true, false) => Some(Value::Images(Tensor::cat(images, 1))),
+        _ => None,
     }
 }
 

@@ -6,13 +6,16 @@ use thinfer::artifact::Preprocess;
 use super::host::{self, Matrix, Values};
 use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
-use super::methods::{Dense, Elrt, Lorita, Order, Site, TrainingMethod};
+use super::methods::{Dense, Elrt, Finetune, Lorita, Order, Site, TrainingMethod};
 use super::network::{Mode, Value, forward, update_running};
 use super::optimizer::Gradients;
 use super::settings::{ElrtSettings, Scheme};
 use crate::data::Dataset;
 use crate::graph::{self, Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, ShortcutA, Window};
-use crate::tensor::Params;
+use crate::import::{Checkpoint, Place};
+use crate::lower;
+use crate::rank::Policy;
+use crate::tensor::{Kernel, Params};
 
 /// Linear (with bias), batch norm, ReLU, linear (without).
 fn small_graph() -> Graph {
@@ -75,12 +78,17 @@ fn features(graph: &Graph) -> usize {
 }
 
 fn gradients(graph: &Graph, method: &dyn TrainingMethod, trained: &Params) -> Gradients {
+    loss_and_gradients(graph, method, trained).1
+}
+
+fn loss_and_gradients(graph: &Graph, method: &dyn TrainingMethod, trained: &Params) -> (f32, Gradients) {
     let device = Device::flex().autodiff();
     let leaves = Leaves::tracked(trained, &device);
     let x = Value::input(graph, 7, batch(7, features(graph)), &device);
     let weight = |site: &Site<'_>| method.weight(site, &leaves);
     let (logits, _) = forward(graph, &leaves, &Params::new(), &weight, x, 7, Mode::Train).unwrap();
-    leaves.gradients(&cross_entropy(logits, &LABELS, 0.1, &device)).unwrap()
+    let loss = cross_entropy(logits, &LABELS, 0.1, &device);
+    (elements(loss.clone().inner()).unwrap()[0], leaves.gradients(&loss).unwrap())
 }
 
 /// Holds every gradient against finite differences of the host's loss, `compose` making dense weights of the tensors.
@@ -117,7 +125,9 @@ fn both_orders_of_lorita_have_the_gradients_that_finite_differences_give() {
         let mut trained = method.start(&graph, 11, None).unwrap();
         // Larger factors than the initial ones, so that no gradient drowns in rounding.
         trained.values_mut().for_each(|t| t.data_mut().iter_mut().for_each(|x| *x *= 1.5));
-        let all = [Order::Compose, Order::Layers].map(|order| gradients(&graph, &method.with_order(order), &trained));
+        let both = [Order::Compose, Order::Layers].map(|order| loss_and_gradients(&graph, &method.with_order(order), &trained));
+        assert!((both[0].0 - both[1].0).abs() < 1e-6, "{} {}", both[0].0, both[1].0);
+        let all = both.map(|(_, gradients)| gradients);
         let shapes: std::collections::BTreeMap<_, _> = trained.iter().map(|(n, t)| (n.clone(), t.unfolded())).collect();
         check(&graph, &trained, &all, &[without], &|values| {
             for (weight, &(outputs, columns)) in shapes.iter().filter(|(name, _)| name.ends_with(".weight")) {
@@ -140,20 +150,24 @@ fn both_orders_of_lorita_have_the_gradients_that_finite_differences_give() {
 #[test]
 fn factored_kernels_have_the_gradients_that_finite_differences_give() {
     let graph = image_graph();
-    for scheme in [Scheme::Channel, Scheme::Spatial, Scheme::Tucker2] {
-        let method = Elrt::new(ElrtSettings { macs: 1.0, scheme, ..ElrtSettings::default() });
+    let places: Vec<Place<'_>> = graph.nodes.iter().filter_map(Place::of).collect();
+    for scheme in Scheme::ALL {
+        let method = Elrt::new(ElrtSettings { macs: 0.87, scheme, ..ElrtSettings::default() });
         let trained = method.start(&graph, 3, None).unwrap();
-        assert!(trained.contains_key("conv2.u") && trained.contains_key("uneven.v"));
+        for layer in ["conv2", "uneven", "point", "fc"] {
+            assert!(trained.contains_key(&format!("{layer}.u")), "{layer} is not in factors");
+        }
         let shape = |name: &str| trained[name].shape().to_vec();
         check(&graph, &trained, &[gradients(&graph, &method, &trained)], &["conv1.bias"], &|values| {
-            for (layer, [outputs, inputs, height, width]) in [("conv2", [6, 4, 3, 3]), ("uneven", [5, 4, 3, 2])] {
+            for place in places.iter().filter(|p| trained.contains_key(&format!("{}.u", p.name))) {
+                let (layer, Kernel { outputs, inputs, height, width }) = (place.name, place.kernel);
                 let part = |suffix: &str| values.get(&format!("{layer}.{suffix}")).cloned().unwrap_or_default();
                 let (u, core, v) = (part("u"), part("core"), part("v"));
                 let rank = shape(&format!("{layer}.v"))[0];
                 let mut w = vec![0.0; outputs * inputs * height * width];
                 for (at, w) in w.iter_mut().enumerate() {
                     let (o, i, y, x) = (at / (inputs * height * width), at / (height * width) % inputs, at / width % height, at % width);
-                    *w = match scheme {
+                    *w = match scheme.of(&place.kernel) {
                         Scheme::Channel => (0..rank).map(|r| u[o * rank + r] * v[((r * inputs + i) * height + y) * width + x]).sum(),
                         Scheme::Spatial => (0..rank).map(|r| u[(o * rank + r) * width + x] * v[(r * inputs + i) * height + y]).sum(),
                         Scheme::Tucker2 => {
@@ -167,6 +181,56 @@ fn factored_kernels_have_the_gradients_that_finite_differences_give() {
                 values.insert(format!("{layer}.weight"), w);
             }
         });
+    }
+}
+
+#[test]
+fn a_cut_that_is_unfolded_for_training_starts_alike_in_both_modes() {
+    let mut b = Builder::new("net", [3, 8, 8]);
+    for (at, inputs) in [(1, 3), (2, 8), (3, 8)] {
+        let window = Window::square(3, if at == 2 { 2 } else { 1 }, 1);
+        b.push(format!("conv{at}"), Op::Conv2d(Conv2d { inputs, outputs: 8, window, groups: 1, bias: false }));
+        b.push(format!("bn{at}"), Op::BatchNorm(BatchNorm::new(8)));
+        b.push(format!("relu{at}"), Op::Activation(Activation::Relu));
+    }
+    b.push("pool", Op::GlobalAvgPool);
+    b.push("fc", Op::Linear(Linear { inputs: 8, outputs: 4, bias: true }));
+    let graph = b.finish().unwrap();
+    let x = crate::factor::testing::random(40 * 192, 3);
+    let modes = |params: &Params| {
+        let device = Device::flex();
+        let leaves = Leaves::constants(params, &device);
+        let weight = |site: &Site<'_>| Finetune.weight(site, &leaves);
+        [Mode::Train, Mode::Eval].map(|mode| {
+            let x = Value::input(&graph, 40, x.clone(), &device);
+            elements(forward(&graph, &leaves, params, &weight, x, 40, mode).unwrap().0).unwrap()
+        })
+    };
+    // Statistics of the dense network as training would have left them.
+    let mut dense = graph::init(&graph, 6);
+    for _ in 0..200 {
+        let device = Device::flex();
+        let leaves = Leaves::constants(&dense, &device);
+        let weight = |site: &Site<'_>| Dense.weight(site, &leaves);
+        let x = Value::input(&graph, 40, x.clone(), &device);
+        let (_, statistics) = forward(&graph, &leaves, &dense, &weight, x, 40, Mode::Train).unwrap();
+        update_running(&mut dense, statistics).unwrap();
+    }
+    let checkpoint = Checkpoint { params: dense, ..Checkpoint::default() };
+    let far = |[a, b]: [Vec<f32>; 2]| {
+        let largest = b.iter().fold(0f32, |m, x| m.max(x.abs()));
+        a.iter().zip(&b).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+    };
+    // The two differ by the variance's n − 1, here a thousandth a layer.
+    assert!(far(modes(&checkpoint.params)) < 1e-2);
+    for scheme in Scheme::ALL {
+        let images = lower::Images::new(&[3, 8, 8], x.clone()).unwrap();
+        let options = lower::Options { images: Some(images), scheme: lower::SchemeChoice::Only(scheme), ..lower::Options::default() };
+        let factored = lower::Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap();
+        let policy = Policy::Local(0.4);
+        let cut = factored.thin(policy, &factored.cuts(policy).unwrap(), false).unwrap().factors(&checkpoint.params).unwrap();
+        assert!(cut.keys().any(|name| name.ends_with(".u")));
+        assert!(far(modes(&cut)) < 1e-2, "{scheme} {}", far(modes(&cut)));
     }
 }
 

@@ -48,6 +48,18 @@ pub struct EpochRecord {
     pub steps_per_second: f32,
     /// Median milliseconds a step; of the steps since the last interruption.
     pub ms_per_step: f32,
+    /// What the method measures of itself, if anything.
+    #[serde(default)]
+    pub gauge: Option<Gauge>,
+}
+
+/// A figure of a training method's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// What is measured.
+    pub name: String,
+    /// How much of it.
+    pub value: f64,
 }
 
 /// RUN_DIR/run.json: fields as in [`Summary`], beside the configuration.

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use thinfer::artifact::Preprocess;
 
+use super::average;
 use super::batches::{Augmented, Normaliser, check_fit, epoch_order, split, steps_per_epoch};
 use super::checkpoint::{self, Position, State};
 use super::config::TrainConfig;
-use super::eval::{argmax, score};
+use super::eval::{argmax, score_on};
 use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
 use super::methods::{Site, TrainingMethod};
@@ -45,7 +46,7 @@ pub struct Job<'a> {
     pub checkpoint_every: Duration,
 }
 
-/// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch under PyTorch's names, with what the
+/// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch (its moving average, if kept) under PyTorch's names, with what the
 /// compiler needs to know in the metadata. A method that trains factors which ship also writes
 /// `run_dir`/factors.safetensors, where a layer has `NAME.u`, `NAME.core` and `NAME.v` instead of `NAME.weight`. Equal
 /// configurations give equal bits on one machine, also when the run was interrupted anywhere and resumed.
@@ -57,7 +58,8 @@ pub struct Job<'a> {
 /// a folder that holds a run already (or none, or another one, to resume) and for a loss that is no number,
 /// [`Error::Interrupted`] after `stop`, [`Error::Io`].
 pub fn train(job: &Job<'_>, progress: &mut dyn Progress, stop: &AtomicBool) -> Result<Summary> {
-    train_graph(zoo::build(&job.config.model)?, job, progress, stop)
+    let own = job.start.and_then(|c| c.meta.graph.clone());
+    train_graph(own.map_or_else(|| zoo::build(&job.config.model), Ok)?, job, progress, stop)
 }
 
 /// The same for a network that need not be of the zoo.
@@ -106,13 +108,26 @@ impl<'a> Run<'a> {
             return Err(Error::invalid("batch", format!("batches of {} of {} images hold no two images", config.batch, images.len())));
         }
         let method = config.method.build();
+        let device = config.device.open()?;
         let state = if job.resume { resumed(job)? } else { started(job, &graph, method.as_ref())? };
         let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
         optimizer.steps = state.position.total_steps;
-        let device = Device::flex().autodiff();
         let saved = Instant::now();
-        let mut run =
-            Self { job, graph, method, optimizer, preprocess, normaliser, augment, images, held_out, steps, state, device, saved };
+        let mut run = Self {
+            job,
+            graph,
+            method,
+            optimizer,
+            preprocess,
+            normaliser,
+            augment,
+            images,
+            held_out,
+            steps,
+            state,
+            device: device.autodiff(),
+            saved,
+        };
         // The state holds the moments between steps' saves; the optimiser owns them while the run goes on.
         run.optimizer.moments = std::mem::take(&mut run.state.moments);
         run.save()?;
@@ -158,7 +173,7 @@ impl<'a> Run<'a> {
         let dense = self.dense()?;
         let split = match &self.held_out[..] {
             [] => None,
-            held_out => Some(score(&self.graph, &dense, &self.preprocess, self.job.data, held_out)?),
+            held_out => Some(score_on(&config.device.open()?, &self.graph, &dense, &self.preprocess, self.job.data, held_out)?),
         };
         let at = &mut self.state.position;
         let record = EpochRecord {
@@ -172,6 +187,7 @@ impl<'a> Run<'a> {
             steps_per_second: self.steps as f32 / at.seconds.max(f32::MIN_POSITIVE),
             // A run interrupted after an epoch's last step has timed none of it since.
             ms_per_step: if milliseconds.is_empty() { 1e3 * at.seconds / self.steps as f32 } else { median(milliseconds) },
+            gauge: self.method.gauge(&self.state.trained),
         };
         progress.epoch(&record);
         at.history.push(record);
@@ -216,7 +232,21 @@ impl<'a> Run<'a> {
             gradient.zip(added).for_each(|(g, a)| *g += a);
         }
         update_running(&mut self.state.running, statistics)?;
-        self.optimizer.step(&mut self.state.trained, &gradients, lr)
+        self.optimizer.step(&mut self.state.trained, &gradients, lr)?;
+        if let (Some(decay), [trained, running]) = (config.ema, &mut self.state.averages[..]) {
+            let kept = average::kept(decay, steps);
+            average::follow(trained, &self.state.trained, kept);
+            average::follow(running, &self.state.running, kept);
+        }
+        Ok(())
+    }
+
+    /// What is judged and written of the tensors that are trained and of the running statistics: their averages, if kept.
+    fn shown(&self) -> (&Params, &Params) {
+        match &self.state.averages[..] {
+            [trained, running] => (trained, running),
+            _ => (&self.state.trained, &self.state.running),
+        }
     }
 
     fn save(&mut self) -> Result<()> {
@@ -230,8 +260,9 @@ impl<'a> Run<'a> {
 
     /// The network as it stands, dense, running statistics included.
     fn dense(&self) -> Result<Params> {
-        let mut dense = self.method.dense(&self.graph, &self.state.trained, &self.state.running)?;
-        dense.extend(self.state.running.clone());
+        let (trained, running) = self.shown();
+        let mut dense = self.method.dense(&self.graph, trained, running)?;
+        dense.extend(running.clone());
         Ok(dense)
     }
 
@@ -245,9 +276,11 @@ impl<'a> Run<'a> {
             preprocess: Some(self.preprocess.clone()),
             method: Some(self.method.name()),
             classes: self.job.data.classes.clone(),
+            graph: self.job.start.and_then(|c| c.meta.graph.clone()),
         };
-        let factors = self.method.factors(&self.state.trained).map(|factors| {
-            let params = factors.iter().chain(&self.state.running).map(|(name, t)| (name.clone(), t.clone())).collect();
+        let (trained, running) = self.shown();
+        let factors = self.method.factors(trained).map(|factors| {
+            let params = factors.iter().chain(running).map(|(name, t)| (name.clone(), t.clone())).collect();
             (self.job.run_dir.join("factors.safetensors"), Checkpoint { params, meta: meta.clone() })
         });
         if let Some((path, checkpoint)) = factors {

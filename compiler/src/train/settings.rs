@@ -3,18 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-
-/// How a layer's weight is cut or factored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    /// [outputs, inputs·k²]: k×k to r channels, then 1×1; a linear weight as U·V.
-    Channel,
-    /// [inputs·k, outputs·k]: k×1 to r channels, then 1×k.
-    Spatial,
-    /// Both channel axes: 1×1 to r₂ channels, k×k to r₁, then 1×1.
-    Tucker2,
-}
+pub use crate::factor::Scheme;
 
 /// Which measure of UᵀU − I is added to the loss, U having the factors' directions as columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,14 @@
 //! How a run begins, or goes on from its latest checkpoint.
 
 use super::checkpoint::{self, Position, State};
-use super::methods::{TrainingMethod, composed};
+use super::methods::TrainingMethod;
 use super::optimizer::Optimizer;
 use super::run::Job;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files::make_dir;
 use crate::graph::{self, Graph};
+use crate::import::composed;
 
 /// The state of a new run in a folder that holds none.
 pub(super) fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod) -> Result<State> {
@@ -26,7 +27,9 @@ pub(super) fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod)
     let moments = Optimizer::new(job.config.optimizer, job.config.weight_decay, &trained).moments;
     let config = serde_json::to_value(job.config).map_err(|e| Error::Run { path: job.run_dir.into(), why: e.to_string() })?;
     make_dir(job.run_dir)?;
-    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments })
+    checkpoint::sweep(job.run_dir);
+    let averages = if job.config.ema.is_some() { vec![trained.clone(), running.clone()] } else { Vec::new() };
+    Ok(State { position: Position { config, data: fingerprint(job.data), ..Position::default() }, trained, running, moments, averages })
 }
 
 /// The latest state of the run in the folder, which must be the same run.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::config::{OptimizerKind, Schedule, TrainConfig};
-use super::methods::composed;
 use super::run::train_graph;
 use super::settings::{ElrtSettings, Method, Scheme, TrpSettings};
 use super::{EpochRecord, Job, Progress, StepReport, Summary, logits, train};
@@ -113,19 +112,33 @@ fn figures(summary: &Summary) -> Vec<EpochRecord> {
     summary.epochs.iter().map(timeless).collect()
 }
 
+/// A checkpoint of [`kernels`] in factors.
+fn elrt_factors() -> import::Checkpoint {
+    let params = Method::Elrt(ElrtSettings::default()).build().start(&kernels(), 5, None).unwrap();
+    let running = graph::init(&kernels(), 5).into_iter().filter(|(name, _)| name.contains("running"));
+    import::Checkpoint { params: params.into_iter().chain(running).collect(), ..Default::default() }
+}
+
 #[test]
 fn stopping_anywhere_and_tearing_the_latest_checkpoint_changes_no_bit() {
     let (vectors, images) = (patches(148, 28, 10), pictures(148));
     // 133 images to train on: 5 steps an epoch, the last one short.
     let trp = TrpSettings { every: 3, ..TrpSettings::default() };
-    for (network, method, optimizer) in [
-        ("fcn6", Method::Lorita { factors: 2 }, OptimizerKind::Adam),
-        ("fcn6", Method::Dense, OptimizerKind::Sgd),
-        (KERNELS, Method::Lorita { factors: 3 }, OptimizerKind::Sgd),
-        (KERNELS, Method::Trp(trp), OptimizerKind::Sgd),
-        (KERNELS, Method::Elrt(ElrtSettings::default()), OptimizerKind::Adam),
+    let factors = elrt_factors();
+    for (network, method, optimizer, ema) in [
+        ("fcn6", Method::Lorita { factors: 2 }, OptimizerKind::Adam, None),
+        ("fcn6", Method::Dense, OptimizerKind::Sgd, None),
+        ("fcn6", Method::Elrt(ElrtSettings::default()), OptimizerKind::Sgd, None),
+        ("fcn6", Method::Trp(trp), OptimizerKind::Adam, Some(0.9)),
+        (KERNELS, Method::Dense, OptimizerKind::Adam, Some(0.9)),
+        (KERNELS, Method::Lorita { factors: 3 }, OptimizerKind::Sgd, None),
+        (KERNELS, Method::Trp(trp), OptimizerKind::Sgd, None),
+        (KERNELS, Method::Elrt(ElrtSettings::default()), OptimizerKind::Adam, Some(0.99)),
+        (KERNELS, Method::Finetune, OptimizerKind::Sgd, Some(0.9)),
     ] {
-        let config = TrainConfig { optimizer, augment: true, model: network.into(), ..small(method) };
+        let start = (method == Method::Finetune).then_some(&factors);
+        let go = |config: &TrainConfig, data: &Dataset, dir: &Path, resume, steps| go_from(start, config, data, dir, resume, steps);
+        let config = TrainConfig { optimizer, ema, augment: true, model: network.into(), ..small(method) };
         let data = if network == KERNELS { &images } else { &vectors };
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let undisturbed = go(&config, data, whole.path(), false, usize::MAX).unwrap();
@@ -272,6 +285,23 @@ fn a_run_can_start_from_a_dense_network() {
     assert_ne!(end["layers.1.running_mean"], start.params["layers.1.running_mean"]);
 }
 
+#[test]
+fn the_average_of_the_weights_is_what_is_judged_and_written() {
+    let data = pictures(148);
+    let (plain, averaged) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let config = TrainConfig { model: KERNELS.into(), lr: 1e-2, ..small(Method::Dense) };
+    let without = go(&config, &data, plain.path(), false, usize::MAX).unwrap();
+    let with = go(&TrainConfig { ema: Some(0.9), ..config }, &data, averaged.path(), false, usize::MAX).unwrap();
+    // The steps themselves are the same.
+    assert!(figures(&with).iter().zip(figures(&without)).all(|(a, b)| a.train_loss == b.train_loss && a.split_loss != b.split_loss));
+    let state = super::checkpoint::load_latest(averaged.path()).unwrap();
+    let written = import::load(&with.model).unwrap().params;
+    assert_eq!(state.trained["conv2.weight"], import::load(&without.model).unwrap().params["conv2.weight"]);
+    assert_eq!(state.averages[0]["conv2.weight"], written["conv2.weight"]);
+    assert_eq!(state.averages[1]["bn2.running_var"], written["bn2.running_var"]);
+    assert_ne!(state.trained["conv2.weight"], written["conv2.weight"]);
+}
+
 fn all_methods() -> Vec<Method> {
     let elrt = |scheme| Method::Elrt(ElrtSettings { scheme, macs: 0.6, ..ElrtSettings::default() });
     let trp = TrpSettings { fold: true, transfer: true, ..TrpSettings::default() };
@@ -301,7 +331,7 @@ fn every_method_learns_pictures_and_writes_what_it_learned() {
         assert_eq!(factors.exists(), matches!(method, Method::Elrt(_)));
         if factors.exists() {
             let factors = import::load(&factors).unwrap();
-            assert_eq!(composed(&kernels(), &factors.params).unwrap(), dense.params);
+            assert_eq!(import::composed(&kernels(), &factors.params).unwrap(), dense.params);
 
             // Fine-tuned without a step's worth of learning rate, factors stay factors and stay what they are.
             let dir = tempfile::tempdir().unwrap();

@@ -45,12 +45,22 @@ pub fn build(name: &str) -> Result<Graph> {
 pub fn build_for(name: &str, params: &Params) -> Result<Graph> {
     let graph = build(name)?;
     let head = graph.params().into_iter().rfind(|p| HEADS.contains(&p.name.as_str()));
-    let stored = head.as_ref().and_then(|h| params.get(&h.name)).map(|t| t.shape());
+    let stored = head.as_ref().and_then(|h| head_shape(params, &h.name));
     match (head.as_ref().map(|h| &h.shape[..]), stored) {
-        (Some([usual, features]), Some([classes, stored])) if stored == features && classes != usual && !name.contains(':') => {
+        (Some([usual, features]), Some([classes, stored])) if stored == *features && classes != *usual && !name.contains(':') => {
             build(&format!("{name}:classes={classes}"))
         }
         _ => Ok(graph),
+    }
+}
+
+/// [outputs, inputs] of a linear layer whose weight is called `weight`, as `params` hold it: whole or in factors.
+fn head_shape(params: &Params, weight: &str) -> Option<[usize; 2]> {
+    let axis = |name: &str, at: usize| params.get(name).and_then(|t| t.shape().get(at).copied());
+    let factor = |suffix: &str| weight.replace(".weight", suffix);
+    match params.get(weight) {
+        Some(whole) => <[usize; 2]>::try_from(whole.shape()).ok(),
+        None => Some([axis(&factor(".u"), 0)?, axis(&factor(".v"), 1)?]),
     }
 }
 
@@ -103,6 +113,10 @@ mod tests {
         assert_eq!(build_for("resnet20", &params).unwrap().output_shape().unwrap(), [100]);
         assert_eq!(build_for("resnet20:classes=7", &params).unwrap().output_shape().unwrap(), [7]);
         assert_eq!(build_for("vgg16", &params).unwrap().output_shape().unwrap(), [10]);
+        let mut factored = params;
+        factored.remove("linear.weight");
+        factored.extend([("linear.u".into(), Tensor::full([100, 9], 0.0)), ("linear.v".into(), Tensor::full([9, 64], 0.0))]);
+        assert_eq!(build_for("resnet20", &factored).unwrap().output_shape().unwrap(), [100]);
     }
 
     #[test]

@@ -68,6 +68,28 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             check_activation(*activation)?;
             narrow(input)
         }
+        Op::Affine { scale, shift, activation } => {
+            let [input] = exactly("a scale and shift", inputs)?;
+            let shape = channelled(input)?;
+            expect(model, *scale, &shape[..1], "scale")?;
+            expect(model, *shift, &shape[..1], "shift")?;
+            check_activation(*activation)?;
+            Ok(shape)
+        }
+        Op::Concat { activation } => {
+            let [first, second] = exactly("a concatenation", inputs)?;
+            let (mut shape, second) = (channelled(first)?, channelled(second)?);
+            check_activation(*activation)?;
+            if shape.len() != second.len() || shape[1..] != second[1..] {
+                return Err(format!("channels of {shape:?} and {second:?} cannot stand side by side"));
+            }
+            shape[0] = shape[0].checked_add(second[0]).ok_or("has too many channels")?;
+            Ok(shape)
+        }
+        Op::Softmax { .. } => {
+            let [input] = exactly("a softmax", inputs)?;
+            channelled(input)
+        }
     }
 }
 
@@ -81,6 +103,11 @@ fn narrow(shape: &[usize]) -> Result<Vec<u32>, String> {
 
 fn image(shape: &[usize]) -> Result<[u32; 3], String> {
     <[u32; 3]>::try_from(narrow(shape)?).map_err(|_| format!("reads images, its input has shape {shape:?}"))
+}
+
+/// The shape of an image or a vector, whose first axis is channels.
+fn channelled(shape: &[usize]) -> Result<Vec<u32>, String> {
+    if [1, 3].contains(&shape.len()) { narrow(shape) } else { Err(format!("reads images or vectors, its input has shape {shape:?}")) }
 }
 
 fn check_activation(activation: Activation) -> Result<(), String> {
@@ -304,10 +331,30 @@ mod tests {
             layer(&[5], Op::Pool { kind: PoolKind::Max, window: Window { padding: [0; 4], ..strided } }),
             layer(&[6], Op::Activate(Activation::Gelu)),
             layer(&[7], Op::GlobalAveragePool),
+            layer(&[7, 6], Op::Concat { activation: Activation::None }),
+            layer(&[8, 8], Op::Concat { activation: Activation::Relu }),
+            layer(&[8], Op::Affine { scale: 1, shift: 1, activation: Activation::Relu }),
+            layer(&[11], Op::Softmax { log: true }),
         ]);
         let shapes = built.unwrap().shapes().to_vec();
         let same = vec![6, 9, 7];
-        assert_eq!(shapes[1..], [same.clone(), same.clone(), same.clone(), same, vec![6, 5, 4], vec![6, 2, 1], vec![6, 2, 1], vec![6]]);
+        assert_eq!(
+            shapes[1..],
+            [
+                same.clone(),
+                same.clone(),
+                same.clone(),
+                same,
+                vec![6, 5, 4],
+                vec![6, 2, 1],
+                vec![6, 2, 1],
+                vec![6],
+                vec![12, 2, 1],
+                vec![12],
+                vec![6],
+                vec![6]
+            ]
+        );
     }
 
     #[test]
@@ -393,6 +440,12 @@ mod tests {
             ("reads images", [vector(), vec![layer(&[2], Op::GlobalAveragePool)]].concat()),
             ("reads images", [vector(), vec![layer(&[2], conv(Weight::Dense(0)))]].concat()),
             ("a convolution reads 1 value, not 2", vec![layer(&[0, 0], conv(Weight::Dense(0)))]),
+            ("scale has shape [5]", vec![first(), layer(&[1], Op::Affine { scale: 4, shift: 1, activation: Activation::None })]),
+            ("shift has shape [5]", vec![first(), layer(&[1], Op::Affine { scale: 1, shift: 4, activation: Activation::None })]),
+            ("slope", vec![first(), layer(&[1, 1], Op::Concat { activation: Activation::LeakyRelu(f32::NAN) })]),
+            ("a concatenation reads 2 values, not 1", vec![layer(&[0], Op::Concat { activation: Activation::None })]),
+            ("cannot stand side by side", [vector(), vec![layer(&[1, 2], Op::Concat { activation: Activation::None })]].concat()),
+            ("a softmax reads 1 value, not 2", vec![layer(&[0, 0], Op::Softmax { log: false })]),
             ("is dense or low-rank", vec![layer(&[0], Op::Linear { weight: TUCKER, bias: None, activation: Activation::None })]),
         ];
         for (expected, layers) in lies {

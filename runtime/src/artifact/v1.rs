@@ -106,6 +106,26 @@ pub enum Op {
     },
     /// A function of each element alone: what could not be fused.
     Activate(Activation),
+    /// y = act(scale[c]·x + shift[c]) for each channel of an image or feature of a vector: a normalisation that no weight
+    /// could take in.
+    Affine {
+        /// Multiplies, [channels].
+        scale: TensorId,
+        /// Is added, [channels].
+        shift: TensorId,
+        /// Applied last.
+        activation: Activation,
+    },
+    /// The channels of the first value, then those of the second.
+    Concat {
+        /// Applied last.
+        activation: Activation,
+    },
+    /// Softmax over the channels of each pixel, or over a vector.
+    Softmax {
+        /// Whether its logarithm is given.
+        log: bool,
+    },
 }
 
 /// How a kernel moves over an image: height first, width second.

@@ -36,10 +36,13 @@ impl ConvCase {
     pub(crate) fn draw(key: u64) -> Self {
         let mut net = Net::new(key);
         for _ in 0..1 + net.draw.below(4) {
-            match net.draw.below(10) {
+            match net.draw.below(13) {
                 0 => net.pool(),
                 1 => net.add(),
                 2 => net.activate(),
+                3 => net.affine(),
+                4 => net.concat(),
+                5 => net.softmax(),
                 _ => net.conv(),
             }
         }
@@ -238,6 +241,26 @@ impl Net {
         let shape = self.shapes[self.shapes.len() - 1];
         let activation = self.draw.pick(ACTIVATIONS);
         self.push(vec![self.last()], Op::Activate(activation), Some(shape));
+    }
+
+    fn affine(&mut self) {
+        let shape = self.shapes[self.shapes.len() - 1];
+        let (scale, shift) = (self.tensor(&[shape[0]], 2), self.tensor(&[shape[0]], 2));
+        let activation = self.draw.pick(ACTIVATIONS);
+        self.push(vec![self.last()], Op::Affine { scale, shift, activation }, Some(shape));
+    }
+
+    fn concat(&mut self) {
+        let [channels, height, width] = self.shapes[self.shapes.len() - 1];
+        let fits: Vec<usize> = (0..self.shapes.len()).filter(|&v| self.shapes[v][1..] == [height, width]).collect();
+        let (other, activation) = (self.draw.pick(&fits), self.draw.pick(ACTIVATIONS));
+        let shape = [channels + self.shapes[other][0], height, width];
+        self.push(vec![self.last(), other as u32], Op::Concat { activation }, Some(shape));
+    }
+
+    fn softmax(&mut self) {
+        let (shape, log) = (self.shapes[self.shapes.len() - 1], self.draw.below(2) == 0);
+        self.push(vec![self.last()], Op::Softmax { log }, Some(shape));
     }
 
     fn build(&mut self) -> Artifact {

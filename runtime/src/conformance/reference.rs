@@ -62,10 +62,44 @@ pub(crate) fn values(artifact: &Artifact, input: &[f32]) -> Vec<Vec<Expected>> {
                 y.clone_from(x);
                 functions::apply(*activation, &mut y);
             }
+            Op::Affine { scale, shift, activation } => {
+                let (k, t) = (artifact.tensor(*scale), artifact.tensor(*shift));
+                let pixels = to[1] * to[2];
+                y.extend(x.iter().enumerate().map(|(i, x)| {
+                    let (k, t) = (f64::from(k[i / pixels % to[0]]), f64::from(t[i / pixels % to[0]]));
+                    let value = k * x.value + t;
+                    Expected { value, tolerance: k.abs() * x.tolerance + TOLERANCE * ((k * x.value).abs() + t.abs()) }
+                }));
+                functions::apply(*activation, &mut y);
+            }
+            Op::Concat { activation } => {
+                let second = &values[layer.inputs[1] as usize];
+                let (a, b) = (from.iter().product(), shape(layer.inputs[1] as usize).iter().product());
+                y.extend(x.chunks_exact(a).zip(second.chunks_exact(b)).flat_map(|(a, b)| a.iter().chain(b).copied()));
+                functions::apply(*activation, &mut y);
+            }
+            Op::Softmax { log } => {
+                let (channels, pixels) = (to[0], to[1] * to[2]);
+                y = x.clone();
+                y.chunks_exact_mut(channels * pixels).for_each(|image| (0..pixels).for_each(|p| softmax(image, p, pixels, *log)));
+            }
         }
         values.push(y);
     }
     values
+}
+
+/// Softmax over the channels of pixel `at`; an exponential may be off by as much as its argument is rounded.
+fn softmax(image: &mut [Expected], at: usize, pixels: usize, log: bool) {
+    let row: Vec<Expected> = image.iter().skip(at).step_by(pixels).copied().collect();
+    let largest = row.iter().fold(f64::NEG_INFINITY, |m, x| m.max(x.value));
+    let sum: f64 = row.iter().map(|x| (x.value - largest).exp()).sum();
+    let off = row.iter().fold(0f64, |m, x| m.max(x.tolerance));
+    for (y, x) in image.iter_mut().skip(at).step_by(pixels).zip(&row) {
+        let (below, p) = (x.value - largest, (x.value - largest).exp() / sum);
+        let tolerance = 2.0 * off + 4.0 * TOLERANCE * (1.0 - below);
+        *y = if log { Expected { value: below - sum.ln(), tolerance } } else { Expected { value: p, tolerance: p * tolerance + 1e-7 } };
+    }
 }
 
 /// A weight multiplied out, [outputs, inputs, kernel], and the same of its factors' magnitudes, times the roundings that

@@ -1,10 +1,11 @@
 //! Depthwise convolutions: every channel has a kernel of its own, so there is nothing to multiply but vectors.
 
-use rayon::prelude::*;
-
-use super::conv_tile::Taps;
 use super::epilogue::Epilogue;
-use super::gemm::{COLUMNS, PARALLEL_MACS, multiply_add};
+use super::product::{PARALLEL_MACS, RowsMut, blocks};
+#[cfg(target_arch = "x86_64")]
+use super::simd::Avx2;
+use super::simd::{Base, Level, Vector, level};
+use super::taps::Taps;
 use crate::artifact::Window;
 use crate::plan::Slot;
 
@@ -28,58 +29,51 @@ impl Depthwise {
 
     /// Computes all pixels of `output`.
     pub(super) fn run(&self, input: &[f32], epilogue: Epilogue<'_>, output: &mut [f32]) {
-        // Rows of pixels, so that a thread has more than a few to do.
-        const PIXELS: usize = 64;
-        let work = |(i, y): (usize, &mut [f32])| block(self, input, i * PIXELS, epilogue, y);
+        let pixels = output.len() / self.stride;
         // Ten times as slow a multiplication as a product's: its values are used once.
-        if self.weights.len() * (output.len() / self.stride) * 10 >= PARALLEL_MACS && rayon::current_num_threads() > 1 {
-            output.par_chunks_mut(PIXELS * self.stride).enumerate().for_each(work);
-        } else {
-            output.chunks_mut(PIXELS * self.stride).enumerate().for_each(work);
-        }
+        let alone = self.weights.len() * pixels * 10 < PARALLEL_MACS;
+        blocks(pixels, 64, alone, RowsMut { data: output, stride: self.stride }, |_, range, y, _| match level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 | Level::Avx2 => {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2(d: &Depthwise, input: &[f32], first: usize, epilogue: Epilogue<'_>, y: &mut [f32]) {
+                    d.block::<Avx2>(input, first, epilogue, y);
+                }
+                // SAFETY: the level says that the features were found.
+                unsafe { avx2(self, input, range.start, epilogue, y) }
+            }
+            Level::Base => self.block::<Base>(input, range.start, epilogue, y),
+        });
     }
-}
 
-/// The pixels of the batch from `first` on, as many as `y` holds, with the widest vectors that this machine has.
-fn block(d: &Depthwise, input: &[f32], first: usize, epilogue: Epilogue<'_>, y: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2(d: &Depthwise, input: &[f32], first: usize, epilogue: Epilogue<'_>, y: &mut [f32]) {
-            generic::<true>(d, input, first, epilogue, y);
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: both features were just found.
-            return unsafe { avx2(d, input, first, epilogue, y) };
-        }
-    }
-    generic::<{ cfg!(target_arch = "aarch64") }>(d, input, first, epilogue, y);
-}
-
-#[inline(always)]
-fn generic<const FMA: bool>(d: &Depthwise, input: &[f32], first: usize, epilogue: Epilogue<'_>, y: &mut [f32]) {
-    let mut at = d.taps.from(first);
-    for (i, out) in y.chunks_exact_mut(d.stride).enumerate() {
-        let place = at.advance();
-        for channel in (0..d.channels).step_by(COLUMNS) {
-            let width = COLUMNS.min(d.channels - channel);
-            let mut sums = [0f32; COLUMNS];
-            for (offset, weights) in place.offsets().zip(d.weights.chunks_exact(d.channels)) {
-                let Some(offset) = offset else { continue };
-                let (x, w) = (&input[offset + channel..][..width], &weights[channel..][..width]);
-                if width == COLUMNS {
-                    for c in 0..COLUMNS {
-                        sums[c] = multiply_add::<FMA>(x[c], w[c], sums[c]);
+    /// The pixels of the batch from `first` on, as many as `y` holds.
+    #[inline(always)]
+    fn block<V: Vector>(&self, input: &[f32], first: usize, epilogue: Epilogue<'_>, y: &mut [f32]) {
+        const WIDEST: usize = 8;
+        let mut at = self.taps.from(first);
+        for (i, out) in y.chunks_exact_mut(self.stride).enumerate() {
+            let place = at.advance();
+            for channel in (0..self.channels).step_by(V::LANES) {
+                let width = V::LANES.min(self.channels - channel);
+                let mut sums = [0f32; WIDEST];
+                if width == V::LANES {
+                    let mut sum = V::splat(0.0);
+                    for (offset, weights) in place.offsets().zip(self.weights.chunks_exact(self.channels)) {
+                        let Some(offset) = offset else { continue };
+                        sum = V::load(&input[offset + channel..]).mul_add(V::load(&weights[channel..]), sum);
                     }
+                    sum.store(&mut sums);
                 } else {
-                    for (sum, (x, w)) in sums.iter_mut().zip(x.iter().zip(w)) {
-                        *sum = multiply_add::<FMA>(*x, *w, *sum);
+                    for (offset, weights) in place.offsets().zip(self.weights.chunks_exact(self.channels)) {
+                        let Some(offset) = offset else { continue };
+                        let (x, w) = (&input[offset + channel..][..width], &weights[channel..][..width]);
+                        sums.iter_mut().zip(x.iter().zip(w)).for_each(|(sum, (x, w))| *sum += x * w);
                     }
                 }
+                let sums = &mut sums[..width];
+                epilogue.finish(sums, first + i, channel);
+                out[channel..][..width].copy_from_slice(sums);
             }
-            let sums = &mut sums[..width];
-            epilogue.finish(sums, first + i, channel);
-            out[channel..][..width].copy_from_slice(sums);
         }
     }
 }

@@ -2,16 +2,24 @@
 
 mod activation;
 mod conv;
-mod conv_tile;
 mod depthwise;
 mod elementwise;
 mod epilogue;
-mod gemm;
 mod global_average;
 mod linear;
+mod packed;
+mod peak;
 mod pool;
+mod product;
+mod simd;
+mod softmax;
+mod taps;
+mod threads;
+mod tile;
 
 use std::time::{Duration, Instant};
+
+pub(crate) use self::peak::measure as peak;
 
 use self::epilogue::{Epilogue, Residual};
 use crate::artifact::{Activation, Artifact};
@@ -35,17 +43,20 @@ enum Kernel {
     GlobalAverage,
     /// Adds, if the step has a residual, and applies this.
     Elementwise(Activation),
+    /// The logarithm, if true.
+    Softmax(bool),
 }
 
 impl Executor {
     /// Packs every weight that `plan` names.
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
         let pack = |step: &Step| match &step.kind {
-            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l, plan.batch)),
+            StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l)),
             StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
             StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
             StepKind::GlobalAveragePool => Kernel::GlobalAverage,
             StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
+            StepKind::Softmax { log } => Kernel::Softmax(*log),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
@@ -78,7 +89,7 @@ impl Executor {
 
     /// What each step is computed with.
     pub(crate) fn kernels(&self) -> Vec<Vec<&'static str>> {
-        vec![vec![gemm::features()]; self.steps.len()]
+        vec![vec![simd::level().name()]; self.steps.len()]
     }
 
     /// Fills every buffer with NaN, so that whatever a run does not write shows.
@@ -88,7 +99,7 @@ impl Executor {
             match kernel {
                 Kernel::Linear(linear) => linear.poison(),
                 Kernel::Conv(conv) => conv.poison(),
-                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
+                Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) | Kernel::Softmax(_) => {}
             }
         }
     }
@@ -128,16 +139,22 @@ impl Executor {
             Kernel::Pool(pool) => pool.run(input, y),
             Kernel::GlobalAverage => global_average::run(input, step.input, y),
             Kernel::Elementwise(activation) => {
-                elementwise::run(input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
+                elementwise::run(input, step.input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
             }
+            Kernel::Softmax(log) => softmax::run(input, step.output, *log, y),
         }
         self.buffers[step.output.buffer] = output;
     }
 }
 
+/// The level of vector instructions that the kernels are compiled for.
+pub(crate) fn level() -> &'static str {
+    simd::level().name()
+}
+
 /// This machine's CPU.
 pub(crate) fn info() -> DeviceInfo {
-    let threads = rayon::current_num_threads();
+    let threads = threads::count();
     let name = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|l| l.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_string())

@@ -1,6 +1,7 @@
 //! Pools on the CPU, pixel by pixel over whole channels.
 
-use super::conv_tile::Taps;
+use super::product::{RowsMut, blocks};
+use super::taps::{Place, Taps};
 use crate::artifact::PoolKind;
 use crate::plan::{PoolStep, Slot};
 
@@ -21,26 +22,33 @@ impl Pool {
 
     /// Computes all pixels of `output`.
     pub(super) fn run(&self, input: &[f32], output: &mut [f32]) {
-        let mut at = self.taps.from(0);
-        for out in output.chunks_exact_mut(self.stride) {
-            let mut found = 0;
-            for offset in at.advance().offsets().flatten() {
-                let x = &input[offset..][..self.stride];
-                found += 1;
-                match self.kind {
-                    _ if found == 1 => out.copy_from_slice(x),
-                    // NaN wins, as in training.
-                    PoolKind::Max => out.iter_mut().zip(x).for_each(|(y, &x)| *y = if x <= *y { *y } else { x }),
-                    PoolKind::Average | PoolKind::AverageWithPadding => out.iter_mut().zip(x).for_each(|(y, x)| *y += x),
-                }
+        /// Below so many values a second thread costs more than it saves.
+        const PARALLEL: usize = 20_000;
+        let alone = output.len() * self.taps.count() < PARALLEL;
+        blocks(output.len() / self.stride, 64, alone, RowsMut { data: output, stride: self.stride }, |_, range, y, _| {
+            let mut at = self.taps.from(range.start);
+            y.chunks_exact_mut(self.stride).for_each(|out| self.pixel(at.advance(), input, out));
+        });
+    }
+
+    fn pixel(&self, place: Place<'_>, input: &[f32], out: &mut [f32]) {
+        let mut found = 0;
+        for offset in place.offsets().flatten() {
+            let x = &input[offset..][..self.stride];
+            found += 1;
+            match self.kind {
+                _ if found == 1 => out.copy_from_slice(x),
+                // NaN wins, as in training.
+                PoolKind::Max => out.iter_mut().zip(x).for_each(|(y, &x)| *y = if x <= *y { *y } else { x }),
+                PoolKind::Average | PoolKind::AverageWithPadding => out.iter_mut().zip(x).for_each(|(y, x)| *y += x),
             }
-            let share = match self.kind {
-                PoolKind::Max => continue,
-                PoolKind::Average => found,
-                PoolKind::AverageWithPadding => self.taps.count(),
-            };
-            let scale = 1.0 / share.max(1) as f32;
-            out.iter_mut().for_each(|y| *y *= scale);
         }
+        let share = match self.kind {
+            PoolKind::Max => return,
+            PoolKind::Average => found,
+            PoolKind::AverageWithPadding => self.taps.count(),
+        };
+        let scale = 1.0 / share.max(1) as f32;
+        out.iter_mut().for_each(|y| *y *= scale);
     }
 }

@@ -60,8 +60,11 @@ pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
     Some(Factored { layer: index, inputs, outputs, rank, pixels: height * width, dense_macs, thin_macs, fused })
 }
 
-/// Multiply–accumulates for one sample of layer `index`: as stored, and if it were dense.
+/// Multiply–accumulates for one sample of layer `index`: as stored, and if it were dense. Only weights count, as in papers.
 pub(crate) fn layer_macs(artifact: &Artifact, index: usize) -> (u64, u64) {
+    if weight(&artifact.model().layers[index].op).is_none() {
+        return (0, 0);
+    }
     let macs = |form| expand(artifact, index, form).iter().map(|p| p.kind.macs(p.shape[1] * p.shape[2])).sum();
     (macs(Form::TwoStage), macs(Form::Dense))
 }
@@ -70,7 +73,13 @@ pub(crate) fn layer_macs(artifact: &Artifact, index: usize) -> (u64, u64) {
 pub(crate) fn weight(op: &Op) -> Option<&Weight> {
     match op {
         Op::Linear { weight, .. } | Op::Conv { weight, .. } => Some(weight),
-        Op::Pool { .. } | Op::GlobalAveragePool | Op::Add { .. } | Op::Activate(_) => None,
+        Op::Pool { .. }
+        | Op::GlobalAveragePool
+        | Op::Add { .. }
+        | Op::Activate(_)
+        | Op::Affine { .. }
+        | Op::Concat { .. }
+        | Op::Softmax { .. } => None,
     }
 }
 
@@ -104,6 +113,21 @@ pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part>
         Op::GlobalAveragePool => one(StepKind::GlobalAveragePool),
         Op::Add { activation, .. } => one(StepKind::Add { activation: *activation }),
         Op::Activate(activation) => one(StepKind::Activate(*activation)),
+        // A kernel of one element for each channel.
+        Op::Affine { scale, shift, activation } => one(StepKind::Conv(ConvStep {
+            inputs: output[0],
+            outputs: output[0],
+            window: Window::POINT,
+            groups: output[0],
+            matrix: Matrix::Whole(Weight::Dense(*scale)),
+            second: None,
+            rank: 0,
+            bias: Some(*shift),
+            activation: *activation,
+        })),
+        // The first value with room for more channels, which are added where it has none.
+        Op::Concat { activation } => one(StepKind::Add { activation: *activation }),
+        Op::Softmax { log } => one(StepKind::Softmax { log: *log }),
     }
 }
 

@@ -14,7 +14,7 @@ pub use matrix::{Matrix, matrix};
 pub use slot::Slot;
 pub use step::{ConvStep, LinearStep, PoolStep, Step, StepKind};
 
-use crate::artifact::{Artifact, Op, Residual};
+use crate::artifact::{Artifact, Layer, Op, Residual};
 use crate::error::{Error, Result};
 
 /// How a layer's weight is executed.
@@ -101,7 +101,7 @@ impl Plan {
             for (i, part) in parts.into_iter().enumerate() {
                 let value = |at: usize| layer.inputs.get(at).map_or(0, |&v| value_of[v as usize]);
                 let mut from = vec![if i == 0 { value(0) } else { shapes.len() - 1 }];
-                let residual = residual(&layer.op).filter(|_| i + 1 == count);
+                let residual = residual(artifact, layer).filter(|_| i + 1 == count);
                 from.extend(residual.map(|_| value(1)));
                 reads.push(from);
                 shapes.push(part.shape);
@@ -128,10 +128,15 @@ impl Plan {
 }
 
 /// How the second input of a layer is added, if it has one.
-fn residual(op: &Op) -> Option<Residual> {
-    match op {
+fn residual(artifact: &Artifact, layer: &Layer) -> Option<Residual> {
+    match &layer.op {
         Op::Conv { residual, .. } => *residual,
         Op::Add { residual, .. } => Some(*residual),
+        // Behind the channels of the first.
+        Op::Concat { .. } => {
+            let first = layer.inputs.first().and_then(|&v| artifact.shapes().get(v as usize)?.first());
+            Some(Residual { stride: 1, offset: first.map_or(0, |&c| c as u32) })
+        }
         _ => None,
     }
 }

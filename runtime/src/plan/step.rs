@@ -1,7 +1,8 @@
 //! The primitive steps that a run consists of.
 
+use super::matrix::is_half;
 use super::{Matrix, Slot};
-use crate::artifact::{Activation, PoolKind, Residual, TensorId, Window};
+use crate::artifact::{Activation, Artifact, PoolKind, Residual, TensorId, Window};
 
 /// One step of a run; steps follow each other, each reading what earlier ones wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,13 +32,18 @@ pub enum StepKind {
     Pool(PoolStep),
     /// The mean of each channel.
     GlobalAveragePool,
-    /// y = act(x + residual).
+    /// y = act(x + residual); channels that x lacks are 0.
     Add {
         /// Applied last.
         activation: Activation,
     },
     /// y = act(x).
     Activate(Activation),
+    /// Softmax over the channels of each pixel, or its logarithm.
+    Softmax {
+        /// Whether the logarithm is given.
+        log: bool,
+    },
 }
 
 /// A fully connected layer, or a stage of one, over all elements of a sample; a row is a sample.
@@ -130,12 +136,22 @@ impl Window {
 }
 
 impl StepKind {
+    /// Whether all weights that it multiplies by are stored in f16.
+    pub(crate) fn is_half(&self, artifact: &Artifact) -> bool {
+        let (matrix, second) = match self {
+            Self::Linear(l) => (&l.matrix, &l.second),
+            Self::Conv(c) => (&c.matrix, &c.second),
+            _ => return false,
+        };
+        is_half(artifact, matrix) && second.as_ref().is_none_or(|second| is_half(artifact, second))
+    }
+
     /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.
     pub fn macs(&self, pixels: usize) -> u64 {
         match self {
             Self::Linear(l) => pair_macs(l.inputs as u64, l.outputs, l.second.as_ref().map(|_| l.rank)),
             Self::Conv(c) => c.macs() * pixels as u64,
-            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
+            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) | Self::Softmax { .. } => 0,
         }
     }
 
@@ -148,11 +164,18 @@ impl StepKind {
             Self::GlobalAveragePool => "global average pool",
             Self::Add { .. } => "add",
             Self::Activate(_) => "activate",
+            Self::Softmax { .. } => "softmax",
         }
     }
 }
 
 impl Step {
+    /// Values of one sample that are read and written, weights apart.
+    pub fn values(&self) -> u64 {
+        let second = self.residual.map_or(0, |(slot, _)| slot.stride());
+        (self.input.stride() + second + self.output.stride()) as u64
+    }
+
     /// Multiply–accumulates for one sample.
     pub fn macs(&self) -> u64 {
         self.kind.macs(self.output.pixels())

@@ -1,16 +1,19 @@
 //! `thinferc compile`: a checkpoint into a .thin file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::check_fit;
+use thinfer_compiler::import;
 use thinfer_compiler::judge::Judge;
-use thinfer_compiler::lower::{Factored, Options};
+use thinfer_compiler::lower::{Factored, Options, fused};
 use thinfer_compiler::rank::{Cut, Policy};
 use thinfer_compiler::{Error, Result};
 
@@ -22,7 +25,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
     /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F (F: share of the dense
-    /// figure) or accuracy:POINTS (the cheapest network that loses at most so many)
+    /// figure), accuracy:POINTS (the cheapest network that loses at most so many) or keep (layers that the file holds as
+    /// factors, such as a run's factors.safetensors, stay so, uncut; under any other policy they are multiplied out first)
     #[arg(long, value_name = "POLICY")]
     ranks: Policy,
     /// How a convolution is taken apart: k×k then 1×1 (channel), k×1 then 1×k (spatial), 1×1, k×k, 1×1 (tucker2), or for
@@ -38,6 +42,10 @@ pub(crate) struct Arguments {
     /// How weights are stored; sums are f32 either way
     #[arg(long, value_enum, default_value_t = DtypeName::F32)]
     dtype: DtypeName,
+    /// Also write the cut network as a checkpoint with layers as factors and batch norm unfolded, to be trained on: train
+    /// --from FILE --method finetune, then compile its factors.safetensors with --ranks keep
+    #[arg(long, value_name = "FILE.safetensors")]
+    emit_factors: Option<PathBuf>,
     /// Show what was decided for each layer and why
     #[arg(long)]
     explain: bool,
@@ -49,6 +57,8 @@ pub(crate) struct Arguments {
     output: PathBuf,
 }
 
+/// Nodes that a rewrite is shown with.
+const SHOWN: usize = 4;
 /// Training images to judge a drop on.
 const JUDGED_IMAGES: usize = 2000;
 
@@ -60,10 +70,16 @@ enum DtypeName {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.ranks.check()?;
+    refuse_idle(arguments)?;
     crate::check_output(&arguments.output)?;
+    arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
     let source = arguments.source.load()?;
-    let options = arguments.cut.options(&source, arguments.scheme.into())?;
-    let options = Options { dense_only: arguments.ranks == Policy::Dense, ..options };
+    let keep = arguments.ranks == Policy::Keep;
+    let options = Options {
+        dense_only: keep || arguments.ranks == Policy::Dense,
+        kept: if keep { source.held.clone() } else { BTreeMap::new() },
+        ..arguments.cut.options(&source, arguments.scheme.into())?
+    };
     let factored = source.factor(options)?;
     let dtype = match arguments.dtype {
         DtypeName::F32 => Dtype::F32,
@@ -75,21 +91,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             factored.cheapest(points, dtype, |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
-                eprintln!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64);
+                print::note(format_args!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64));
                 Ok(drop)
             })?
         }
         policy => factored.cuts(policy)?,
     };
-    let artifact = factored.emit(arguments.ranks, &cuts, dtype, false)?;
+    let thinned = factored.thin(arguments.ranks, &cuts, false)?;
+    let artifact = thinned.artifact(dtype)?;
+    let factors =
+        arguments.emit_factors.as_deref().map(|path| Ok::<_, Error>((path, source.with(&thinned, arguments.ranks)?))).transpose()?;
     artifact.save(&arguments.output)?;
+    if let Some((path, checkpoint)) = &factors {
+        import::save(path, checkpoint)?;
+    }
     let description = Description::of(&artifact);
     if arguments.explain {
-        println!("{}", explain(&factored, &cuts));
+        if let Some(table) = rewrites(&source, &factored) {
+            print::line(table)?;
+        }
+        print::line(explain(&factored, arguments.ranks, &cuts))?;
     }
-    print!("{description}");
-    println!("\nwrote {}", arguments.output.display());
+    print::text(&description)?;
+    print::line(format_args!("\nwrote {}", arguments.output.display()))?;
+    if let Some((path, _)) = factors {
+        print::line(format_args!("wrote {}", path.display()))?;
+    }
     crate::write_json(arguments.json.as_deref(), &json!(description))
+}
+
+/// Refuses what says how to cut beside a policy that cuts nothing.
+fn refuse_idle(arguments: &Arguments) -> Result<()> {
+    let given = [
+        ("--scheme", arguments.scheme != SchemeName::Auto),
+        ("--calibrate", arguments.cut.calibrate.is_some()),
+        ("--energy-gain", arguments.cut.energy_gain),
+    ];
+    match given.iter().find(|(_, given)| *given && arguments.ranks == Policy::Keep) {
+        Some((flag, _)) => Err(Error::invalid(*flag, "says how to cut; --ranks keep cuts nothing")),
+        None => Ok(()),
+    }
 }
 
 /// What says how much a cut loses: a held-out set if there is one, else training images that were not calibrated with.
@@ -111,19 +152,36 @@ fn judge(arguments: &Arguments, source: &Source, factored: &Factored) -> Result<
     }
 }
 
-fn explain(factored: &Factored, cuts: &[Cut]) -> Table {
+/// What made the layers of what an imported file holds; `None` for a network of the zoo.
+fn rewrites(source: &Source, factored: &Factored) -> Option<Table> {
+    source.checkpoint.meta.graph.as_ref()?;
+    let mut table = Table::new(["rewritten", "times", "nodes"]);
+    let mut row = |rule: &str, nodes: &[String]| {
+        let more = if nodes.len() > SHOWN { format!(" and {} more", nodes.len() - SHOWN) } else { String::new() };
+        table.row([rule.into(), nodes.len().to_string(), format!("{}{more}", nodes[..nodes.len().min(SHOWN)].join(", "))]);
+    };
+    source.rewrites.iter().for_each(|r| row(r.rule, &r.nodes));
+    for (rule, nodes) in fused(&source.graph, factored.layers()) {
+        row(rule, &nodes);
+    }
+    Some(table)
+}
+
+fn explain(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Table {
+    let keep = policy == Policy::Keep;
     let mut table = Table::new(["layer", "out × in", "scheme", "full rank", "chosen", "energy lost", "MACs", "of dense", "written as"]);
-    let mut choices = factored.choices().into_iter();
-    for (layer, cut) in factored.layers().iter().zip(cuts) {
-        let (Some(weighted), Some(choice)) = (layer.weighted(), choices.next()) else { continue };
+    let weighted = factored.layers().iter().zip(cuts).filter_map(|(layer, cut)| Some((layer, layer.weighted()?, cut)));
+    for ((layer, weighted, cut), choice) in weighted.zip(factored.choices()) {
         let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
         let factoring = cut.and_then(|(scheme, _)| choice.factorings.iter().find(|f| f.scheme() == scheme));
-        let lost = factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok());
+        let lost = if keep { cut.map(|_| 0.0) } else { factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok()) };
         let (as_cut, dense) = (choice.candidate(*cut, 0.0), choice.candidate(None, 0.0));
         let or_dash = |s: Option<String>| s.unwrap_or_else(|| "-".into());
         let written = match cut {
             Some(_) if as_cut.macs < dense.macs || as_cut.params < dense.params => "factors",
+            Some(_) if keep => "factors, though they cost more",
             Some(_) => "dense: factors would cost more",
+            None if keep => "dense, as the file has it",
             None if choice.factorings.is_empty() => "dense: not factored",
             None => "dense",
         };
@@ -131,7 +189,7 @@ fn explain(factored: &Factored, cuts: &[Cut]) -> Table {
             layer.name.clone(),
             format!("{rows} × {columns}"),
             or_dash(cut.map(|(scheme, _)| scheme.to_string())),
-            or_dash(factoring.map(|f| f.full_rank().to_string())),
+            or_dash(cut.map(|(scheme, _)| scheme.full_rank(&weighted.kernel).to_string())),
             or_dash(cut.map(|(_, rank)| rank.to_string())),
             or_dash(lost.map(|l| format!("{:.3} %", 100.0 * l))),
             count(as_cut.macs),

@@ -20,7 +20,7 @@ pub(crate) struct CutArguments {
     no_correct: bool,
     /// Without --calibrate: scale what is kept so that each weight keeps its energy (LRPET)
     #[arg(long, conflicts_with = "calibrate")]
-    energy_gain: bool,
+    pub(crate) energy_gain: bool,
     /// Layers that stay dense
     #[arg(long, value_delimiter = ',', value_name = "LAYER,..")]
     skip: Vec<String>,
@@ -56,7 +56,7 @@ impl CutArguments {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemeName {
     Auto,
     Channel,

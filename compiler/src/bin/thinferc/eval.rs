@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{check_fit, evaluate};
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let accuracy = evaluate(&mut session, &data, |done| bar.set_position(done as u64))?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    println!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), arguments.batch);
+    print::line(format_args!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), arguments.batch))?;
     let (d, info) = (Description::of(&artifact), device.info());
     let figures = json!({
         "top1": accuracy.percent(), "correct": accuracy.correct, "count": accuracy.count, "macs": d.macs, "dense_macs": d.dense_macs,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use thinfer::print;
 use thinfer_compiler::import::{self, Checkpoint, Meta};
 use thinfer_compiler::{Result, graph, zoo};
 
@@ -30,6 +31,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let params = graph::init(&network, arguments.seed);
     let count: usize = params.values().map(|t| t.data().len()).sum();
     import::save(&arguments.output, &Checkpoint { params, meta })?;
-    println!("wrote {}: {} values of {}", arguments.output.display(), count, arguments.model);
+    print::line(format_args!("wrote {}: {} values of {}", arguments.output.display(), count, arguments.model))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use thinfer::Artifact;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer_compiler::Result;
 use thinfer_compiler::factor::Scheme;
@@ -31,7 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.source.file.extension().is_some_and(|e| e == "thin") {
         let description = Description::of(&Artifact::open(&arguments.source.file)?);
-        print!("{description}");
+        print::text(&description)?;
         return crate::write_json(arguments.json.as_deref(), &json!(description));
     }
     inspect_checkpoint(arguments, arguments.spectra.into())
@@ -43,8 +44,20 @@ const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
 fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     let source = arguments.source.load()?;
     let factored = source.factor(Options { spectra, scheme: SchemeChoice::Only(Scheme::Channel), ..Options::default() })?;
-    let mut table =
-        Table::new(["layer", "in", "out", "MACs", "parameters", "full rank", "50 % energy", "90 %", "99 %", "largest σ", "smallest σ"]);
+    let mut table = Table::new([
+        "layer",
+        "held as",
+        "in",
+        "out",
+        "MACs",
+        "parameters",
+        "full rank",
+        "50 % energy",
+        "90 %",
+        "99 %",
+        "largest σ",
+        "smallest σ",
+    ]);
     let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
     for (layer, factorings) in factored.layers().iter().zip(factored.factorings()) {
         let (Some(factoring), Some(weighted)) = (factorings.first(), layer.weighted()) else { continue };
@@ -53,8 +66,10 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         let ranks = ENERGIES.map(|e| energy_rank(&sigma, e));
         let (layer_macs, layer_params) = (weighted.dense_macs(), weighted.dense_params());
         let (first, last) = (sigma.first().copied().unwrap_or(0.0), sigma.last().copied().unwrap_or(0.0));
+        let held = source.held.get(&layer.name).map(|f| format!("{} {}", f.scheme, f.rank));
         table.row([
             layer.name.clone(),
+            held.clone().unwrap_or_else(|| "dense".into()),
             kernel.columns().to_string(),
             kernel.outputs.to_string(),
             count(layer_macs),
@@ -66,22 +81,25 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
             format!("{first:.4}"),
             format!("{last:.2e}"),
         ]);
-        figures.push(json!({ "name": layer.name, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": sigma }));
+        figures.push(json!({ "name": layer.name, "held": held, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": sigma }));
         macs += layer_macs;
         params += layer_params;
     }
     let meta = &source.checkpoint.meta;
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
-    println!(
+    print::line(format_args!(
         "{}: {:?} → {:?}, {} MACs, {} parameters",
         source.graph.name,
         source.graph.input,
         source.graph.output_shape()?,
         count(macs),
         count(params)
-    );
-    println!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess);
-    print!("{table}");
+    ))?;
+    if !source.held.is_empty() {
+        print::line(format_args!("{} layers are held as factors; what follows is of their products", source.held.len()))?;
+    }
+    print::line(format_args!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess))?;
+    print::text(&table)?;
     let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
     crate::write_json(arguments.json.as_deref(), &figures)
 }

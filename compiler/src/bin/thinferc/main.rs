@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use thinfer::print;
 use thinfer_compiler::{Error, Result};
 
 /// Makes trained networks thin: trains, factors, chooses ranks and writes .thin files.
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print::note(format_args!("error: {error}"));
             ExitCode::from(1)
         }
     }

@@ -1,60 +1,114 @@
 //! What compile, sweep and inspect start from: a checkpoint, its architecture and its preprocessing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thinfer::artifact::Preprocess;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
+use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
-use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::lower::{Factored, Images, Options};
+use thinfer_compiler::import::{self, Checkpoint, Meta, Rewrite};
+use thinfer_compiler::lower::{Factored, Images, Options, Thinned};
+use thinfer_compiler::rank::Policy;
 use thinfer_compiler::rng::{Purpose, keyed, permutation};
 use thinfer_compiler::{Error, Result, zoo};
 
 /// A checkpoint and how to read it.
 #[derive(Args)]
 pub(crate) struct SourceArguments {
-    /// The checkpoint (safetensors, PyTorch's names)
-    #[arg(value_name = "FILE.safetensors")]
+    /// The checkpoint: safetensors or a PyTorch state dict with PyTorch's names, dense or with layers as factors, or an ONNX
+    /// file, which brings its own architecture
+    #[arg(value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     pub(crate) file: PathBuf,
     /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Mean of each channel after pixel/255, where the file does not say it
+    #[command(flatten)]
+    pixels: PixelArguments,
+}
+
+/// How pixels become the network's input, where the file does not say it.
+#[derive(Args, Debug)]
+pub(crate) struct PixelArguments {
+    /// What a pixel of 255 is before mean and deviation, where the file does not say it: 255 for networks that take pixels as they are [default: 1]
+    #[arg(long, value_name = "HIGH")]
+    range: Option<f32>,
+    /// Mean of each channel, of pixels from 0 to --range, where the file does not say it
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     mean: Vec<f32>,
-    /// Deviation of each channel after pixel/255, where the file does not say it
+    /// Deviation of each channel, of pixels from 0 to --range, where the file does not say it
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     std: Vec<f32>,
 }
 
-/// A checkpoint that fits its architecture.
-pub(crate) struct Source {
-    pub(crate) graph: Graph,
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) preprocess: Preprocess,
-    name: String,
-}
+impl PixelArguments {
+    /// Whether any is given.
+    pub(crate) fn are_given(&self) -> bool {
+        self.range.is_some() || !self.mean.is_empty() || !self.std.is_empty()
+    }
 
-impl SourceArguments {
-    /// Loads and checks everything that the arguments name.
-    pub(crate) fn load(&self) -> Result<Source> {
-        let checkpoint = import::load(&self.file)?;
-        let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
-        let why = "does not say which architecture it holds; give --model NAME".to_string();
-        let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why })?;
-        let graph = zoo::build_for(&model, &checkpoint.params)?;
-        zoo::check(&graph, &checkpoint.params).map_err(|error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() })?;
-        let mut preprocess = checkpoint.meta.preprocess.clone().unwrap_or_default();
+    /// `stated` with what is given in its place, for a network whose input is `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for values that no image can be normalised by.
+    pub(crate) fn over(&self, stated: Option<&Preprocess>, shape: &[usize]) -> Result<Preprocess> {
+        let mut preprocess = stated.cloned().unwrap_or_default();
+        if let Some(range) = self.range {
+            if !(range.is_finite() && range > 0.0) {
+                return Err(Error::invalid("--range", format!("is {range}; it must be positive")));
+            }
+            preprocess.scale = range / 255.0;
+        }
         if !self.mean.is_empty() {
             preprocess.mean.clone_from(&self.mean);
         }
         if !self.std.is_empty() {
             preprocess.std.clone_from(&self.std);
         }
-        let channels = if graph.input.len() == 3 { graph.input[0] } else { 1 };
+        let channels = if shape.len() == 3 { shape[0] } else { 1 };
         preprocess.check(channels).map_err(|why| Error::invalid("--mean, --std", why))?;
-        Ok(Source { graph, checkpoint, preprocess, name: file_name(&self.file) })
+        Ok(preprocess)
+    }
+}
+
+/// A checkpoint that fits its architecture.
+pub(crate) struct Source {
+    pub(crate) graph: Graph,
+    /// Dense: factors multiplied out.
+    pub(crate) checkpoint: Checkpoint,
+    /// Layers that the file holds as factors, by name.
+    pub(crate) held: BTreeMap<String, Factors>,
+    pub(crate) preprocess: Preprocess,
+    /// What made the graph of an imported file.
+    pub(crate) rewrites: Vec<Rewrite>,
+    name: String,
+}
+
+impl SourceArguments {
+    /// Loads and checks everything that the arguments name.
+    pub(crate) fn load(&self) -> Result<Source> {
+        let (mut checkpoint, rewrites) = import::import(&self.file)?;
+        let graph = self.graph(&checkpoint)?;
+        let unfit = |error: Error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() };
+        let held = import::held(&graph, &checkpoint.params).map_err(unfit)?;
+        if !held.is_empty() {
+            checkpoint.params = import::composed(&graph, &checkpoint.params).map_err(unfit)?;
+        }
+        zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
+        let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), &graph.input)?;
+        Ok(Source { graph, checkpoint, held, preprocess, rewrites, name: file_name(&self.file) })
+    }
+
+    /// The network that the file brings, or that its name or its tensors tell.
+    fn graph(&self, checkpoint: &Checkpoint) -> Result<Graph> {
+        if let Some(graph) = &checkpoint.meta.graph {
+            return Ok(graph.clone());
+        }
+        let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
+        let why = "does not say which architecture it holds; give --model NAME".to_string();
+        let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why })?;
+        zoo::build_for(&model, &checkpoint.params)
     }
 }
 
@@ -71,6 +125,18 @@ impl Source {
         });
         bar.finish_and_clear();
         factored
+    }
+
+    /// This checkpoint cut as `thinned` is, with what it says of itself.
+    pub(crate) fn with(&self, thinned: &Thinned<'_>, policy: Policy) -> Result<Checkpoint> {
+        let known = self.checkpoint.meta.method.iter().cloned();
+        let meta = Meta {
+            model: Some(self.graph.name.clone()),
+            preprocess: Some(self.preprocess.clone()),
+            method: Some(known.chain([format!("cut {policy}")]).collect::<Vec<_>>().join(", ")),
+            ..self.checkpoint.meta.clone()
+        };
+        Ok(Checkpoint { params: thinned.factors(&self.checkpoint.params)?, meta })
     }
 
     /// Training images of `spec` that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
@@ -150,14 +151,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let (kept, total) = (p.kept.to_string(), p.total.to_string());
         table.row([p.policy.to_string(), curve.scheme.label().into(), kept, total, count(p.macs), format!("{:.2} %", p.top1)]);
     }
-    print!("{table}");
-    println!(
+    print::text(&table)?;
+    print::line(format_args!(
         "\n{} ({} images) on {}; wrote sweep.csv, spectra.csv, values.svg, macs.svg and spectra.svg in {}",
         test.name,
         test.len(),
         device.info(),
         arguments.output.display()
-    );
+    ))?;
     Ok(())
 }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use thinfer::print;
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, train};
+use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train};
 use thinfer_compiler::{Error, Result, zoo};
 
 use crate::method::{MethodName, Settings};
+use crate::source::PixelArguments;
 
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
@@ -22,8 +24,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", required_unless_present = "from")]
     model: Option<String>,
     /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    pixels: PixelArguments,
     /// Training data: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
     #[arg(long, value_name = "SET[:DIR]")]
     data: DataSpec,
@@ -62,6 +66,9 @@ pub(crate) struct Args {
     /// Share of the target that is spread over all classes
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     label_smoothing: f64,
+    /// Judge and write a moving average of the weights that keeps this share of itself at each step, such as 0.999
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    ema: Option<f64>,
     /// Shift and mirror training images at random [default: for cifar10 and cifar100]
     #[arg(long, overrides_with = "no_augment")]
     augment: bool,
@@ -74,7 +81,7 @@ pub(crate) struct Args {
     /// Decides initial weights, held-out images, order and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where to train
+    /// Where to train; wgpu and cuda must be built in (cargo features of that name), and repeat no bits
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     device: DeviceName,
     /// Seconds between checkpoints within an epoch
@@ -99,6 +106,8 @@ enum ScheduleName {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DeviceName {
     Cpu,
+    Wgpu,
+    Cuda,
 }
 
 /// Runs the command.
@@ -106,10 +115,20 @@ enum DeviceName {
 /// # Errors
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let start = args.from.as_deref().map(import::load).transpose()?;
+    let mut start = args.from.as_deref().map(import::load).transpose()?;
+    // A file that brings its own network but no word of its pixels is taken by the flags, as when it is compiled; a network
+    // from random weights sees images as its data set is usually seen.
+    let silent = start.as_ref().is_some_and(|c| c.meta.graph.is_some() && c.meta.preprocess.is_none());
+    if args.pixels.are_given() || silent {
+        let checkpoint = start.as_mut().ok_or_else(|| Error::invalid("--range, --mean, --std", "go with --from"))?;
+        let shape = match &checkpoint.meta.graph {
+            Some(graph) => graph.input.clone(),
+            None => zoo::build(&model(&args, Some(checkpoint))?)?.input,
+        };
+        checkpoint.meta.preprocess = Some(args.pixels.over(checkpoint.meta.preprocess.as_ref(), &shape)?);
+    }
     let config = config(&args, start.as_ref())?;
     config.validate()?;
-    let DeviceName::Cpu = args.device;
     let data = data::load(&args.data, Part::Train)?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -125,12 +144,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut shown = Shown::new(config.epochs);
     let summary = train(&job, &mut shown, &stop);
     shown.bar.finish_and_clear();
-    print(&summary?);
-    Ok(())
+    show(&summary?)
 }
 
 /// The architecture that the command line or the checkpoint names.
 fn model(args: &Args, start: Option<&Checkpoint>) -> Result<String> {
+    if let Some(graph) = start.and_then(|c| c.meta.graph.as_ref()) {
+        return Ok(graph.name.clone());
+    }
     let stated = args.model.clone().or_else(|| start.and_then(|c| c.meta.model.clone().or_else(|| zoo::guess(&c.params))));
     let path = args.from.clone().unwrap_or_default();
     let why = "does not say which architecture it holds; give --model NAME".to_string();
@@ -169,6 +190,12 @@ fn config(args: &Args, start: Option<&Checkpoint>) -> Result<TrainConfig> {
         warmup: args.warmup,
         weight_decay: args.weight_decay,
         label_smoothing: args.label_smoothing,
+        ema: args.ema,
+        device: match args.device {
+            DeviceName::Cpu => TrainDevice::Cpu,
+            DeviceName::Wgpu => TrainDevice::Wgpu,
+            DeviceName::Cuda => TrainDevice::Cuda,
+        },
         limit: args.limit,
         seed: args.seed,
         ..base
@@ -216,7 +243,7 @@ impl Progress for Shown {
             "epoch {}/{}  loss {:.4} accuracy {:.2} %{split}  lr {:.2e}  {:.1} s, {:.1} steps/s",
             r.epoch, self.epochs, r.train_loss, r.train_accuracy, r.lr, r.seconds, r.steps_per_second
         );
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| print::note(&line));
     }
 }
 
@@ -230,14 +257,14 @@ fn span(seconds: f64) -> String {
     }
 }
 
-fn print(s: &Summary) {
+fn show(s: &Summary) -> Result<()> {
     if let Some(last) = s.epochs.last() {
-        println!("training accuracy   {:.2} %", last.train_accuracy);
+        print::line(format_args!("training accuracy   {:.2} %", last.train_accuracy))?;
         if let Some(accuracy) = last.split_accuracy {
-            println!("held-out accuracy   {accuracy:.2} %");
+            print::line(format_args!("held-out accuracy   {accuracy:.2} %"))?;
         }
     }
-    println!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6);
-    println!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params);
-    println!("wrote               {}", s.model.display());
+    print::line(format_args!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6))?;
+    print::line(format_args!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params))?;
+    Ok(print::line(format_args!("wrote               {}", s.model.display()))?)
 }

@@ -1,28 +1,31 @@
-//! ELRT, efficient low-rank training (arXiv 2401.10341): kernels live in factors of a fixed rank from the first step on,
+//! ELRT, efficient low-rank training (arXiv 2401.10341): weights live in factors of a fixed rank from the first step on,
 //! and a term in the loss keeps the outer factors near orthonormal. In the paper's form, Tucker-2, a kernel is a 1×1 to
 //! r₂ channels, a k×k to r₁ channels that carries the stride, and a 1×1 to the outputs; channel and spatial work alike.
+//! A 1×1 kernel or a linear weight is a product of two matrices where that costs less, and stays dense elsewhere; so do
+//! a first convolution and a last linear layer.
 //!
 //! The paper's text gives no λ, initialisation or ranks that could be read, so these are ours: ranks are one share of each
 //! layer's full ranks, the largest that keeps the multiply–accumulates in the budget; factors start as those of a weight
-//! drawn with PyTorch's default initialisation, scaled to the drawn weight's energy; λ is a flag. The first convolution,
-//! 1×1 kernels and linear layers stay dense.
+//! drawn with PyTorch's default initialisation, scaled to the drawn weight's energy; λ is a flag.
 
 use burn::tensor::{Tensor, TensorData};
 
 use super::dense::trained_part;
-use super::factored::{Form, composed, kernels};
+use super::factored::{Form, cuttable};
 use super::{Factor, Layer, Site, TrainingMethod, finetune};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::tensor::Params;
+use crate::import::composed;
+use crate::tensor::{Params, Tensor as HostTensor};
 use crate::train::leaves::Leaves;
 use crate::train::network::sites;
+use crate::train::report::Gauge;
 use crate::train::settings::{ElrtSettings, Ortho, Scheme};
 
 /// Iterations of the power method; its start is fixed, so the estimate is the same at each call.
 const POWER_STEPS: usize = 4;
 
-/// Trains kernels as factors within a budget.
+/// Trains weights as factors within a budget.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elrt {
     settings: ElrtSettings,
@@ -34,20 +37,20 @@ impl Elrt {
         Self { settings }
     }
 
-    /// The form of every factored kernel.
+    /// The form of every factored layer.
     fn forms<'a>(&self, graph: &'a Graph) -> Result<Vec<(&'a str, Layer<'a>, Form)>> {
         let ElrtSettings { macs, scheme, .. } = self.settings;
-        let kernels = kernels(graph, "elrt")?;
+        let cuttable = cuttable(graph, "elrt")?;
         let sites = sites(graph, 1)?;
-        let cost = |chain: Vec<(usize, usize)>| chain.iter().map(|&(size, gives)| size as u64 * gives as u64).sum::<u64>();
         let dense = |site: &Site<'_>| site.layer.columns() as u64 * site.layer.outputs() as u64 * site.gives as u64;
-        let is_kernel = |site: &Site<'_>| kernels.iter().any(|(name, _)| *name == site.name);
-        let at = |share: f64| -> u64 {
-            let one = |site: &Site<'_>| {
-                if is_kernel(site) { cost(Form::full(scheme, site.layer).share(share).chain(site)) } else { dense(site) }
-            };
-            sites.iter().map(one).sum()
+        // Kernels are always in factors; a matrix only where that saves.
+        let factored = |site: &Site<'_>, share: f64| {
+            let form = Form::full(scheme, site.layer).share(share);
+            let cost = form.chain(site).iter().map(|&(size, gives)| size as u64 * gives as u64).sum::<u64>();
+            let is_cut = cuttable.iter().any(|(name, _)| *name == site.name) && (site.layer.is_spatial() || cost < dense(site));
+            is_cut.then_some((form, cost))
         };
+        let at = |share: f64| -> u64 { sites.iter().map(|site| factored(site, share).map_or(dense(site), |(_, cost)| cost)).sum() };
         let total: u64 = sites.iter().map(dense).sum();
         let budget = macs * total as f64;
         if at(0.0) as f64 > budget {
@@ -63,7 +66,11 @@ impl Elrt {
             let middle = (low + high) / 2.0;
             if at(middle) as f64 <= budget { low = middle } else { high = middle }
         }
-        Ok(kernels.into_iter().map(|(name, layer)| (name, layer, Form::full(scheme, layer).share(low))).collect())
+        let forms: Vec<_> = sites.iter().filter_map(|site| Some((site.name, site.layer, factored(site, low)?.0))).collect();
+        if forms.is_empty() {
+            return Err(Error::invalid("macs", format!("{macs} leaves every layer of {} dense", graph.name)));
+        }
+        Ok(forms)
     }
 }
 
@@ -101,20 +108,35 @@ impl TrainingMethod for Elrt {
     }
 
     fn penalty(&self, leaves: &Leaves) -> Result<Option<Tensor<1>>> {
-        let ElrtSettings { scheme, ortho, weight, .. } = self.settings;
+        let ElrtSettings { ortho, weight, .. } = self.settings;
         if weight == 0.0 {
             return Ok(None);
         }
         // Each as a matrix with the directions as rows.
         let mut sides = Vec::new();
-        for name in leaves.names() {
-            match (scheme, name.rsplit_once('.')) {
-                (Scheme::Channel | Scheme::Tucker2, Some((_, "u"))) => sides.push(leaves.get(name)?.transpose()),
-                (Scheme::Spatial | Scheme::Tucker2, Some((_, "v"))) => sides.push(leaves.get(name)?),
-                _ => {}
+        for layer in leaves.names().filter_map(|name| name.strip_suffix(".u")) {
+            let (u, v) = (leaves.get(&format!("{layer}.u"))?, leaves.get(&format!("{layer}.v"))?);
+            let (has_core, is_point) = (leaves.has(&format!("{layer}.core")), u.dims()[1] == v.dims()[0]);
+            if has_core || is_point {
+                sides.push(u.transpose());
+            }
+            if has_core || !is_point {
+                sides.push(v);
             }
         }
         Ok(sides.into_iter().map(|side| deviation(side, ortho)).reduce(|a, b| a + b).map(|sum| sum.mul_scalar(weight)))
+    }
+
+    /// How far the outer factors are from orthonormal: the mean of ‖UᵀU − I‖_F/√r over them.
+    fn gauge(&self, trained: &Params) -> Option<Gauge> {
+        let of = |(name, tensor): (&String, &HostTensor)| match (self.settings.scheme, name.rsplit_once('.')) {
+            (Scheme::Channel | Scheme::Tucker2, Some((_, "u"))) => Some(off_orthonormal(tensor, false)),
+            (Scheme::Spatial | Scheme::Tucker2, Some((_, "v"))) => Some(off_orthonormal(tensor, true)),
+            _ => None,
+        };
+        let all: Vec<f64> = trained.iter().filter_map(of).collect();
+        let value = all.iter().sum::<f64>() / all.len().max(1) as f64;
+        Some(Gauge { name: "‖UᵀU − I‖/√r of the outer factors".into(), value })
     }
 
     fn dense(&self, graph: &Graph, trained: &Params, _running: &Params) -> Result<Params> {
@@ -128,6 +150,21 @@ impl TrainingMethod for Elrt {
     fn step_macs(&self, site: &Site<'_>, trained: &Params) -> u64 {
         finetune::step_macs(site, trained)
     }
+}
+
+/// ‖UᵀU − I‖_F/√r of a factor whose r directions are its rows, or its second axis.
+fn off_orthonormal(factor: &HostTensor, directions_first: bool) -> f64 {
+    let (first, inner) = (factor.shape()[0], factor.data().len() / factor.shape()[0].max(1));
+    let (count, length) = if directions_first { (first, inner) } else { (inner, first) };
+    let at = |d: usize, i: usize| f64::from(factor.data()[if directions_first { d * inner + i } else { i * inner + d }]);
+    let mut sum = 0.0;
+    for a in 0..count {
+        for b in 0..count {
+            let dot: f64 = (0..length).map(|i| at(a, i) * at(b, i)).sum();
+            sum += (dot - f64::from(u8::from(a == b))).powi(2);
+        }
+    }
+    (sum / count.max(1) as f64).sqrt()
 }
 
 /// How far the rows of `a` [r, n] are from orthonormal.
@@ -161,7 +198,6 @@ fn deviation(a: Tensor<2>, ortho: Ortho) -> Tensor<1> {
 mod tests {
     use super::*;
     use crate::graph::{self, layer_costs};
-    use crate::tensor::Tensor as HostTensor;
     use crate::zoo;
     use burn::tensor::Device;
 
@@ -190,7 +226,49 @@ mod tests {
         }
         let error = elrt(0.01, Scheme::Tucker2).start(&graph, 0, None).unwrap_err().to_string();
         assert!(error.starts_with("macs") && error.contains("out of reach"), "{error}");
-        assert!(elrt(0.5, Scheme::Tucker2).start(&zoo::build("fcn6").unwrap(), 0, None).is_err());
+        let small = zoo::build("mlp:784-10").unwrap();
+        assert!(elrt(0.5, Scheme::Tucker2).start(&small, 0, None).unwrap_err().to_string().starts_with("elrt"));
+        let all = elrt(1.0, Scheme::Tucker2).start(&zoo::build("fcn6").unwrap(), 0, None).unwrap_err().to_string();
+        assert!(all.starts_with("macs") && all.contains("dense"), "{all}");
+    }
+
+    #[test]
+    fn matrices_are_two_factors_where_that_saves_and_the_last_layer_is_left() {
+        for name in ["fcn6", "mlp:784-256-4-256-10"] {
+            let graph = zoo::build(name).unwrap();
+            let costs = layer_costs(&graph).unwrap();
+            for scheme in [Scheme::Channel, Scheme::Spatial, Scheme::Tucker2] {
+                let elrt = elrt(0.4, scheme);
+                let trained = elrt.start(&graph, 1, None).unwrap();
+                let last = &costs[costs.len() - 1].name;
+                assert!(trained.contains_key(&format!("{last}.weight")) && trained.contains_key("layers.0.u"));
+                let elements: usize = trained.iter().filter(|(_, t)| t.shape().len() == 2).map(|(_, t)| t.data().len()).sum();
+                let dense: u64 = costs.iter().map(|c| c.macs).sum();
+                let share = elements as f64 / dense as f64;
+                assert!((0.36..=0.4).contains(&share), "{name} {scheme} {share}");
+                assert_eq!(
+                    elrt.dense(&graph, &trained, &Params::new()).unwrap().keys().collect::<Vec<_>>(),
+                    trained_part(&graph, 1, None).keys().collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_gauge_is_nothing_at_the_start_and_what_it_says_later() {
+        let graph = zoo::build("resnet8").unwrap();
+        for scheme in [Scheme::Spatial, Scheme::Tucker2] {
+            let elrt = elrt(0.3, scheme);
+            let mut trained = elrt.start(&graph, 1, None).unwrap();
+            let v = "layer1.0.conv1.v";
+            if scheme == Scheme::Tucker2 {
+                assert!(elrt.gauge(&trained).unwrap().value < 1e-5);
+                let before = off_orthonormal(&trained[v], true);
+                trained.get_mut(v).unwrap().data_mut().iter_mut().for_each(|x| *x *= 2.0);
+                assert!(before < 1e-5 && (off_orthonormal(&trained[v], true) - 3.0).abs() < 1e-4, "4I − I, each of r on the diagonal");
+            }
+            assert!(elrt.gauge(&trained).unwrap().value.is_finite());
+        }
     }
 
     #[test]
@@ -214,12 +292,14 @@ mod tests {
 
     #[test]
     fn the_penaltys_gradient_is_the_finite_difference() {
+        // A spatial pair whose rows of v are near orthonormal, u being two columns wide.
         let start: Vec<f32> = vec![0.9, 0.3, -0.2, 0.1, 0.7, 0.5];
         let device = Device::flex().autodiff();
         for ortho in [Ortho::So, Ortho::Dso, Ortho::Srip, Ortho::Mc] {
             let settings = ElrtSettings { ortho, weight: 0.5, scheme: Scheme::Spatial, macs: 1.0 };
             let at = |data: &[f32]| {
-                let params = Params::from([("c.v".to_string(), HostTensor::new([2, 3], data.to_vec()).unwrap())]);
+                let u = HostTensor::full([5, 2, 1, 2], 0.3);
+                let params = Params::from([("c.u".into(), u), ("c.v".to_string(), HostTensor::new([2, 3], data.to_vec()).unwrap())]);
                 let leaves = Leaves::tracked(&params, &device);
                 let penalty = Elrt::new(settings).penalty(&leaves).unwrap().unwrap();
                 let value = penalty.clone().inner().into_scalar::<f32>();

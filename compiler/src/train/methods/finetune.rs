@@ -1,9 +1,10 @@
 //! Fine-tuning: a trained network goes on in the form that it has, each layer dense or in factors.
 
-use super::factored::{Form, composed, factors};
+use super::factored::{Form, factors};
 use super::{Factor, Site, TrainingMethod};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::import::composed;
 use crate::tensor::Params;
 use crate::train::leaves::Leaves;
 

@@ -13,7 +13,6 @@ use burn::tensor::Tensor;
 
 pub(crate) use dense::Dense;
 pub(crate) use elrt::Elrt;
-pub(crate) use factored::composed;
 pub(crate) use finetune::Finetune;
 pub(crate) use lorita::Lorita;
 #[cfg(test)]
@@ -23,6 +22,7 @@ pub(crate) use trp::Trp;
 
 use super::leaves::Leaves;
 use super::optimizer::Gradients;
+use super::report::Gauge;
 use super::settings::Method;
 use crate::error::Result;
 use crate::graph::Graph;
@@ -78,6 +78,11 @@ pub(crate) trait TrainingMethod: Send + Sync {
     /// The trained tensors with layers as factors `NAME.u`, `NAME.core` and `NAME.v`, running statistics left out, for
     /// methods that train factors which ship.
     fn factors<'a>(&self, _trained: &'a Params) -> Option<&'a Params> {
+        None
+    }
+
+    /// What the method means to bring about, measured on the trained tensors after each epoch.
+    fn gauge(&self, _trained: &Params) -> Option<Gauge> {
         None
     }
 

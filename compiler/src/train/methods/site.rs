@@ -3,6 +3,8 @@
 use burn::tensor::Tensor;
 
 use crate::graph::{Conv2d, Graph, Linear, Op, Window};
+use crate::import::Place;
+use crate::tensor::Kernel;
 
 /// How a matrix is applied at every position of an image.
 pub(crate) const POINT: Window = Window { kernel: [1; 2], stride: [1; 2], padding: [0; 4], dilation: [1; 2] };
@@ -35,6 +37,13 @@ impl<'a> Layer<'a> {
             Self::Linear(linear) => linear.outputs,
             Self::Conv(conv) => conv.outputs,
         }
+    }
+
+    /// The layer as checkpoints know it.
+    pub(crate) fn place(self, name: &str) -> Place<'_> {
+        let [height, width] = self.window().kernel;
+        let kernel = Kernel { outputs: self.outputs(), inputs: self.columns() / (height * width), height, width };
+        Place { name, kernel, is_linear: matches!(self, Self::Linear(_)), is_grouped: self.is_grouped() }
     }
 
     /// Features or channels of the input.

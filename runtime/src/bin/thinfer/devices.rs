@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use thinfer::print;
 use thinfer::table::Table;
 use thinfer::{Device, Result};
 
@@ -20,7 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for d in &devices {
         table.row([d.name.clone(), d.backend.clone(), d.class.name().into(), d.driver.clone()]);
     }
-    print!("{table}");
+    print::text(&table)?;
     let list: Vec<_> =
         devices.iter().map(|d| json!({ "adapter": d.name, "backend": d.backend, "class": d.class.name(), "driver": d.driver })).collect();
     crate::write_json(arguments.json.as_deref(), &json!({ "devices": list }))

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use thinfer::inspect::Description;
 use thinfer::npy::NpyData;
+use thinfer::print;
 use thinfer::{Artifact, Device, Error, Forms, Options, Result, Session};
 
 use crate::DeviceArguments;
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         outputs.chunks_exact(session.output_len()).zip(&labels).filter(|(logits, label)| thinfer::top1(logits) == Some(**label)).count();
     let top1 = 100.0 * correct as f64 / count as f64;
     let d = Description::of(&artifact);
-    println!("{top1:.2} % ({correct} of {count}) on {}", device.info());
+    print::line(format_args!("{top1:.2} % ({correct} of {count}) on {}", device.info()))?;
     let figures = json!({ "top1": top1, "correct": correct, "count": count, "adapter": device.info().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes });
     crate::write_json(arguments.json.as_deref(), &figures)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use thinfer::inspect::Description;
+use thinfer::print;
 use thinfer::{Artifact, Result};
 
 #[derive(Args)]
@@ -18,6 +19,6 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let description = Description::of(&Artifact::open(&arguments.model)?);
-    print!("{description}");
+    print::text(&description)?;
     crate::write_json(arguments.json.as_deref(), &json!(description))
 }

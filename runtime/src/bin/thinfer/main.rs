@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use thinfer::print;
 use thinfer::{DeviceKind, Error, Result};
 
 /// Runs compressed networks (.thin files) on any GPU, or on the CPU.
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print::note(format_args!("error: {error}"));
             ExitCode::from(1)
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use thinfer::print;
 use thinfer::{Artifact, Device, Forms, Options, Result, Session};
 
 use crate::DeviceArguments;
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             })
             .collect();
         let text: Vec<String> = top.iter().map(|(name, p, logit)| format!("{name} {:.1} % ({logit:.3})", 100.0 * p)).collect();
-        println!("{i}: {}", text.join(", "));
+        print::line(format_args!("{i}: {}", text.join(", ")))?;
         let top: Vec<_> = top
             .into_iter()
             .map(|(class, probability, logit)| json!({ "class": class, "probability": probability, "logit": logit }))

@@ -1,0 +1,47 @@
+//! Float types of stored tensors.
+
+/// A float of 16 bits or more, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Float {
+    F16,
+    BF16,
+    F32,
+    F64,
+}
+
+impl Float {
+    /// Bytes of an element.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    /// The elements as f32; bytes that make no whole element are left out.
+    pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
+        }
+        match self {
+            Self::F32 => each(bytes, f32::from_le_bytes),
+            Self::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+            Self::F16 => each(bytes, |b| half::f16::from_le_bytes(b).to_f32()),
+            Self::BF16 => each(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_by_their_type() {
+        assert_eq!(Float::F16.decode(&half::f16::from_f32(0.75).to_le_bytes()), [0.75]);
+        assert_eq!(Float::BF16.decode(&half::bf16::from_f32(-3.0).to_le_bytes()), [-3.0]);
+        assert_eq!(Float::F64.decode(&[(-2.25f64).to_le_bytes(), 1e300f64.to_le_bytes()].concat()), [-2.25, f32::INFINITY]);
+        assert_eq!(Float::F32.decode(&[0, 0, 0x80, 0x3f, 7]), [1.0]);
+    }
+}

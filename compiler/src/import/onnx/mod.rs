@@ -1,0 +1,71 @@
+//! ONNX files: read, folded, rewritten and turned into a graph with its parameters, named as in the file.
+
+mod array;
+#[cfg(test)]
+mod conformance;
+mod convert;
+mod eval;
+mod external;
+#[cfg(test)]
+mod hostile;
+mod model;
+mod proto;
+mod rules;
+mod view;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Checkpoint, Meta, Rewrite};
+use crate::error::{Error, Result};
+use model::Model;
+
+/// Reads an ONNX file as a checkpoint that brings its own graph, and says which rewrites made it.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Checkpoint`] for a file that is damaged or contradicts itself; [`Error::Unsupported`] listing
+/// every node that has no place in a graph, with the reason.
+pub(super) fn load(path: &Path) -> Result<(Checkpoint, Vec<Rewrite>)> {
+    read(path, std::fs::read(path).map_err(Error::io(path))?)
+}
+
+/// The same of a file's bytes.
+fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
+    let fail = |why: String| Error::Checkpoint { path: path.into(), why };
+    let mut model = Model::read(bytes, path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+    let folded = fold_constants(&mut model).map_err(fail)?;
+    let mut rewrites: Vec<Rewrite> = Vec::new();
+    let mut note = |rule: &'static str, nodes: Vec<String>| {
+        if !nodes.is_empty() {
+            rewrites.push(Rewrite { rule, nodes });
+        }
+    };
+    note("constants folded", folded);
+    rules::apply(&mut model).into_iter().for_each(|(rule, nodes)| note(rule, nodes));
+    let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let converted = convert::convert(&model, &name).map_err(|nodes| Error::Unsupported { path: path.into(), count: nodes.len(), nodes })?;
+    converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));
+    let meta = Meta { model: Some(name), graph: Some(converted.graph), ..Meta::default() };
+    Ok((Checkpoint { params: converted.params, meta }, rewrites))
+}
+
+/// Computes what depends on constants only, so that rules see weights and numbers; the names of the nodes.
+fn fold_constants(model: &mut Model) -> Result<Vec<String>, String> {
+    let mut done = Vec::new();
+    for node in std::mem::take(&mut model.nodes) {
+        let inputs: Option<Vec<_>> =
+            node.inputs.iter().map(|i| if i.is_empty() { Some(None) } else { model.constants.get(i).cloned().map(Some) }).collect();
+        match inputs.and_then(|inputs| eval::evaluate(&node, &inputs)) {
+            None => model.nodes.push(node),
+            Some(result) => {
+                let array = result.map_err(|why| format!("{} '{}' {why}", node.op, node.label()))?;
+                if node.op != "Constant" {
+                    done.push(node.label().to_string());
+                }
+                model.constants.extend(node.outputs.first().map(|o| (o.clone(), Arc::new(array))));
+            }
+        }
+    }
+    model.prune();
+    Ok(done)
+}

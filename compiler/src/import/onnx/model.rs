@@ -1,0 +1,279 @@
+//! An ONNX file as nodes in execution order and constants by name, everything that it claims checked first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::array::Array;
+use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+
+/// The most nodes of a network.
+const MOST_NODES: usize = 1 << 16;
+/// Versions of the default operator set that are read.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
+
+/// A network as its file has it.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) opset: i64,
+    /// The one computed input.
+    pub(super) input: String,
+    /// Its dimensions; `None` for one that is not a number.
+    pub(super) dims: Vec<Option<usize>>,
+    pub(super) output: String,
+    /// In execution order.
+    pub(super) nodes: Vec<Node>,
+    pub(super) constants: HashMap<String, Arc<Array>>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) op: String,
+    /// May be empty; see [`Node::label`].
+    pub(super) name: String,
+    /// Empty for an optional input that is left out.
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+    pub(super) attributes: BTreeMap<String, Attribute>,
+}
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Attribute {
+    Float(f32),
+    Int(i64),
+    Text(String),
+    Floats(Vec<f32>),
+    Ints(Vec<i64>),
+    Tensor(Arc<Array>),
+    /// A subgraph, or a type that nothing here reads.
+    Other,
+}
+
+impl Node {
+    /// A node of `op`, called `name`, from `inputs` to `output`.
+    pub(super) fn new(op: &str, name: &str, inputs: &[&str], output: &str) -> Self {
+        let inputs = inputs.iter().map(|s| s.to_string()).collect();
+        Self { op: op.into(), name: name.into(), inputs, outputs: vec![output.into()], attributes: BTreeMap::new() }
+    }
+
+    /// What messages and layers call it: its name, or that of its output.
+    pub(super) fn label(&self) -> &str {
+        if self.name.is_empty() { self.outputs.first().map_or("", String::as_str) } else { &self.name }
+    }
+
+    /// The name of input `i`, if it is given.
+    pub(super) fn input(&self, i: usize) -> Option<&str> {
+        self.inputs.get(i).map(String::as_str).filter(|s| !s.is_empty())
+    }
+
+    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
+        if let Some(Attribute::Int(i)) = self.attributes.get(name) { *i } else { default }
+    }
+
+    pub(super) fn float(&self, name: &str, default: f32) -> f32 {
+        if let Some(Attribute::Float(f)) = self.attributes.get(name) { *f } else { default }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        if let Some(Attribute::Text(s)) = self.attributes.get(name) { Some(s) } else { None }
+    }
+
+    pub(super) fn ints(&self, name: &str) -> Option<&[i64]> {
+        if let Some(Attribute::Ints(v)) = self.attributes.get(name) { Some(v) } else { None }
+    }
+}
+
+impl Model {
+    /// Reads the bytes of an ONNX file that lies in `folder`.
+    ///
+    /// # Errors
+    /// A phrase that names what is damaged or contradicts itself.
+    pub(super) fn read(bytes: Vec<u8>, folder: &Path) -> Result<Self, String> {
+        let proto = ModelProto::decode(prost::bytes::Bytes::from(bytes)).map_err(|e| format!("is no ONNX file: {e}"))?;
+        let versions = proto.opset_import.iter().filter(|o| is_default(o.domain.as_deref().unwrap_or_default()));
+        let opset = versions.filter_map(|o| o.version).next().ok_or("is no ONNX file: it names no operator set")?;
+        if !OPSETS.contains(&opset) {
+            return Err(format!("has operator set {opset}; {} to {} are read", OPSETS.start(), OPSETS.end()));
+        }
+        let graph = proto.graph.ok_or("is no ONNX file: it holds no graph")?;
+        if !graph.sparse_initializer.is_empty() {
+            return Err("holds sparse initialisers, which are not read".into());
+        }
+        if graph.node.len() > MOST_NODES {
+            return Err(format!("has {} nodes; {MOST_NODES} are read", graph.node.len()));
+        }
+        let mut constants = HashMap::new();
+        for tensor in &graph.initializer {
+            let name = tensor.name.clone().unwrap_or_default();
+            let array = Array::read(tensor, folder).map_err(|why| format!("initialiser '{name}' {why}"))?;
+            if constants.insert(name.clone(), Arc::new(array)).is_some() {
+                return Err(format!("has two initialisers called '{name}'"));
+            }
+        }
+        let (input, dims) = the_input(&graph, &constants)?;
+        let output = match &graph.output[..] {
+            [one] => one.name.clone().unwrap_or_default(),
+            many => return Err(format!("has {} outputs ({}); one is needed", many.len(), names(many))),
+        };
+        let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
+        let mut model = Self { opset, input, dims, output, nodes, constants };
+        model.check_names()?;
+        model.sort()?;
+        model.prune();
+        Ok(model)
+    }
+
+    /// Every name is defined once, and what is read is defined.
+    fn check_names(&self) -> Result<(), String> {
+        let mut defined: BTreeSet<&str> = self.constants.keys().map(String::as_str).collect();
+        defined.insert(&self.input);
+        for node in &self.nodes {
+            for output in node.outputs.iter().filter(|o| !o.is_empty()) {
+                if !defined.insert(output) {
+                    return Err(format!("defines '{output}' twice, the second time by {} '{}'", node.op, node.label()));
+                }
+            }
+        }
+        for node in &self.nodes {
+            if let Some(missing) = node.inputs.iter().find(|i| !i.is_empty() && !defined.contains(i.as_str())) {
+                return Err(format!("{} '{}' reads '{missing}', which nothing defines", node.op, node.label()));
+            }
+        }
+        if defined.contains(self.output.as_str()) {
+            Ok(())
+        } else {
+            Err(format!("has the output '{}', which nothing defines", self.output))
+        }
+    }
+
+    /// Puts nodes into an order in which each reads only what is there.
+    fn sort(&mut self) -> Result<(), String> {
+        let producer: HashMap<&str, usize> =
+            self.nodes.iter().enumerate().flat_map(|(i, n)| n.outputs.iter().map(move |o| (o.as_str(), i))).collect();
+        let mut waits: Vec<usize> = vec![0; self.nodes.len()];
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate() {
+            for from in node.inputs.iter().filter_map(|name| producer.get(name.as_str())) {
+                waits[i] += 1;
+                readers[*from].push(i);
+            }
+        }
+        // The smallest place first, so that an ordered file keeps its order.
+        let mut ready: BTreeSet<usize> = (0..waits.len()).filter(|&i| waits[i] == 0).collect();
+        let mut order = Vec::with_capacity(waits.len());
+        while let Some(next) = ready.pop_first() {
+            order.push(next);
+            for &reader in &readers[next] {
+                waits[reader] -= 1;
+                if waits[reader] == 0 {
+                    ready.insert(reader);
+                }
+            }
+        }
+        if let Some(stuck) = (0..waits.len()).find(|&i| waits[i] > 0) {
+            return Err(format!("is no network: {} '{}' waits for its own output", self.nodes[stuck].op, self.nodes[stuck].label()));
+        }
+        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
+        self.nodes = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+        Ok(())
+    }
+
+    /// Drops nodes and constants that the output does not depend on.
+    pub(super) fn prune(&mut self) {
+        let mut wanted: BTreeSet<String> = [self.output.clone()].into();
+        for node in self.nodes.iter().rev() {
+            if node.outputs.iter().any(|o| wanted.contains(o)) {
+                wanted.extend(node.inputs.iter().cloned());
+            }
+        }
+        self.nodes.retain(|n| n.outputs.iter().any(|o| !o.is_empty() && wanted.contains(o)));
+        self.constants.retain(|name, _| wanted.contains(name));
+    }
+
+    /// The node that gives `value`.
+    pub(super) fn producer(&self, value: &str) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.outputs.iter().any(|o| o == value))
+    }
+
+    /// The one node that reads `value`, once, if that is not the output.
+    pub(super) fn sole_reader(&self, value: &str) -> Option<&Node> {
+        let mut readers = self.nodes.iter().flat_map(|n| n.inputs.iter().filter(|i| *i == value).map(move |_| n));
+        let first = readers.next()?;
+        (readers.next().is_none() && self.output != value).then_some(first)
+    }
+
+    /// The one element of the constant `value`.
+    pub(super) fn scalar(&self, value: &str) -> Option<f32> {
+        self.constants.get(value)?.scalar()
+    }
+}
+
+/// The one input that is no constant, and its dimensions.
+fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Result<(String, Vec<Option<usize>>), String> {
+    let free = |i: &&ValueInfoProto| !i.name.as_ref().is_some_and(|n| constants.contains_key(n));
+    let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(free).collect();
+    let [input] = inputs[..] else {
+        let text: Vec<&str> = inputs.iter().filter_map(|i| i.name.as_deref()).collect();
+        return Err(format!("has {} inputs ({}); one is needed", inputs.len(), text.join(", ")));
+    };
+    let name = input.name.clone().unwrap_or_default();
+    let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
+    let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
+    let dims = shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0));
+    Ok((name, dims.collect()))
+}
+
+fn names(values: &[ValueInfoProto]) -> String {
+    values.iter().filter_map(|v| v.name.as_deref()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a domain is that of ONNX's own operators.
+fn is_default(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+fn node(proto: NodeProto, folder: &Path) -> Result<Node, String> {
+    let (kind, domain) = (proto.op_type.unwrap_or_default(), proto.domain.unwrap_or_default());
+    // An operator of another domain is another operator, whatever its name.
+    let op = if is_default(&domain) { kind } else { format!("{domain}.{kind}") };
+    let name = proto.name.unwrap_or_default();
+    let mut attributes = BTreeMap::new();
+    for a in proto.attribute {
+        let key = a.name.clone().unwrap_or_default();
+        let value = attribute(a, folder).map_err(|why| format!("{op} '{name}', attribute '{key}' {why}"))?;
+        attributes.insert(key, value);
+    }
+    Ok(Node { op, name, inputs: proto.input, outputs: proto.output, attributes })
+}
+
+fn attribute(a: AttributeProto, folder: &Path) -> Result<Attribute, String> {
+    // Files from before the type was stored have just the one field.
+    let guessed = if a.t.is_some() {
+        4
+    } else if a.g.is_some() {
+        5
+    } else if a.s.is_some() {
+        3
+    } else if a.f.is_some() {
+        1
+    } else if a.i.is_some() {
+        2
+    } else if !a.floats.is_empty() {
+        6
+    } else {
+        7
+    };
+    Ok(match a.r#type.filter(|t| *t != 0).unwrap_or(guessed) {
+        1 => Attribute::Float(a.f.unwrap_or(0.0)),
+        2 => Attribute::Int(a.i.unwrap_or(0)),
+        3 => Attribute::Text(String::from_utf8_lossy(&a.s.unwrap_or_default()).into_owned()),
+        4 => Attribute::Tensor(Arc::new(Array::read(&a.t.unwrap_or_default(), folder)?)),
+        6 => Attribute::Floats(a.floats),
+        7 => Attribute::Ints(a.ints),
+        _ => Attribute::Other,
+    })
+}
