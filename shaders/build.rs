@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use naga::valid::Capabilities;
+
 #[path = "build/permutations.rs"]
 mod permutations;
 #[path = "build/preprocess.rs"]
@@ -32,10 +34,23 @@ fn table() -> Result<String, String> {
     for p in permutations::parse(&read("permutations")?)? {
         let file = format!("{}.wgsl", p.kernel);
         let shared = |name: &str| std::fs::read_to_string(format!("wgsl/shared/{name}.wgsl")).ok();
-        let lines = preprocess::expand(&file, &read(&format!("wgsl/{file}"))?, &p.defines, &shared)
-            .map_err(|e| format!("wgsl/{e} (variant '{}')", p.name))?;
-        let source = lines.iter().fold(String::new(), |text, l| text + &l.text + "\n");
-        let r = reflect::reflect(&p.name, &lines, &source, p.is_defined("LANES"))?;
+        let original = read(&format!("wgsl/{file}"))?;
+        let expand = |defines: &preprocess::Defines| {
+            preprocess::expand(&file, &original, defines, &shared).map_err(|e| format!("wgsl/{e} (variant '{}')", p.name))
+        };
+        let lines = expand(&p.defines)?;
+        let text = |lines: &[preprocess::Line]| lines.iter().fold(String::new(), |text, l| text + &l.text + "\n");
+        let source = text(&lines);
+        let subgroups = if p.is_defined("LANES") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        let r = reflect::reflect(&p.name, &lines, &source, subgroups)?;
+        // The same kernel over weights in f16: valid too, and kept as the lines that differ.
+        let halved = expand(&[&p.defines[..], &[("HALF".into(), 1)]].concat())?;
+        let capabilities = subgroups | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        reflect::reflect(&format!("{}, f16", p.name), &halved, &text(&halved), capabilities)?;
+        let half: Vec<(&str, &str)> =
+            lines.iter().zip(&halved).filter(|(a, b)| a.text != b.text).map(|(a, b)| (a.text.as_str(), b.text.as_str())).collect();
+        let weights: Vec<&str> = original.lines().filter_map(|l| l.strip_prefix("#weights ")?.split_whitespace().nth(1)).collect();
+        let weights = weights.join(", ");
         let defines: Vec<(&str, u32)> = p.defines.iter().map(|(n, v)| (n.as_str(), *v)).collect();
         let bindings = r.bindings.iter().fold(String::new(), |text, b| {
             text + &format!(
@@ -45,12 +60,12 @@ fn table() -> Result<String, String> {
         });
         writeln!(
             out,
-            "Kernel {{ name: {:?}, kernel: {:?}, source: {source:?}, entry: \"main\", workgroup_size: {:?}, workgroup_bytes: {}, bindings: &[{bindings}], defines: &{defines:?}, hash: {:#x} }},",
+            "Kernel {{ name: {:?}, kernel: {:?}, source: {source:?}, entry: \"main\", workgroup_size: {:?}, workgroup_bytes: {}, bindings: &[{bindings}], defines: &{defines:?}, weights: &[{weights}], half: &{half:?}, hash: {:#x} }},",
             p.name,
             p.kernel,
             r.workgroup_size,
             r.workgroup_bytes,
-            fnv1a(source.as_bytes()),
+            fnv1a(format!("{source}{half:?}").as_bytes()),
         )
         .map_err(|e| e.to_string())?;
     }

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight, Window};
+use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::plan::Form;
-use crate::session::{Device, Forms, Options, Session};
+use crate::session::{Device, Forms, LayerChoice, Options, Pipeline, Session};
 
 /// Times of repeated runs, milliseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,17 +45,70 @@ impl Times {
     }
 }
 
-/// Milliseconds from a file on the disk to its first result on an open device, with the forms that the rule gives, so
-/// that tuning is not counted. Shader caches of the driver are as they are.
+/// A cold start, milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cold {
+    /// Until the device is open.
+    pub device: f64,
+    /// From a file on the disk to an artifact that is checked.
+    pub open: f64,
+    /// To a session: planned, weights packed and brought to the device, pipelines made.
+    pub session: f64,
+    /// To the first result. Some drivers compile kernels only now.
+    pub first: f64,
+    /// The pipelines of a GPU.
+    pub pipelines: Vec<Pipeline>,
+}
+
+impl Cold {
+    /// From a file on the disk to its first result on an open device.
+    pub fn ms(&self) -> f64 {
+        self.open + self.session + self.first
+    }
+}
+
+/// Starts on a device opened for this alone, with the forms that the rule gives, so that tuning is not counted. The
+/// driver's own cache of shaders is as it is.
 ///
 /// # Errors
-/// As [`Artifact::open`], [`Session::new`] and [`Session::run`].
-pub fn cold(device: &Device, path: &Path, options: &Options) -> Result<f64> {
-    let start = Instant::now();
+/// As [`Device::open`], [`Artifact::open`], [`Session::new`] and [`Session::run`].
+pub fn cold(kind: DeviceKind, path: &Path, options: &Options) -> Result<Cold> {
+    let mut start = Instant::now();
+    let mut lap = || std::mem::replace(&mut start, Instant::now()).elapsed().as_secs_f64() * 1e3;
+    let opened = Device::open(kind)?;
+    let device = lap();
     let artifact = Artifact::open(path)?;
-    let mut session = Session::new(device, &artifact, &Options { forms: Forms::Ruled, ..options.clone() })?;
-    session.run(&noise(session.input_len() * session.batch()))?;
-    Ok(start.elapsed().as_secs_f64() * 1e3)
+    let open = lap();
+    let mut built = Session::new(&opened, &artifact, &Options { forms: Forms::Ruled, ..options.clone() })?;
+    let session = lap();
+    built.run(&noise(built.input_len() * built.batch()))?;
+    Ok(Cold { device, open, session, first: lap(), pipelines: built.pipelines() })
+}
+
+/// What a device allows: measured, not what its maker says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceiling {
+    /// Multiply–adds a second on registers, two operations each, in 10⁹.
+    pub gflops: f64,
+    /// Bytes a second read from memory in a row, in 10⁹.
+    pub gbytes: f64,
+}
+
+impl Ceiling {
+    /// Measures `device`, in a fraction of a second.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device fails.
+    pub fn measure(device: &Device) -> Result<Self> {
+        let (adds, bytes) = device.peak()?;
+        Ok(Self { gflops: 2e-9 * adds, gbytes: 1e-9 * bytes })
+    }
+
+    /// Milliseconds that a run of `layer` for `batch` samples takes at least: its arithmetic or its bytes, whichever is more.
+    pub fn floor_ms(&self, layer: &LayerChoice, batch: usize) -> f64 {
+        let arithmetic = 2e-6 * layer.macs as f64 * batch as f64 / self.gflops;
+        arithmetic.max(1e-6 * layer.bytes as f64 / self.gbytes)
+    }
 }
 
 /// Runs the sessions in turn, `runs` times each after `warmup` uncounted ones, each run a full batch from upload to

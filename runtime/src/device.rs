@@ -77,17 +77,3 @@ impl std::fmt::Display for DeviceInfo {
         write!(f, ")")
     }
 }
-
-/// The CPU's vector instructions, as far as our kernels come in several forms for them.
-pub(crate) fn cpu_features() -> String {
-    #[cfg(target_arch = "x86_64")]
-    let found = [
-        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
-        ("fma", std::arch::is_x86_feature_detected!("fma")),
-        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
-    ];
-    #[cfg(not(target_arch = "x86_64"))]
-    let found: [(&str, bool); 0] = [];
-    let names = found.iter().filter(|f| f.1).map(|f| f.0);
-    std::iter::once(std::env::consts::ARCH).chain(names).collect::<Vec<_>>().join(" ")
-}

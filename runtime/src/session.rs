@@ -92,11 +92,20 @@ impl Device {
         }
     }
 
+    /// Multiply–adds and bytes a second, measured.
+    pub(crate) fn peak(&self) -> Result<(f64, f64)> {
+        match &self.inner {
+            Inner::Cpu => Ok(cpu::peak()),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu::peak(gpu),
+        }
+    }
+
     /// What makes measurements on one device hold on another: its name and driver, and the version of our kernels.
     pub(crate) fn fingerprint(&self) -> String {
         let DeviceInfo { name, backend, driver, .. } = self.info();
         let kernels = match &self.inner {
-            Inner::Cpu => crate::device::cpu_features(),
+            Inner::Cpu => cpu::level().into(),
             #[cfg(feature = "gpu")]
             Inner::Gpu(gpu) => gpu.kernels(),
         };
@@ -168,10 +177,27 @@ pub struct LayerChoice {
     pub form: Form,
     /// Multiply–accumulates for one sample in that form.
     pub macs: u64,
+    /// Bytes of its weights on the device.
+    pub weight_bytes: u64,
+    /// Bytes that a run of the whole batch moves at least: what its steps read and write, and their weights once.
+    pub bytes: u64,
     /// The kernels that it is run with, in their order.
     pub kernels: Vec<&'static str>,
     /// What tuning measured for each form, microseconds a run of the whole batch; empty without tuning.
     pub measured_us: Vec<(Form, f64)>,
+}
+
+/// A pipeline that a session runs kernels by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// The kernel's variant.
+    pub kernel: &'static str,
+    /// The numbers of the activation and of the kind of residual that are compiled into it, and 1 for weights in f16.
+    pub constants: [u32; 3],
+    /// Steps that it runs.
+    pub steps: usize,
+    /// Milliseconds that it took to make. Some drivers compile it only when it first runs.
+    pub made_ms: f64,
 }
 
 /// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
@@ -244,7 +270,14 @@ impl Session {
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.kernels(),
         };
-        let layers = choices.into_iter().enumerate().map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, choice)).collect();
+        // On the CPU weights are widened when the session opens.
+        let halves = match &device.inner {
+            Inner::Cpu => false,
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu.halves(),
+        };
+        let layers =
+            choices.into_iter().enumerate().map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, halves, choice)).collect();
         let image = match artifact.shapes()[0][..] {
             [channels, height, width] => [channels, height, width],
             ref shape => [1, 1, shape.iter().product()],
@@ -420,6 +453,15 @@ impl Session {
         &self.layers
     }
 
+    /// The pipelines that its steps are run by, each once; none on the CPU.
+    pub fn pipelines(&self) -> Vec<Pipeline> {
+        match &self.executor {
+            Executor::Cpu(_) => Vec::new(),
+            #[cfg(feature = "gpu")]
+            Executor::Gpu(gpu) => gpu.pipelines(),
+        }
+    }
+
     /// The activation buffers.
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -489,12 +531,21 @@ impl Session {
 }
 
 /// What became of layer `index`.
-fn layer_choice(artifact: &Artifact, plan: &Plan, index: usize, kernels: &[Vec<&'static str>], choice: tune::Choice) -> LayerChoice {
+fn layer_choice(
+    artifact: &Artifact,
+    plan: &Plan,
+    index: usize,
+    kernels: &[Vec<&'static str>],
+    halves: bool,
+    choice: tune::Choice,
+) -> LayerChoice {
     let layer = &artifact.model().layers[index];
     let steps: Vec<_> = plan.steps.iter().zip(kernels).filter(|(s, _)| s.layer == index).collect();
     let (input, output) = (steps.first().map_or_else(Slot::default, |s| s.0.input), plan.values[index + 1]);
     let flat = matches!(steps.first().map(|s| &s.0.kind), Some(StepKind::Linear(_)));
     let weight = crate::plan::weight(&layer.op);
+    let size = |kind: &StepKind| if halves && kind.is_half(artifact) { 2 } else { 4 };
+    let weight_bytes = steps.iter().map(|s| s.0.kind.macs(1) * size(&s.0.kind)).sum();
     LayerChoice {
         name: layer.name.clone(),
         inputs: if flat { input.len() } else { input.channels },
@@ -503,6 +554,8 @@ fn layer_choice(artifact: &Artifact, plan: &Plan, index: usize, kernels: &[Vec<&
         input_rank: weight.and_then(|w| w.input_rank(artifact)),
         form: plan.forms[index],
         macs: weight.map_or(0, |_| steps.iter().map(|s| s.0.macs()).sum()),
+        weight_bytes,
+        bytes: steps.iter().map(|s| 4 * s.0.values() * plan.batch as u64).sum::<u64>() + weight_bytes,
         kernels: steps.iter().flat_map(|s| s.1.iter().copied()).collect(),
         measured_us: choice.measured_us,
     }

@@ -7,6 +7,7 @@
 //! * `$(EXPRESSION)` is replaced by its value: whole numbers, + - * / %, from left to right, no precedence;
 //! * `#input NAME BINDING` declares an array of vec4s to read and `NAME_at(i)`, its element i; `#output NAME BINDING` one to
 //!   write and `NAME_put(i, value)`. They are storage buffers, or textures where the variant defines TEXTURES;
+//! * `#weights NAME BINDING` is an `#input` that holds f16 where the variant defines HALF;
 //! * every other identifier that the variant defines is replaced by its number.
 
 use std::collections::HashSet;
@@ -103,12 +104,17 @@ impl Expander<'_> {
                     }
                     at = end;
                 }
-                Some(word @ ("#input" | "#output")) => {
+                Some(word @ ("#input" | "#weights" | "#output")) => {
                     let (Some(name), Some(Ok(binding))) = (words.next(), words.next().map(str::parse)) else {
                         return fail(format!("{word} needs a name and a binding"));
                     };
-                    let textures = self.defines.iter().any(|(n, value)| n == "TEXTURES" && *value != 0);
-                    for text in declare(word == "#output", name, binding, textures) {
+                    let defined = |name: &str| self.defines.iter().any(|(n, value)| n == name && *value != 0);
+                    let access = match word {
+                        "#output" => Access::Write,
+                        "#weights" if defined("HALF") => Access::ReadHalf,
+                        _ => Access::Read,
+                    };
+                    for text in declare(access, name, binding, defined("TEXTURES")) {
                         self.out.push(Line { text, ..line.clone() });
                     }
                 }
@@ -124,23 +130,35 @@ impl Expander<'_> {
     }
 }
 
+/// What a kernel does with an array.
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    /// Reads f16.
+    ReadHalf,
+    Write,
+}
+
 /// An array of vec4s of a kernel as WGSL. A texture is one in rows of 2048, so that its size depends on its length alone.
-fn declare(output: bool, name: &str, binding: u32, textures: bool) -> [String; 2] {
+fn declare(access: Access, name: &str, binding: u32, textures: bool) -> [String; 2] {
     let at = format!("@group(0) @binding({binding}) var");
     let texel = "vec2u(i & 2047u, i >> 11u)";
-    match (textures, output) {
-        (false, false) => {
-            [format!("{at}<storage, read> {name}: array<vec4f>;"), format!("fn {name}_at(i: u32) -> vec4f {{ return {name}[i]; }}")]
-        }
-        (false, true) => [
+    let reader = |body: &str| format!("fn {name}_at(i: u32) -> vec4f {{ return {body}; }}");
+    match (textures, access) {
+        (false, Access::Read) => [format!("{at}<storage, read> {name}: array<vec4f>;"), reader(&format!("{name}[i]"))],
+        (false, Access::ReadHalf) => [
+            format!("{at}<storage, read> {name}: array<vec2u>;"),
+            reader(&format!("vec4f(unpack2x16float({name}[i].x), unpack2x16float({name}[i].y))")),
+        ],
+        (false, Access::Write) => [
             format!("{at}<storage, read_write> {name}: array<vec4f>;"),
             format!("fn {name}_put(i: u32, value: vec4f) {{ {name}[i] = value; }}"),
         ],
-        (true, false) => [
-            format!("{at} {name}: texture_storage_2d<rgba32float, read>;"),
-            format!("fn {name}_at(i: u32) -> vec4f {{ return textureLoad({name}, {texel}); }}"),
-        ],
-        (true, true) => [
+        (true, Access::Read | Access::ReadHalf) => {
+            let format = if matches!(access, Access::Read) { "rgba32float" } else { "rgba16float" };
+            [format!("{at} {name}: texture_storage_2d<{format}, read>;"), reader(&format!("textureLoad({name}, {texel})"))]
+        }
+        (true, Access::Write) => [
             format!("{at} {name}: texture_storage_2d<rgba32float, write>;"),
             format!("fn {name}_put(i: u32, value: vec4f) {{ textureStore({name}, {texel}, value); }}"),
         ],
@@ -281,6 +299,15 @@ mod tests {
         assert!(
             textures.contains("fn y_put") && textures.contains("@binding(3) var y: texture_storage_2d<rgba32float, write>"),
             "{textures}"
+        );
+        let halves = |textures: u32| {
+            let defines = [("HALF".to_string(), 1), ("TEXTURES".to_string(), textures)];
+            super::expand("k.wgsl", "#weights w 4\n#input x 2", &defines, &shared).unwrap().into_iter().map(|l| l.text).collect::<String>()
+        };
+        assert!(halves(0).contains("w: array<vec2u>") && halves(0).contains("x: array<vec4f>") && halves(0).contains("unpack2x16float"));
+        assert!(
+            halves(1).contains("w: texture_storage_2d<rgba16float, read>")
+                && halves(1).contains("x: texture_storage_2d<rgba32float, read>")
         );
         // Errors are reported by the line that declared them.
         assert_eq!(expand(&[]).iter().map(|l| l.number).collect::<Vec<_>>(), [1, 1, 2, 2]);

@@ -21,18 +21,17 @@ pub(crate) struct Reflection {
 }
 
 /// Parses, validates and reflects an expanded variant; the error names the source line.
-pub(crate) fn reflect(variant: &str, lines: &[Line], source: &str, subgroups: bool) -> Result<Reflection, String> {
+pub(crate) fn reflect(variant: &str, lines: &[Line], source: &str, beyond: Capabilities) -> Result<Reflection, String> {
     let place = |line: Option<u32>| match line.and_then(|l| lines.get((l as usize).saturating_sub(1))) {
         Some(l) => format!("wgsl/{}:{}: variant '{variant}'", l.file, l.number),
         None => format!("variant '{variant}'"),
     };
     let module = naga::front::wgsl::parse_str(source)
         .map_err(|e| format!("{}: {e}\n{}", place(e.location(source).map(|l| l.line_number)), e.emit_to_string(source)))?;
-    // No capability beyond core WebGPU, so that what passes here runs on every adapter; but for kernels of subgroups, whose
-    // hosts must ask for them.
-    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
-    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
-    if subgroups {
+    // No capability beyond core WebGPU but those that hosts know they must ask for, so that what passes here runs on every
+    // adapter.
+    let mut validator = Validator::new(ValidationFlags::all(), beyond);
+    if beyond.contains(Capabilities::SUBGROUP) {
         validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
     }
     validator

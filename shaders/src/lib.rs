@@ -30,6 +30,10 @@ pub struct Kernel {
     pub bindings: &'static [Binding],
     /// The constants it was expanded with.
     pub defines: &'static [(&'static str, u32)],
+    /// The bindings that hold weights, which may be f16.
+    pub weights: &'static [u32],
+    /// Lines of the source, and what stands in their place where weights are f16.
+    pub half: &'static [(&'static str, &'static str)],
     /// Hash of the source: another hash, another kernel, so that stored timings can be dropped.
     pub hash: u64,
 }
@@ -78,6 +82,11 @@ impl Kernel {
         self.define("LANES")
     }
 
+    /// The source for weights in f16, four to 8 bytes or a texel of RGBA16F.
+    pub fn half_source(&self) -> String {
+        self.half.iter().fold(self.source.to_string(), |source, (full, half)| source.replacen(full, half, 1))
+    }
+
     /// Invocations of a workgroup, all three axes together.
     pub fn invocations(&self) -> u32 {
         self.workgroup_size.iter().product()
@@ -111,6 +120,19 @@ mod tests {
             // What every adapter grants; more is a choice that hosts check.
             assert!(k.invocations() <= 256 && k.workgroup_bytes <= 16 << 10, "{}", k.name);
         }
+    }
+
+    #[test]
+    fn weights_may_be_halves() {
+        for k in KERNELS {
+            // The declaration, and of buffers how they are read.
+            let lines = if k.textures() { 1 } else { 2 };
+            assert_eq!(k.half.len(), lines * k.weights.len(), "{}", k.name);
+            let (half, format) = (k.half_source(), if k.textures() { "rgba16float" } else { "array<vec2u>" });
+            assert_eq!(half.matches(format).count(), k.weights.len(), "{}", k.name);
+            assert!(k.half.iter().all(|(full, _)| k.source.matches(full).count() == 1), "{}", k.name);
+        }
+        assert_eq!(kernel("lanes_low_rank_2").map(|k| k.weights), Some(&[4, 5][..]));
     }
 
     #[test]

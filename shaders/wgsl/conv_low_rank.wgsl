@@ -7,9 +7,9 @@
 
 #input x 2
 // V in panels, K being [height][width][inputs padded to 4].
-#input v 4
+#weights v 4
 // U in panels, K being the rank.
-#input u 5
+#weights u 5
 @group(0) @binding(6) var<storage, read> bias: array<vec4f>;
 #output y 7
 

@@ -5,7 +5,7 @@
 
 #input x 2
 // [height][width][channels / 4]
-#input w 4
+#weights w 4
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
 #output y 6
 

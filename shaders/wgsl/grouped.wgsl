@@ -6,7 +6,7 @@
 
 #input x 2
 // [outputs][height][width][inputs of a group]
-@group(0) @binding(4) var<storage, read> w: array<f32>;
+#weights w 4
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
 #output y 6
 
@@ -42,10 +42,14 @@ fn main(
                     x_at(under.at + c.z / 4u)[c.z % 4u],
                     x_at(under.at + c.w / 4u)[c.w % 4u],
                 );
-                acc += select(vec4f(0.0), value, under.inside) * vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
+                acc += select(vec4f(0.0), value, under.inside) * vec4f(weight(at.x), weight(at.y), weight(at.z), weight(at.w));
                 at += vec4u(1u);
             }
         }
     }
     y_put(row * shape.output_stride4 + column, epilogue(acc + bias[column], row, column));
+}
+
+fn weight(i: u32) -> f32 {
+    return w_at(i / 4u)[i % 4u];
 }

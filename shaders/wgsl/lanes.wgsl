@@ -9,7 +9,7 @@
 
 #input x 2
 // W in panels of CL · TN vec4s, K being [height][width][inputs padded to 4].
-#input w 4
+#weights w 4
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
 #output y 6
 

@@ -8,9 +8,9 @@
 
 #input x 2
 // [height][width][inputs padded to 4][R4]
-#input v 4
+#weights v 4
 // [outputs / 4][R4 · 4]
-#input u 5
+#weights u 5
 @group(0) @binding(6) var<storage, read> bias: array<vec4f>;
 #output y 7
 

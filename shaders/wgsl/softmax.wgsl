@@ -14,11 +14,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) local: u32,
 ) {
+    prepare_epilogue();
     let row = group.y * groups.x + group.x;
     if row >= row_count() {
         return;
     }
-    prepare_epilogue();
     let start = row * shape.input_stride4;
     var most = vec4f(shape.lowest);
     for (var column = local; column < shape.outputs4; column += WG) {

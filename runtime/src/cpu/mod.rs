@@ -9,6 +9,7 @@ mod global_average;
 mod linear;
 mod multiply;
 mod packed;
+mod peak;
 mod pool;
 mod product;
 mod rearrange;
@@ -19,6 +20,8 @@ mod threads;
 mod tile;
 
 use std::time::{Duration, Instant};
+
+pub(crate) use self::peak::measure as peak;
 
 use self::epilogue::{Epilogue, Residual};
 use crate::artifact::{Activation, Artifact};
@@ -155,6 +158,11 @@ impl Executor {
         }
         self.buffers[step.output.buffer] = output;
     }
+}
+
+/// The level of vector instructions that the kernels are compiled for.
+pub(crate) fn level() -> &'static str {
+    simd::level().name()
 }
 
 /// This machine's CPU.

@@ -56,14 +56,15 @@ impl Weight<'_> {
         values
     }
 
-    /// [outputs][taps][inputs].
+    /// [outputs][taps][inputs], and zeros up to a whole vec4.
     pub(super) fn pack_grouped(&self) -> Vec<f32> {
-        let mut values = Vec::with_capacity(self.values.len());
+        let mut values = Vec::with_capacity(self.values.len() + 3);
         for o in 0..self.outputs {
             for tap in 0..self.taps {
                 values.extend((0..self.inputs).map(|i| self.values[(o * self.inputs + i) * self.taps + tap]));
             }
         }
+        values.resize(values.len().next_multiple_of(4), 0.0);
         values
     }
 }
@@ -124,6 +125,7 @@ mod tests {
         assert_eq!(depthwise, [1., 3., 5., 7., 9., 11., 0., 0., 2., 4., 6., 8., 10., 12., 0., 0.]);
         let grouped = Weight { values: &values, outputs: 2, inputs: 3, taps: 2 }.pack_grouped();
         assert_eq!(grouped, [1., 3., 5., 2., 4., 6., 7., 9., 11., 8., 10., 12.]);
+        assert_eq!(Weight { values: &values[..3], outputs: 1, inputs: 3, taps: 1 }.pack_grouped(), [1., 2., 3., 0.]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ struct Inner {
     info: DeviceInfo,
     limits: wgpu::Limits,
     storage: Storage,
+    halves: bool,
     pipelines: Mutex<Cache>,
     fault: Fault,
 }
@@ -127,6 +128,7 @@ impl Gpu {
             None if textures && info.class == DeviceClass::Software => Storage::Textures,
             None => Storage::Buffers,
         };
+        let halves = adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
         let subgroups = if storage == Storage::Textures { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("thinfer"),
@@ -147,7 +149,7 @@ impl Gpu {
                 on_loss.record(format!("the device was lost: {why}"));
             }
         });
-        Ok(Self(Arc::new(Inner { device, queue, info, limits, storage, pipelines: Mutex::default(), fault })))
+        Ok(Self(Arc::new(Inner { device, queue, info, limits, storage, halves, pipelines: Mutex::default(), fault })))
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
@@ -174,6 +176,11 @@ impl Gpu {
     /// How it keeps values and weights.
     pub(super) fn storage(&self) -> Storage {
         self.0.storage
+    }
+
+    /// Whether kernels can read f16.
+    pub(crate) fn halves(&self) -> bool {
+        self.0.halves
     }
 
     /// The variants of `kernel` that take values and weights as this device keeps them.

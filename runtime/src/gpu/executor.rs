@@ -1,5 +1,6 @@
 //! Runs a plan on a device: everything is made once, a run records one compute pass and submits it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thinfer_shaders::Kernel;
@@ -11,7 +12,7 @@ use crate::gpu::device::Gpu;
 use crate::gpu::flight::{FLIGHTS, Flight, Turns};
 use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::ops::{Context, Dispatch, dispatch, ending, estimated};
-use crate::gpu::pipelines::{Epilogue, prepare};
+use crate::gpu::pipelines::{Epilogue, Pipeline, prepare};
 use crate::gpu::profile::Timestamps;
 use crate::plan::{Plan, Slot, Step};
 
@@ -86,14 +87,15 @@ impl Executor {
         let kernel = |(i, step): (usize, &Step)| pick(i).map_or_else(|| estimated(gpu, plan.batch, step), Ok);
         let kernels = plan.steps.iter().enumerate().map(kernel).collect::<Result<Vec<_>>>()?;
         let mut wanted: Vec<(&'static Kernel, Epilogue)> = Vec::new();
-        for (kernel, ending) in kernels.iter().copied().zip(plan.steps.iter().map(ending)) {
+        for (kernel, ending) in kernels.iter().copied().zip(plan.steps.iter().map(|s| ending(gpu, artifact, s))) {
             if !wanted.iter().any(|w| (w.0.name, w.1) == (kernel.name, ending)) {
                 wanted.push((kernel, ending));
             }
         }
         prepare(gpu, &wanted);
         for (step, kernel) in plan.steps.iter().zip(kernels) {
-            let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run };
+            let ending = ending(gpu, artifact, step);
+            let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run, ending };
             steps.push(dispatch(&context, artifact, step, kernel)?);
         }
         let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, plan.input, plan.output));
@@ -290,8 +292,26 @@ impl Executor {
     /// Fills every activation buffer with NaN, so that whoever reads what was never written is found out.
     pub(crate) fn poison(&mut self) {
         for memory in &self.activations {
-            memory.write(&self.gpu, &vec![f32::NAN; (memory.bytes() / 4) as usize]);
+            memory.write(&self.gpu, bytemuck::cast_slice(&vec![f32::NAN; (memory.bytes() / 4) as usize]));
         }
+    }
+
+    /// The pipelines of all steps, each once.
+    pub(crate) fn pipelines(&self) -> Vec<crate::session::Pipeline> {
+        let mut all: Vec<(&Arc<Pipeline>, usize)> = Vec::new();
+        for step in &self.steps {
+            match all.iter_mut().find(|p| Arc::ptr_eq(p.0, step.pipeline())) {
+                Some(known) => known.1 += 1,
+                None => all.push((step.pipeline(), 1)),
+            }
+        }
+        let describe = |(p, steps): (&Arc<Pipeline>, usize)| crate::session::Pipeline {
+            kernel: p.kernel.name,
+            constants: [p.epilogue.activation, p.epilogue.residual, p.epilogue.half.into()],
+            steps,
+            made_ms: p.made.as_secs_f64() * 1e3,
+        };
+        all.into_iter().map(describe).collect()
     }
 
     /// The kernels of each step.

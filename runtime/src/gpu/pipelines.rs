@@ -1,9 +1,11 @@
 //! Compute pipelines, made on first use and kept as long as the device.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use thinfer_shaders::{Binding, BindingKind, Kernel};
 
@@ -16,13 +18,18 @@ pub(super) struct Pipeline {
     /// Group 0, the only one.
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) epilogue: Epilogue,
+    /// How long it took to make.
+    pub(super) made: Duration,
 }
 
-/// What a pipeline fixes of wgsl/shared/epilogue.wgsl: the numbers of the activation and of the kind of residual.
+/// What a pipeline fixes: of wgsl/shared/epilogue.wgsl the numbers of the activation and of the kind of residual, and
+/// whether weights are f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Epilogue {
     pub(super) activation: u32,
     pub(super) residual: u32,
+    pub(super) half: bool,
 }
 
 /// The pipelines of a device, by the variant's name.
@@ -36,53 +43,57 @@ pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -
 
 /// Makes all of `wanted` that are not there yet, on as many threads as there are cores.
 pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
-    if cfg!(target_family = "wasm") {
-        return;
-    }
+    // A browser has no threads to give.
+    let threads = if cfg!(target_family = "wasm") { 1 } else { gpu.cores().min(wanted.len() as u64) };
     let next = AtomicUsize::new(0);
-    let make = || {
+    let work = || {
         while let Some(&(kernel, epilogue)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
             pipeline(gpu, kernel, epilogue);
         }
     };
-    let helpers = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len()).saturating_sub(1);
     std::thread::scope(|scope| {
-        for _ in 0..helpers {
-            // A thread that cannot be had leaves its work to the others.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, make);
+        // This thread is one of them; one that the system does not give leaves its work to the others.
+        for _ in 1..threads {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
         }
-        make();
+        work();
     });
 }
 
 fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> Pipeline {
-    let label = Some(kernel.name);
+    let (label, start) = (Some(kernel.name), Instant::now());
     let entries: Vec<_> = kernel
         .bindings
         .iter()
-        .map(|b| wgpu::BindGroupLayoutEntry { binding: b.index, visibility: wgpu::ShaderStages::COMPUTE, ty: binding_type(b), count: None })
+        .map(|b| wgpu::BindGroupLayoutEntry {
+            binding: b.index,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: binding_type(b, epilogue.half && kernel.weights.contains(&b.index)),
+            count: None,
+        })
         .collect();
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let whole =
         device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor { label, bind_group_layouts: &[Some(&layout)], immediate_size: 0 });
-    let module =
-        device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(kernel.source.into()) });
+    let source = if epilogue.half { Cow::Owned(kernel.half_source()) } else { Cow::Borrowed(kernel.source) };
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source) });
+    let constants = [("ACTIVATION", f64::from(epilogue.activation)), ("RESIDUAL", f64::from(epilogue.residual))];
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&whole),
         module: &module,
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &[("ACTIVATION", epilogue.activation.into()), ("RESIDUAL", epilogue.residual.into())],
+            constants: if kernel.source.contains("override ACTIVATION") { &constants } else { &[] },
             // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
         },
         cache: None,
     });
-    Pipeline { kernel, layout, pipeline }
+    Pipeline { kernel, layout, pipeline, epilogue, made: start.elapsed() }
 }
 
-fn binding_type(b: &Binding) -> wgpu::BindingType {
+fn binding_type(b: &Binding, half: bool) -> wgpu::BindingType {
     let buffer = |ty| wgpu::BindingType::Buffer {
         ty,
         has_dynamic_offset: false,
@@ -91,7 +102,7 @@ fn binding_type(b: &Binding) -> wgpu::BindingType {
     };
     let texture = |access| wgpu::BindingType::StorageTexture {
         access,
-        format: wgpu::TextureFormat::Rgba32Float,
+        format: if half { wgpu::TextureFormat::Rgba16Float } else { wgpu::TextureFormat::Rgba32Float },
         view_dimension: wgpu::TextureViewDimension::D2,
     };
     match b.kind {
@@ -112,7 +123,7 @@ mod tests {
     fn every_kernel_becomes_a_pipeline_once() {
         let Ok(gpu) = Gpu::open() else { return };
         for kernel in thinfer_shaders::KERNELS.iter().filter(|k| k.lanes().is_none() || gpu.storage() == Storage::Textures) {
-            let (plain, relu) = (Epilogue::default(), Epilogue { activation: 1, residual: 1 });
+            let (plain, relu) = (Epilogue::default(), Epilogue { activation: 3, residual: 1, half: gpu.halves() });
             let first = pipeline(&gpu, kernel, plain);
             assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, plain)));
             assert!(!Arc::ptr_eq(&first, &pipeline(&gpu, kernel, relu)));

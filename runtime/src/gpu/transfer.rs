@@ -4,10 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
+
+/// How long a thread that waits for a software adapter stays awake.
+const AWAKE: Duration = Duration::from_millis(20);
 
 /// A buffer that the host maps again and again.
 #[derive(Debug)]
@@ -52,6 +56,13 @@ impl Staging {
     /// Blocks until the mapping is there; `submission` is the one that it waits for, all of them where `None`.
     pub(super) fn block(&self, gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let pending = || lock(&self.mapped).outcome.is_none();
+        // A core that sleeps takes longer to wake than many a kernel runs: this thread keeps one awake while others compute
+        // on it, for as long as a small network takes.
+        let start = Instant::now();
+        while gpu.is_software() && pending() && start.elapsed() < AWAKE {
+            gpu.device().poll(wgpu::PollType::Poll).map_err(|e| gpu.error(e.to_string()))?;
+            std::thread::yield_now();
+        }
         if pending() {
             let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
             gpu.device().poll(wait).map_err(|e| gpu.error(e.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::artifact::{Artifact, TensorId, Weight};
+use crate::artifact::{Artifact, Dtype, TensorId, Weight};
 
 /// Which matrix of a stored weight a step multiplies by.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,17 @@ pub enum Matrix {
     Columns(TensorId),
     /// U of a spatial pair, stored rank-major: 1 × width.
     Rows(TensorId),
+}
+
+/// Whether the matrix is stored in f16 as it is multiplied by. One that is multiplied back is not: rounding it again would
+/// add an error that its factors do not have.
+pub(crate) fn is_half(artifact: &Artifact, matrix: &Matrix) -> bool {
+    let id = match matrix {
+        Matrix::Whole(Weight::Dense(id)) => *id,
+        Matrix::Whole(_) => return false,
+        Matrix::V(id) | Matrix::U(id) | Matrix::A(id) | Matrix::Core(id) | Matrix::B(id) | Matrix::Columns(id) | Matrix::Rows(id) => *id,
+    };
+    artifact.model().tensors.get(id as usize).is_some_and(|t| t.dtype == Dtype::F16)
 }
 
 /// The matrix as [outputs, inputs / groups, kernel height, kernel width], row-major; a fully connected one has a kernel of

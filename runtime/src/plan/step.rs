@@ -1,7 +1,8 @@
 //! The primitive steps that a run consists of.
 
+use super::matrix::is_half;
 use super::{Matrix, Slot};
-use crate::artifact::{Activation, PoolKind, Residual, Stride, TensorId, Window};
+use crate::artifact::{Activation, Artifact, PoolKind, Residual, Stride, TensorId, Window};
 
 /// One step of a run; steps follow each other, each reading what earlier ones wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,6 +164,16 @@ impl Window {
 }
 
 impl StepKind {
+    /// Whether all weights that it multiplies by are stored in f16.
+    pub(crate) fn is_half(&self, artifact: &Artifact) -> bool {
+        let (matrix, second) = match self {
+            Self::Linear(l) => (&l.matrix, &l.second),
+            Self::Conv(c) => (&c.matrix, &c.second),
+            _ => return false,
+        };
+        is_half(artifact, matrix) && second.as_ref().is_none_or(|second| is_half(artifact, second))
+    }
+
     /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.
     pub fn macs(&self, pixels: usize) -> u64 {
         match self {
@@ -190,6 +201,12 @@ impl StepKind {
 }
 
 impl Step {
+    /// Values of one sample that are read and written, weights apart.
+    pub fn values(&self) -> u64 {
+        let second = self.residual.map_or(0, |(slot, _)| slot.stride());
+        (self.input.stride() + second + self.output.stride()) as u64
+    }
+
     /// Multiply–accumulates for one sample.
     pub fn macs(&self) -> u64 {
         self.kind.macs(self.output.pixels())

@@ -8,7 +8,7 @@ mod rule;
 
 use std::time::Instant;
 
-use crate::artifact::{Artifact, Layer, Model, Op, Residual, TensorData, Weight, Window};
+use crate::artifact::{Artifact, Dtype, Layer, Model, Op, Residual, TensorData, Weight, Window};
 use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
@@ -56,13 +56,18 @@ fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
     let scheme = weight.map_or("", |w| w.scheme(kind == "conv"));
     let ranks = [weight.and_then(|w| w.input_rank(artifact)), weight.and_then(|w| w.rank(artifact))];
     let ranks: String = ranks.into_iter().flatten().map(|r| format!(" {r}")).collect();
+    let first = weight.map(|w| match *w {
+        Weight::Dense(id) | Weight::LowRank { v: id, .. } | Weight::Spatial { v: id, .. } | Weight::Tucker2 { a: id, .. } => id,
+    });
+    let half = first.is_some_and(|id| artifact.model().tensors[id as usize].dtype == Dtype::F16);
     format!(
-        "{kind} {} to {}{window} {scheme}{ranks} batch {}{}{}",
+        "{kind} {} to {}{window} {scheme}{ranks} batch {}{}{}{}",
         shape(inputs[0] as usize),
         shape(layer + 1),
         options.batch,
         if residual { " residual" } else { "" },
         if options.keep_factors { " factors" } else { "" },
+        if half { " f16" } else { "" },
     )
 }
 

@@ -85,7 +85,7 @@ fn few_pipelines(
             for step in plan.steps.iter().filter(|s| s.layer == layer) {
                 let mut candidates = Vec::new();
                 let mut kernels = Vec::new();
-                for (pipeline, name, time) in pipelines_of(gpu, options.batch, step) {
+                for (pipeline, name, time) in pipelines_of(gpu, artifact, options.batch, step) {
                     let known = pipelines.iter().position(|p| *p == pipeline);
                     candidates.push((known.unwrap_or(pipelines.len()), time + LAUNCH));
                     kernels.push(name);

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use thinfer::bench::{self, LayerSpec, Times};
+use thinfer::bench::{self, Ceiling, Cold, LayerSpec, Times};
 use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::table::{Table, bytes, count};
-use thinfer::{Artifact, Device, DeviceClass, Forms, Options, Result, Session};
+use thinfer::{Artifact, Device, DeviceClass, Forms, LayerChoice, Options, Pipeline, Result, Session};
 
 use crate::DeviceArguments;
 
@@ -57,7 +57,7 @@ struct Contestant {
     path: PathBuf,
     description: Description,
     session: Session,
-    cold_ms: f64,
+    cold: Cold,
 }
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
@@ -69,9 +69,9 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let device = Device::open(arguments.device.device)?;
     let mut contestants = Vec::new();
     for (path, artifact) in paths.iter().zip(&artifacts) {
-        let cold_ms = bench::cold(&device, path, &options)?;
+        let cold = bench::cold(arguments.device.device, path, &options)?;
         let session = Session::new(&device, artifact, &options)?;
-        contestants.push(Contestant { path: path.to_path_buf(), description: Description::of(artifact), session, cold_ms });
+        contestants.push(Contestant { path: path.to_path_buf(), description: Description::of(artifact), session, cold });
     }
     let mut sessions: Vec<&mut Session> = contestants.iter_mut().map(|c| &mut c.session).collect();
     let times = bench::interleaved(&mut sessions, WARMUP, arguments.runs)?;
@@ -85,16 +85,23 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
             count(d.macs),
             count(d.params),
             bytes(d.bytes),
-            format!("{:.2}", c.cold_ms),
+            format!("{:.2}", c.cold.ms()),
             format!("{:.4}", t.p50()),
             format!("{:.4}", t.p90()),
         ]);
     }
     print::text(&table)?;
     let mut figures = Vec::new();
+    let ceiling = if arguments.layers { Some(Ceiling::measure(&device)?) } else { None };
     for (c, t) in contestants.iter_mut().zip(&times) {
-        let layers = layer_figures(c, arguments)?;
-        figures.push(model_figures(c, t, &device, arguments.batch, layers));
+        let layers = match ceiling {
+            Some(ceiling) => Some(Layers { times: bench::layers(&mut c.session, arguments.runs)?, ceiling }),
+            None => None,
+        };
+        if let Some(layers) = &layers {
+            layers.print(c)?;
+        }
+        figures.push(model_figures(c, t, &device, layers.as_ref()));
     }
     let mut figures = figures.into_iter();
     let mut first = figures.next().unwrap_or_default();
@@ -114,15 +121,48 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     crate::write_json(arguments.json.as_deref(), &first)
 }
 
-/// Each layer's form, and with `--layers` its time; printed if asked for.
-fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>> {
-    let times = if arguments.layers { bench::layers(&mut c.session, arguments.runs)? } else { None };
-    if arguments.layers {
+/// What `--layers` measures.
+struct Layers {
+    /// `None` where the device has no timestamps.
+    times: Option<Vec<Times>>,
+    ceiling: Ceiling,
+}
+
+impl Layers {
+    /// Layer `i`'s median, its rate, the least that the device allows and the share of it that is reached.
+    fn figures(&self, c: &Contestant, i: usize) -> Option<(f64, f64, f64, f64)> {
+        let (layer, batch) = (&c.session.layers()[i], c.session.batch());
+        let ms = self.times.as_ref()?[i].p50();
+        let floor = self.ceiling.floor_ms(layer, batch);
+        Some((ms, 2e-6 * layer.macs as f64 * batch as f64 / ms, floor, floor / ms))
+    }
+
+    fn print(&self, c: &Contestant) -> Result<()> {
         print::line(format_args!("\n{}", c.path.display()))?;
-        let mut table =
-            Table::new(["layer", "in", "out", "rank", "runs as", "kernels", "MACs", "median ms", "p90 ms", "tuning measured (µs)"]);
+        let mut table = Table::new([
+            "layer",
+            "in",
+            "out",
+            "rank",
+            "runs as",
+            "kernels",
+            "MACs",
+            "median ms",
+            "p90 ms",
+            "GFLOP/s",
+            "floor ms",
+            "reached",
+            "tuning measured (µs)",
+        ]);
         for (i, l) in c.session.layers().iter().enumerate() {
-            let time = |f: fn(&Times) -> f64| times.as_ref().map_or("no timestamps".into(), |t| format!("{:.4}", f(&t[i])));
+            let none = || "no timestamps".to_string();
+            let figures = self.figures(c, i);
+            let [median, rate, floor, reached] = figures.map_or_else(
+                || [none(), none(), none(), none()],
+                |(ms, rate, floor, reached)| {
+                    [format!("{ms:.4}"), format!("{rate:.1}"), format!("{floor:.4}"), format!("{:.0} %", 100.0 * reached)]
+                },
+            );
             let tuned: Vec<String> = l.measured_us.iter().map(|(f, us)| format!("{} {us:.1}", f.name())).collect();
             table.row([
                 l.name.clone(),
@@ -132,28 +172,56 @@ fn layer_figures(c: &mut Contestant, arguments: &Arguments) -> Result<Vec<Value>
                 l.form.name().into(),
                 l.kernels.join(" + "),
                 count(l.macs),
-                time(Times::p50),
-                time(Times::p90),
+                median,
+                self.times.as_ref().map_or_else(none, |t| format!("{:.4}", t[i].p90())),
+                rate,
+                floor,
+                reached,
                 tuned.join(", "),
             ]);
         }
         print::text(&table)?;
+        let (Ceiling { gflops, gbytes }, memory) = (self.ceiling, c.session.memory());
+        print::line(format_args!("the device allows {gflops:.1} GFLOP/s and {gbytes:.1} GB/s; a floor is whichever takes longer"))?;
+        print::line(format_args!(
+            "values take {}, {} if each had its own place, {} at least",
+            bytes(memory.bytes()),
+            bytes(memory.naive_bytes),
+            bytes(memory.bound_bytes)
+        ))?;
+        let Cold { device, open, session, first, pipelines } = &c.cold;
+        print::line(format_args!(
+            "cold: device {device:.1} ms, file {open:.1}, session {session:.1}, first run {first:.1}; {} pipelines",
+            pipelines.len()
+        ))?;
+        for p in pipelines {
+            print::line(format_args!("  {} {:?}: {} steps, made in {:.1} ms", p.kernel, p.constants, p.steps, p.made_ms))?;
+        }
+        Ok(())
     }
-    let figures = c.session.layers().iter().enumerate().map(|(i, l)| {
-        let ms = times.as_ref().map(|t| t[i].p50());
-        let tuned: serde_json::Map<String, Value> = l.measured_us.iter().map(|(f, us)| (f.name().to_string(), json!(us))).collect();
-        json!({ "name": l.name, "inputs": l.inputs, "outputs": l.outputs, "rank": l.rank, "form": l.form.name(), "kernels": l.kernels, "macs": l.macs, "ms_p50": ms, "measured_us": tuned })
-    });
-    Ok(figures.collect())
 }
 
-fn model_figures(c: &Contestant, times: &Times, device: &Device, batch: usize, layers: Vec<Value>) -> Value {
-    let (d, info, memory) = (&c.description, device.info(), c.session.memory());
+fn model_figures(c: &Contestant, times: &Times, device: &Device, measured: Option<&Layers>) -> Value {
+    let (d, info, memory, cold) = (&c.description, device.info(), c.session.memory(), &c.cold);
+    let layer = |(i, l): (usize, &LayerChoice)| {
+        let tuned: serde_json::Map<String, Value> = l.measured_us.iter().map(|(f, us)| (f.name().to_string(), json!(us))).collect();
+        let figures = measured.and_then(|m| m.figures(c, i));
+        json!({
+            "name": l.name, "inputs": l.inputs, "outputs": l.outputs, "rank": l.rank, "form": l.form.name(), "kernels": l.kernels,
+            "macs": l.macs, "bytes": l.bytes, "weight_bytes": l.weight_bytes, "ms_p50": figures.map(|f| f.0), "gflops": figures.map(|f| f.1),
+            "floor_ms": figures.map(|f| f.2), "reached": figures.map(|f| f.3), "measured_us": tuned,
+        })
+    };
+    let layers: Vec<Value> = c.session.layers().iter().enumerate().map(layer).collect();
+    let pipeline = |p: &Pipeline| json!({ "kernel": p.kernel, "constants": p.constants, "steps": p.steps, "made_ms": p.made_ms });
     json!({
         "model": c.path.display().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes,
-        "ms_p50": times.p50(), "ms_p90": times.p90(), "ms_cold": c.cold_ms, "runs": times.count(), "batch": batch,
+        "ms_p50": times.p50(), "ms_p90": times.p90(), "ms_min": times.quantile(0.0), "runs": times.count(), "batch": c.session.batch(),
+        "ms_cold": cold.ms(), "ms_device": cold.device, "ms_open": cold.open, "ms_session": cold.session, "ms_first": cold.first,
+        "pipelines": cold.pipelines.iter().map(pipeline).collect::<Vec<_>>(),
         "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "layers": layers,
-        "activation_bytes": memory.bytes(), "activation_bytes_naive": memory.naive_bytes, "activation_bytes_bound": memory.bound_bytes,
+        "peak_gflops": measured.map(|m| m.ceiling.gflops), "peak_gbytes": measured.map(|m| m.ceiling.gbytes),
+        "weight_bytes": c.session.layers().iter().map(|l| l.weight_bytes).sum::<u64>(), "activation_bytes": memory.bytes(), "activation_bytes_naive": memory.naive_bytes, "activation_bytes_bound": memory.bound_bytes,
     })
 }
 

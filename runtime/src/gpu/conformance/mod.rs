@@ -4,12 +4,13 @@ mod conv;
 
 use std::time::Duration;
 
-use crate::artifact::Activation;
+use crate::artifact::{Activation, Artifact, Dtype, TensorData};
 use crate::conformance::cases::{Case, LayerCase};
+use crate::conformance::conv_cases::ConvCase;
 use crate::conformance::reference;
 use crate::error::{Error, Result};
 use crate::gpu::memory::Storage;
-use crate::gpu::{Executor, Gpu};
+use crate::gpu::{Executor, Gpu, supports_fused};
 use crate::plan::{Form, Plan};
 
 /// The adapter with each kind of storage that it can work with; without one the test passes and says so, unless
@@ -28,7 +29,7 @@ fn gpus() -> Vec<Gpu> {
     }
 }
 
-fn plan(case: &Case, artifact: &crate::artifact::Artifact) -> Plan {
+fn plan(case: &Case, artifact: &Artifact) -> Plan {
     Plan::new(artifact, case.batch, |f| case.layers[f.layer].form).unwrap()
 }
 
@@ -118,6 +119,56 @@ fn a_row_never_reaches_another() {
             executor.run(&dirty, 19, &mut dirty_out).unwrap();
             for row in (0..19).filter(|r| ![4, 11].contains(r)) {
                 assert_eq!(clean_out[row * 9..][..9], dirty_out[row * 9..][..9], "{form:?}, row {row}");
+            }
+        }
+    }
+}
+
+/// The same network with every tensor in f16.
+fn halved(artifact: &Artifact) -> Artifact {
+    let tensors = (0u32..).zip(&artifact.model().tensors).map(|(id, info)| TensorData {
+        dtype: Dtype::F16,
+        ..TensorData::f32(&info.name, &info.shape.iter().map(|&n| n as usize).collect::<Vec<_>>(), artifact.tensor(id).into_owned())
+    });
+    Artifact::build(artifact.model().clone(), tensors.collect()).unwrap()
+}
+
+/// Weights in f16 stay so on the device; sums are f32, so that only the rounding of the file shows.
+#[test]
+fn weights_in_f16_agree_with_f64() {
+    for gpu in gpus().into_iter().filter(Gpu::halves) {
+        for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+            let rank = (form != Form::Dense).then_some(6);
+            let case = Case::one(9, 37, layer(41, rank, form), 19);
+            let artifact = halved(&case.artifact());
+            let expected = reference::run(&artifact, &case.input());
+            let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
+            assert!(executor.pipelines().iter().all(|p| p.constants[2] == 1));
+            executor.poison();
+            let mut got = vec![f32::NAN; case.rows * 41];
+            executor.run(&case.input(), case.rows, &mut got).unwrap();
+            reference::compare(&expected, &got, 41).unwrap_or_else(|e| panic!("{form:?}, {:?}: {e}", executor.kernels()));
+        }
+        for key in 0..8 {
+            let case = ConvCase::draw(key);
+            let artifact = halved(&case.artifact);
+            let expected = reference::run(&artifact, &case.input());
+            for form in [Form::Dense, Form::TwoStage, Form::Fused] {
+                let plan = Plan::new(&artifact, case.batch, |f| match &f.fused {
+                    Some(step) if form == Form::Fused && supports_fused(&gpu, step) => form,
+                    _ if form == Form::Dense => form,
+                    _ => Form::TwoStage,
+                })
+                .unwrap();
+                let mut executor = Executor::new(&gpu, &artifact, &plan).unwrap();
+                let mut got = vec![f32::NAN; case.rows * artifact.output_len()];
+                for (input, got) in
+                    case.input().chunks(case.batch * artifact.input_len()).zip(got.chunks_mut(case.batch * artifact.output_len()))
+                {
+                    executor.poison();
+                    executor.run(input, input.len() / artifact.input_len(), got).unwrap();
+                }
+                reference::compare(&expected, &got, artifact.output_len()).unwrap_or_else(|e| panic!("case {key}, {form:?}: {e}"));
             }
         }
     }

@@ -64,8 +64,8 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
 pub(crate) type PipelineKey = (&'static str, Epilogue);
 
 /// The pipelines that could run `step`, each with its kernel and its estimated time.
-pub(crate) fn pipelines_of(gpu: &Gpu, batch: usize, step: &Step) -> Vec<(PipelineKey, &'static str, u64)> {
-    let ending = ending(step);
+pub(crate) fn pipelines_of(gpu: &Gpu, artifact: &Artifact, batch: usize, step: &Step) -> Vec<(PipelineKey, &'static str, u64)> {
+    let ending = ending(gpu, artifact, step);
     candidates(gpu, batch, step).into_iter().map(|c| ((c.kernel.name, ending), c.kernel.name, c.time)).collect()
 }
 
@@ -128,9 +128,9 @@ fn values(step: &Step) -> Values {
     Values { input: step.input, residual: step.residual, output: step.output, activation }
 }
 
-/// How the pipeline of `step` ends.
-pub(super) fn ending(step: &Step) -> Epilogue {
-    epilogue(&values(step))
+/// What the pipeline of `step` fixes.
+pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
+    Epilogue { half: gpu.halves() && step.kind.is_half(artifact), ..epilogue(&values(step)) }
 }
 
 /// What a step reads and writes, and how its kernel ends.
@@ -187,6 +187,11 @@ impl Dispatch {
         pass.dispatch_workgroups(x as u32, y as u32, 1);
     }
 
+    /// What it is launched by.
+    pub(super) fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
     /// The name of the kernel's variant.
     pub(super) fn variant(&self) -> &'static str {
         self.pipeline.kernel.name
@@ -204,6 +209,8 @@ pub(super) struct Context<'a> {
     pub(super) activations: &'a [Memory],
     /// The uniform with the samples of the run.
     pub(super) run: &'a wgpu::Buffer,
+    /// What the pipeline fixes.
+    pub(super) ending: Epilogue,
 }
 
 impl Context<'_> {
@@ -248,12 +255,15 @@ impl Context<'_> {
             self.at_most("bytes in one buffer", needs, buffer)?;
         }
 
-        let pipeline = pipeline(self.gpu, kernel, epilogue(values));
+        let pipeline = pipeline(self.gpu, kernel, self.ending);
         let uniform = constant(self.gpu, self.layer, wgpu::BufferUsages::UNIFORM, bytemuck::bytes_of(&shape));
         let weights: Vec<Memory> = weights
             .iter()
             .zip(&kernel.bindings[4..])
-            .map(|(w, b)| Memory::constant(self.gpu, self.layer, b.kind == BindingKind::ReadTexture, w))
+            .map(|(w, b)| {
+                let half = self.ending.half && kernel.weights.contains(&b.index);
+                Memory::constant(self.gpu, self.layer, b.kind == BindingKind::ReadTexture, half, w)
+            })
             .collect();
         let slot = |slot: Slot| self.activations[slot.buffer].resource(bytes(slot));
         let resources = [uniform.as_entire_binding(), self.run.as_entire_binding(), slot(values.input), slot(second)]
@@ -290,7 +300,7 @@ fn epilogue(values: &Values) -> Epilogue {
             if same && how.offset == 0 && how.stride == 1 { 1 } else { 2 }
         }
     };
-    Epilogue { activation, residual }
+    Epilogue { activation, residual, half: false }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Softmax over the channels of each pixel, or its logarithm.
 
+use thinfer_shaders::Kernel;
+
 use super::shape::Shape;
 use super::{Context, Dispatch, Grid, Values};
-use thinfer_shaders::Kernel;
 
 use crate::artifact::Window;
 use crate::error::Result;
