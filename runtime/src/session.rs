@@ -104,7 +104,7 @@ impl Device {
     /// What makes measurements on one device hold on another: its name and driver, and the version of our kernels.
     pub(crate) fn fingerprint(&self) -> String {
         let DeviceInfo { name, backend, driver, .. } = self.info();
-        let kernels = match &self.inner {
+        let kernels: String = match &self.inner {
             Inner::Cpu => cpu::level().into(),
             #[cfg(feature = "gpu")]
             Inner::Gpu(gpu) => gpu.kernels(),
