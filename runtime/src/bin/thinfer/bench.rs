@@ -99,7 +99,7 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
             None => None,
         };
         if let Some(layers) = &layers {
-            layers.print(c)?;
+            layers.print(c, t)?;
         }
         figures.push(model_figures(c, t, &device, layers.as_ref()));
     }
@@ -137,7 +137,13 @@ impl Layers {
         Some((ms, 2e-6 * layer.macs as f64 * batch as f64 / ms, floor, floor / ms))
     }
 
-    fn print(&self, c: &Contestant) -> Result<()> {
+    /// The least that the device allows all layers together, and the share of it that a whole run of `ms` reaches.
+    fn whole(&self, c: &Contestant, ms: f64) -> (f64, f64) {
+        let floor: f64 = c.session.layers().iter().map(|l| self.ceiling.floor_ms(l, c.session.batch())).sum();
+        (floor, floor / ms)
+    }
+
+    fn print(&self, c: &Contestant, run: &Times) -> Result<()> {
         print::line(format_args!("\n{}", c.path.display()))?;
         let mut table = Table::new([
             "layer",
@@ -183,6 +189,8 @@ impl Layers {
         print::text(&table)?;
         let (Ceiling { gflops, gbytes }, memory) = (self.ceiling, c.session.memory());
         print::line(format_args!("the device allows {gflops:.1} GFLOP/s and {gbytes:.1} GB/s; a floor is whichever takes longer"))?;
+        let (floor, reached) = self.whole(c, run.p50());
+        print::line(format_args!("all layers together {floor:.4} ms at least, a run {:.4} ms: {:.0} %", run.p50(), 100.0 * reached))?;
         print::line(format_args!(
             "values take {}, {} if each had its own place, {} at least",
             bytes(memory.bytes()),
@@ -220,7 +228,7 @@ fn model_figures(c: &Contestant, times: &Times, device: &Device, measured: Optio
         "ms_cold": cold.ms(), "ms_device": cold.device, "ms_open": cold.open, "ms_session": cold.session, "ms_first": cold.first,
         "pipelines": cold.pipelines.iter().map(pipeline).collect::<Vec<_>>(),
         "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "layers": layers,
-        "peak_gflops": measured.map(|m| m.ceiling.gflops), "peak_gbytes": measured.map(|m| m.ceiling.gbytes),
+        "floor_ms": measured.map(|m| m.whole(c, times.p50()).0), "reached": measured.map(|m| m.whole(c, times.p50()).1), "peak_gflops": measured.map(|m| m.ceiling.gflops), "peak_gbytes": measured.map(|m| m.ceiling.gbytes),
         "weight_bytes": c.session.layers().iter().map(|l| l.weight_bytes).sum::<u64>(), "activation_bytes": memory.bytes(), "activation_bytes_naive": memory.naive_bytes, "activation_bytes_bound": memory.bound_bytes,
     })
 }
