@@ -255,7 +255,7 @@ fn summarise(rows: &[Row]) {
                 let share = |v: f64| format!("{:.0} %", 100.0 * (v - 1.0));
                 [share(geometric(over())), share(over().fold(1.0, f64::max))]
             };
-            let times = |v: f64| format!("{v:.2}×");
+            let times = |v: f64| if v.is_finite() { format!("{v:.2}×") } else { "none".into() };
             let ([tuned, worst_tuned], [ruled, worst_ruled]) = (regret(|r| r.tuned), regret(|r| r.ruled));
             table.row([
                 kind.to_string(),

@@ -1,6 +1,10 @@
 //! Weights as the tiles read them.
 
 use super::simd::{Level, level};
+use super::threads;
+
+/// Below this many floats a second thread costs more than it saves.
+const PARALLEL: usize = 1 << 15;
 
 /// A weight [outputs, inputs] in panels: for each input a panel's weights side by side, zero beyond the last output. A
 /// panel is as wide as a tile; the last ones are narrower where that wastes less.
@@ -24,8 +28,8 @@ pub(super) struct Panel {
 }
 
 impl Packed {
-    /// Packs a weight whose element (o, i) is `at(o, i)`.
-    pub(super) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    /// Packs a weight whose element (o, i) is `at(o, i)`, on all threads where that pays.
+    pub(super) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Self {
         let mut panels = Vec::new();
         let (mut column, mut start) = (0, 0);
         while column < outputs {
@@ -34,13 +38,20 @@ impl Packed {
             (column, start) = (column + width, start + width * inputs);
         }
         let mut weights = vec![0.0; start];
-        for panel in &panels {
-            let lines = weights[panel.start..][..panel.width * inputs].chunks_exact_mut(panel.width);
-            for (i, line) in lines.enumerate() {
+        let pack = |panel: &Panel, weights: &mut [f32]| {
+            for (i, line) in weights.chunks_exact_mut(panel.width).enumerate() {
                 for (o, w) in (panel.column..outputs).zip(line) {
                     *w = at(o, i);
                 }
             }
+        };
+        let mut left = &mut weights[..];
+        let mut parts = panels.iter().map(|panel| (panel, left.split_off_mut(..panel.width * inputs).unwrap_or_default()));
+        if start < PARALLEL {
+            parts.for_each(|(panel, weights)| pack(panel, weights));
+        } else {
+            let share = panels.len().div_ceil(threads::count());
+            threads::for_each(|_| parts.by_ref().take(share).collect::<Vec<_>>().into_iter(), |_, (panel, weights)| pack(panel, weights));
         }
         Self { inputs, outputs, panels, weights }
     }
