@@ -16,6 +16,7 @@ use std::ops::Range;
 
 pub use check::Limits;
 pub use error::FormatError;
+pub(crate) use preamble::VERSION;
 pub use v1::{
     AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId, TensorInfo,
     TimeNote, ValueId, Weight, Window,

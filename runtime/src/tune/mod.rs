@@ -4,7 +4,10 @@
 mod cache;
 #[cfg(feature = "gpu")]
 mod few;
+pub mod latency;
+mod measure;
 mod rule;
+mod variants;
 
 use std::time::Instant;
 
@@ -41,31 +44,37 @@ const MAX_REPEATS: usize = 2000;
 /// next session finds the others in the cache.
 const MOST_SECONDS: f64 = 20.0;
 
-/// What makes two layers cost the same, as one line: the key of a cache.
-fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+/// Sizes and setting of layer `layer`, whatever form its weight is stored in, as one line.
+pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     let Layer { inputs, op, .. } = &artifact.model().layers[layer];
     let shape = |value: usize| artifact.shapes()[value].iter().map(|n| n.to_string()).collect::<Vec<_>>().join("x");
-    let (kind, window, groups, residual) = match op {
-        Op::Conv { window, groups, residual, .. } => ("conv", Some(*window), *groups, residual.is_some()),
-        _ => ("linear", None, 1, false),
+    let kind = match op {
+        Op::Conv { .. } => "conv",
+        Op::Linear { .. } => "linear",
+        _ => "other",
     };
-    let window = window.map_or(String::new(), |Window { kernel, stride, padding, dilation }| {
-        format!(" kernel {kernel:?} stride {stride:?} padding {padding:?} dilation {dilation:?} groups {groups}")
-    });
+    let (window, residual) = match op {
+        Op::Conv { window: Window { kernel, stride, padding, dilation }, groups, residual, .. } => (
+            format!(" kernel {kernel:?} stride {stride:?} padding {padding:?} dilation {dilation:?} groups {groups}"),
+            if residual.is_some() { " residual" } else { "" },
+        ),
+        _ => (String::new(), ""),
+    };
+    format!("{kind} {} to {}{window}{residual}", shape(inputs[0] as usize), shape(layer + 1))
+}
+
+/// What makes two layers cost the same, as one line: the key of a cache.
+fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+    let op = &artifact.model().layers[layer].op;
     let weight = weight(op);
-    let scheme = weight.map_or("", |w| w.scheme(kind == "conv"));
+    let scheme = weight.map_or("", |w| w.scheme(matches!(op, Op::Conv { .. })));
     let ranks = [weight.and_then(|w| w.input_rank(artifact)), weight.and_then(|w| w.rank(artifact))];
     let ranks: String = ranks.into_iter().flatten().map(|r| format!(" {r}")).collect();
-    let first = weight.map(|w| match *w {
-        Weight::Dense(id) | Weight::LowRank { v: id, .. } | Weight::Spatial { v: id, .. } | Weight::Tucker2 { a: id, .. } => id,
-    });
-    let half = first.is_some_and(|id| artifact.model().tensors[id as usize].dtype == Dtype::F16);
+    let half = weight.is_some_and(|w| artifact.model().tensors[w.tensors()[0] as usize].dtype == Dtype::F16);
     format!(
-        "{kind} {} to {}{window} {scheme}{ranks} batch {}{}{}{}",
-        shape(inputs[0] as usize),
-        shape(layer + 1),
+        "{} {scheme}{ranks} batch {}{}{}",
+        shape_of(artifact, layer),
         options.batch,
-        if residual { " residual" } else { "" },
         if options.keep_factors { " factors" } else { "" },
         if half { " f16" } else { "" },
     )

@@ -5,6 +5,7 @@ mod devices;
 mod eval;
 mod input;
 mod inspect;
+mod measure;
 mod run;
 
 use std::path::Path;
@@ -32,6 +33,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Show what a file holds, layer by layer
     Inspect(inspect::Arguments),
+    /// Time every form that a network's layers may be given on this device, for thinferc compile --latency-table
+    Measure(measure::Arguments),
     /// List what there is to run on
     Devices(devices::Arguments),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Eval(a) => eval::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Inspect(a) => inspect::run(&a),
+        Command::Measure(a) => measure::run(&a),
         Command::Devices(a) => devices::run(&a),
     };
     match done {
