@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cache::fnv1a;
 pub use super::measure::measure;
 use super::shape_of;
 use super::variants::dtype;
@@ -193,6 +194,13 @@ impl LatencyTable {
     }
 }
 
+/// The name of the file in [`crate::Options::cache`] that keeps the table of this network on this device.
+pub fn cache_name(device: &Device, artifact: &Artifact, batch: usize) -> String {
+    let shapes = (0..artifact.model().layers.len()).map(|i| format!("{} {}\n", artifact.model().layers[i].name, shape_of(artifact, i)));
+    let key = format!("{VERSION}\n{}\n{batch}\n{}\n{}", device.fingerprint(), dtype_name(dtype(artifact)), shapes.collect::<String>());
+    format!("latency-{:016x}.json", fnv1a(key.as_bytes()))
+}
+
 /// What to say of a table's version that this build does not read.
 pub fn newer(found: u32) -> String {
     format!("latency table version {found} is not known here (this build reads {VERSION}): update thinfer, or measure again")
@@ -204,11 +212,6 @@ pub(crate) fn dtype_name(dtype: Dtype) -> &'static str {
         Dtype::F32 => "f32",
         Dtype::F16 => "f16",
     }
-}
-
-/// The type that most of what `artifact` multiplies by is stored in: of its first weight.
-pub fn stored_as(artifact: &Artifact) -> Dtype {
-    dtype(artifact)
 }
 
 #[cfg(test)]
