@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod nested;
 mod preamble;
 mod preprocess;
 mod read;
@@ -18,8 +19,8 @@ pub use check::Limits;
 pub use error::FormatError;
 pub(crate) use preamble::VERSION;
 pub use v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId, TensorInfo,
-    TimeNote, ValueId, Weight, Window,
+    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Nested, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId,
+    TensorInfo, TimeNote, ValueId, Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;
@@ -31,6 +32,8 @@ pub struct Artifact {
     /// Shape of every value for one sample, 0 being the input.
     shapes: Vec<Vec<usize>>,
     bytes: Bytes,
+    /// What the layers need for smaller ranks, by rising layer.
+    nested: Vec<Nested>,
     /// Where the data part lies in `bytes`.
     data: Range<usize>,
 }

@@ -24,6 +24,10 @@ const ROUNDS: (usize, usize) = (5, 25);
 const ROUND_SECONDS: f64 = 0.1;
 /// How many ranks of a scheme are tried, as long as there is time for more: each has those of the one before.
 const COUNTS: [usize; 4] = [3, 5, 8, 16];
+/// How often variants whose times contradict each other are measured again, and how much less time more work must take to be
+/// a contradiction: a disturbed measurement would be what a search for the fastest falls for.
+const REPEATS: usize = 3;
+const DOUBT: f64 = 0.93;
 /// What one timing of a layer alone should last at least.
 const ALONE_SECONDS: f64 = 1e-3;
 
@@ -70,51 +74,36 @@ pub fn measure(
     let start = Instant::now();
     let layers = artifact.model().layers.len();
     let dense = recut(artifact, &|_| Cut::Dense)?;
-    let mut reference = Runner::new(device, &dense, batch, vec![Choice::of(Form::Dense); layers])?;
-    let rounds = reference.rounds()?;
+    let reference = Runner::new(device, &dense, batch, vec![Choice::of(Form::Dense); layers])?;
+    let mut bench = Bench { device, dense: &dense, batch, rounds: 0, reference, seen: Vec::new() };
+    bench.rounds = bench.reference.rounds()?;
     let mut groups = groups(&dense);
-    let mut seen: Vec<Pass> = Vec::new();
     for count in COUNTS {
         for group in &mut groups {
             group.add_variants(device, &dense, batch, count)?;
         }
         let waiting: Vec<Vec<usize>> = groups.iter().map(Group::waiting).collect();
-        let turns = |(group, waiting): (&Group, &Vec<usize>)| waiting.len().div_ceil(group.layers.len());
-        let passes = groups.iter().zip(&waiting).map(turns).max().unwrap_or(0).max(usize::from(seen.is_empty()));
         let spent = start.elapsed().as_secs_f64();
-        if !seen.is_empty() && spent + spent / seen.len() as f64 * passes as f64 > seconds {
+        let one = spent / bench.seen.len().max(1) as f64;
+        if !bench.seen.is_empty() && spent + one * turns(&groups, &waiting) as f64 > seconds {
             break;
         }
-        for pass in 0..passes {
-            let mut taken: Vec<Option<(usize, usize)>> = vec![None; layers];
-            for (g, (group, waiting)) in groups.iter().zip(&waiting).enumerate().filter(|(_, (_, waiting))| !waiting.is_empty()) {
-                for (i, &layer) in group.layers.iter().enumerate() {
-                    taken[layer] = Some((g, waiting[(pass * group.layers.len() + i) % waiting.len()]));
-                }
-            }
-            let variant = |layer: usize| taken[layer].map(|(g, v)| &groups[g].variants[v]);
-            let network = recut(&dense, &|layer| variant(layer).map_or(Cut::Dense, |v| v.cut))?;
-            let choices = (0..layers).map(|l| variant(l).map_or_else(|| Choice::of(Form::Dense), |v| v.choice.clone())).collect();
-            let mut runner = Runner::new(device, &network, batch, choices)?;
-            let (now, then) = in_turn(&mut runner, &mut reference, rounds)?;
-            progress(pass + 1, passes);
-            // A variant has had its turn once it is seen; it has its times when all is over.
-            seen.push(Pass { taken, now, then });
-        }
-        for (group, waiting) in groups.iter_mut().zip(&waiting) {
-            waiting.iter().for_each(|&v| group.variants[v].seen = true);
-        }
+        bench.run(&mut groups, &waiting, progress)?;
     }
-
-    // What the dense network took in the median says how fast the machine was each time.
-    let usual = median(seen.iter().map(|pass| pass.then.total()).collect());
+    for _ in 0..REPEATS {
+        bench.settle(&mut groups);
+        let doubtful: Vec<Vec<usize>> = groups.iter().map(Group::doubtful).collect();
+        if doubtful.iter().all(Vec::is_empty) {
+            break;
+        }
+        bench.run(&mut groups, &doubtful, progress)?;
+    }
+    let usual = bench.settle(&mut groups);
+    let Bench { reference, seen, .. } = bench;
     let mut residues = Vec::new();
     let mut of_reference: Vec<Vec<f64>> = vec![Vec::new(); layers];
-    for Pass { taken, now, then } in &seen {
-        let scale = if then.total() > 0.0 { usual / then.total() } else { 1.0 };
-        for (layer, (g, v)) in taken.iter().enumerate().filter_map(|(l, t)| Some((l, (*t)?))) {
-            groups[g].variants[v].samples.push(now.layers[layer] * scale);
-        }
+    for Pass { now, then, .. } in &seen {
+        let scale = usual / then.total();
         for (samples, us) in of_reference.iter_mut().zip(&then.layers) {
             samples.push(us * scale);
         }
@@ -161,6 +150,61 @@ pub fn measure(
         noise: rounded(noise),
         layers: artifact.model().layers.iter().enumerate().map(times).collect(),
     })
+}
+
+/// The machine, the dense network on it, and all that was run in turn with it.
+struct Bench<'a> {
+    device: &'a Device,
+    dense: &'a Artifact,
+    batch: usize,
+    rounds: usize,
+    reference: Runner,
+    seen: Vec<Pass>,
+}
+
+impl Bench<'_> {
+    /// Runs networks until every variant in `wanted`, some of each group, has had a turn.
+    fn run(&mut self, groups: &mut [Group], wanted: &[Vec<usize>], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let layers = self.dense.model().layers.len();
+        let passes = turns(groups, wanted).max(usize::from(self.seen.is_empty()));
+        for pass in 0..passes {
+            let mut taken: Vec<Option<(usize, usize)>> = vec![None; layers];
+            for (g, (group, wanted)) in groups.iter().zip(wanted).enumerate().filter(|(_, (_, wanted))| !wanted.is_empty()) {
+                for (i, &layer) in group.layers.iter().enumerate() {
+                    taken[layer] = Some((g, wanted[(pass * group.layers.len() + i) % wanted.len()]));
+                }
+            }
+            let variant = |layer: usize| taken[layer].map(|(g, v)| &groups[g].variants[v]);
+            let network = recut(self.dense, &|layer| variant(layer).map_or(Cut::Dense, |v| v.cut))?;
+            let choices = (0..layers).map(|l| variant(l).map_or_else(|| Choice::of(Form::Dense), |v| v.choice.clone())).collect();
+            let mut runner = Runner::new(self.device, &network, self.batch, choices)?;
+            let (now, then) = in_turn(&mut runner, &mut self.reference, self.rounds)?;
+            self.seen.push(Pass { taken, now, then });
+            progress(pass + 1, passes);
+        }
+        for (group, wanted) in groups.iter_mut().zip(wanted) {
+            wanted.iter().for_each(|&v| group.variants[v].seen = true);
+        }
+        Ok(())
+    }
+
+    /// Gives every variant its times: what its layers took, as if the machine had always been as fast as in the median, which
+    /// the dense network says. Returns what that takes then, microseconds.
+    fn settle(&self, groups: &mut [Group]) -> f64 {
+        let usual = median(self.seen.iter().map(|pass| pass.then.total()).collect());
+        groups.iter_mut().flat_map(|g| &mut g.variants).for_each(|v| v.samples.clear());
+        for Pass { taken, now, then } in &self.seen {
+            for (layer, (g, v)) in taken.iter().enumerate().filter_map(|(l, t)| Some((l, (*t)?))) {
+                groups[g].variants[v].samples.push(now.layers[layer] * usual / then.total());
+            }
+        }
+        usual
+    }
+}
+
+/// Networks that it takes for every variant in `wanted` to have its turn.
+fn turns(groups: &[Group], wanted: &[Vec<usize>]) -> usize {
+    groups.iter().zip(wanted).map(|(group, wanted)| wanted.len().div_ceil(group.layers.len())).max().unwrap_or(0)
 }
 
 /// Layers alike, without variants yet.
@@ -211,6 +255,26 @@ impl Group {
     fn waiting(&self) -> Vec<usize> {
         (0..self.variants.len()).filter(|&v| !self.variants[v].seen).collect()
     }
+
+    /// Variants whose times contradict each other: more of the same took clearly less. The fastest kernels of each form count.
+    fn doubtful(&self) -> Vec<usize> {
+        let mut best: Vec<(usize, f64)> = Vec::new();
+        for (at, v) in self.variants.iter().enumerate().filter(|(_, v)| v.seen) {
+            let us = median(v.samples.clone());
+            let alike = |&(b, _): &(usize, f64)| self.variants[b].cut == v.cut && self.variants[b].choice.form == v.choice.form;
+            match best.iter().position(alike) {
+                Some(known) if us < best[known].1 => best[known] = (at, us),
+                Some(_) => {}
+                None => best.push((at, us)),
+            }
+        }
+        let contradicts = |&(a, us): &(usize, f64), &(b, other): &(usize, f64)| {
+            let (a, b) = (&self.variants[a], &self.variants[b]);
+            a.choice.form == b.choice.form && a.cut.is_more_than(b.cut) && us < DOUBT * other
+        };
+        let doubted = |one: &&(usize, f64)| best.iter().any(|other| contradicts(one, other) || contradicts(other, one));
+        best.iter().filter(doubted).map(|&(at, _)| at).collect()
+    }
 }
 
 /// Each form once, with the best of its kernels; dense first. `reference` is what the dense network says of it.
@@ -257,7 +321,7 @@ struct Sample {
 
 impl Sample {
     fn total(&self) -> f64 {
-        self.layers.iter().sum()
+        self.layers.iter().sum::<f64>().max(1e-9)
     }
 }
 

@@ -132,6 +132,15 @@ impl Site {
 }
 
 impl Cut {
+    /// Whether it is of the same scheme and has more components.
+    pub(super) fn is_more_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Channel { rank }, Self::Channel { rank: less }) | (Self::Spatial { rank }, Self::Spatial { rank: less }) => rank > less,
+            (Self::Tucker2 { output, input }, Self::Tucker2 { output: p, input: q }) => self != other && output >= p && input >= q,
+            _ => false,
+        }
+    }
+
     /// Its name in a table, rank and input rank.
     pub(super) fn parts(self, of_conv: bool) -> (&'static str, Option<usize>, Option<usize>) {
         match self {

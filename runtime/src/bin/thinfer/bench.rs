@@ -56,22 +56,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 struct Contestant {
     path: PathBuf,
     description: Description,
+    /// The share of its ranks that is loaded.
+    ranks: f64,
     session: Session,
     cold: Cold,
 }
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let forms = if arguments.device.no_tune { Forms::Ruled } else { Forms::Timed };
-    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors, ..Options::default() };
+    let options = arguments.device.options(arguments.batch, forms);
     // Both files are read before anything is measured, so that a bad second one costs no time.
     let paths: Vec<&Path> = std::iter::once(model).chain(arguments.against.as_deref()).collect();
     let artifacts = paths.iter().map(Artifact::open).collect::<Result<Vec<_>>>()?;
     let device = Device::open(arguments.device.device)?;
     let mut contestants = Vec::new();
     for (path, artifact) in paths.iter().zip(&artifacts) {
-        let cold = bench::cold(arguments.device.device, path, &options)?;
-        let session = Session::new(&device, artifact, &options)?;
-        contestants.push(Contestant { path: path.to_path_buf(), description: Description::of(artifact), session, cold });
+        // Fewer ranks are asked of the first; the other is what it is run against.
+        let (session, ranks) = match contestants.is_empty() {
+            true => arguments.device.session(&device, artifact, &options)?,
+            false => (Session::new(&device, artifact, &Options { ranks: 1.0, ..options.clone() })?, 1.0),
+        };
+        let cold = bench::cold(arguments.device.device, path, &Options { ranks, ..options.clone() })?;
+        let description = if ranks == 1.0 { Description::of(artifact) } else { Description::of(&artifact.with_ranks(ranks)?) };
+        contestants.push(Contestant { path: path.to_path_buf(), description, ranks, session, cold });
     }
     let mut sessions: Vec<&mut Session> = contestants.iter_mut().map(|c| &mut c.session).collect();
     let times = bench::interleaved(&mut sessions, WARMUP, arguments.runs)?;
@@ -81,7 +88,11 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     for (c, t) in contestants.iter().zip(&times) {
         let d = &c.description;
         table.row([
-            c.path.display().to_string(),
+            if c.ranks == 1.0 {
+                c.path.display().to_string()
+            } else {
+                format!("{}, {:.0} % of its ranks", c.path.display(), 100.0 * c.ranks)
+            },
             count(d.macs),
             count(d.params),
             bytes(d.bytes),
@@ -215,7 +226,7 @@ fn model_figures(c: &Contestant, times: &Times, device: &Device, measured: Optio
     let layers: Vec<Value> = c.session.layers().iter().enumerate().map(layer).collect();
     let pipeline = |p: &Pipeline| json!({ "kernel": p.kernel, "constants": p.constants, "steps": p.steps, "made_ms": p.made_ms });
     json!({
-        "model": c.path.display().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes,
+        "model": c.path.display().to_string(), "ranks": c.ranks, "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes,
         "ms_p50": times.p50(), "ms_p90": times.p90(), "ms_min": times.quantile(0.0), "runs": times.count(), "batch": c.session.batch(),
         "ms_cold": cold.ms(), "ms_device": cold.device, "ms_open": cold.open, "ms_session": cold.session, "ms_first": cold.first,
         "pipelines": cold.pipelines.iter().map(pipeline).collect::<Vec<_>>(),
