@@ -2,6 +2,7 @@
 //! measurement, or by a written-down rule.
 
 mod cache;
+mod check;
 #[cfg(feature = "gpu")]
 mod few;
 pub mod latency;
@@ -16,6 +17,7 @@ use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
 pub(crate) use cache::user_folder;
+pub use check::{LayerCheck, against_dense};
 
 /// A layer's form and kernels, and what led to them.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,8 +159,27 @@ fn timed(
 struct Contestant {
     choice: Choice,
     session: Session,
+    /// Runs that one timing takes together.
     repeats: usize,
+    /// Microseconds of a run, each turn.
     times: Vec<f64>,
+}
+
+impl Contestant {
+    fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
+        let mut session = Session::with(device, artifact, options, vec![choice.clone()])?;
+        // The first run compiles shaders and warms caches.
+        session.time(1)?;
+        let once = session.time(2)?.as_secs_f64() / 2.0;
+        let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
+        Ok(Self { choice, session, repeats, times: Vec::with_capacity(ROUNDS) })
+    }
+
+    /// Takes its turn.
+    fn time(&mut self) -> Result<()> {
+        self.times.push(self.session.time(self.repeats)?.as_secs_f64() * 1e6 / self.repeats as f64);
+        Ok(())
+    }
 }
 
 /// Times forms, and the kernels that promise most for each, of a one-layer artifact against each other, in turn, so that a
@@ -175,16 +196,11 @@ fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> R
     let mut contestants = Vec::with_capacity(entered.len());
     for choice in entered {
         let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
-        let mut session = Session::with(device, artifact, &options, vec![choice.clone()])?;
-        // The first run compiles shaders and warms caches.
-        session.time(1)?;
-        let once = session.time(2)?.as_secs_f64() / 2.0;
-        let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
-        contestants.push(Contestant { choice, session, repeats, times: Vec::with_capacity(ROUNDS) });
+        contestants.push(Contestant::new(device, artifact, &options, choice)?);
     }
     for _ in 0..ROUNDS {
         for c in &mut contestants {
-            c.times.push(c.session.time(c.repeats)?.as_secs_f64() * 1e6 / c.repeats as f64);
+            c.time()?;
         }
     }
     let mut results: Vec<(f64, Choice)> = Vec::with_capacity(contestants.len());

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use thinfer::bench::{self, Ceiling, Cold, LayerSpec, Times};
+use thinfer::bench::{self, Ceiling, Cold, LayerCheck, LayerSpec, Times};
 use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::table::{Table, bytes, count};
-use thinfer::{Artifact, Device, DeviceClass, Forms, LayerChoice, Options, Pipeline, Result, Session};
+use thinfer::{Artifact, Device, DeviceClass, Error, Form, Forms, LayerChoice, Options, Pipeline, Result, Session};
 
 use crate::DeviceArguments;
 
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// Also show each layer
     #[arg(long)]
     layers: bool,
+    /// Also time each layer that the file holds as factors against its dense form, and fail if one is slower beyond the noise
+    #[arg(long, conflicts_with = "layer")]
+    check: bool,
     #[command(flatten)]
     device: DeviceArguments,
     /// Also write the figures here
@@ -44,6 +47,8 @@ pub(crate) struct Arguments {
 
 /// Uncounted runs before the counted ones.
 const WARMUP: usize = 5;
+/// Turns that a layer and its dense form take.
+const CHECK_ROUNDS: usize = 21;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match (&arguments.layer, &arguments.model) {
@@ -114,6 +119,10 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
         }
         figures.push(model_figures(c, t, &device, layers.as_ref()));
     }
+    let slower = match arguments.check {
+        true => check(&contestants, &artifacts, &mut figures)?,
+        false => None,
+    };
     let mut figures = figures.into_iter();
     let mut first = figures.next().unwrap_or_default();
     if let (Some(other), [a, b], [mine, theirs]) = (figures.next(), &contestants[..], &times[..]) {
@@ -129,7 +138,47 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
         first["realised"] = json!(speedup / ratio);
         first["against"] = other;
     }
-    crate::write_json(arguments.json.as_deref(), &first)
+    crate::write_json(arguments.json.as_deref(), &first)?;
+    slower.map_or(Ok(()), Err)
+}
+
+/// Times every factored layer against its dense form and shows it; the first that is slower as an error.
+fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Value]) -> Result<Option<Error>> {
+    let mut slower = None;
+    for ((c, artifact), figures) in contestants.iter().zip(artifacts).zip(figures) {
+        let checks = match c.ranks == 1.0 {
+            true => bench::against_dense(&c.session, artifact, CHECK_ROUNDS)?,
+            false => bench::against_dense(&c.session, &artifact.with_ranks(c.ranks)?, CHECK_ROUNDS)?,
+        };
+        let mut table = Table::new([c.path.display().to_string().as_str(), "runs as", "µs", "dense µs", "of dense", "noise"]);
+        for check in &checks {
+            let timed = check.form != Form::Dense;
+            let or_dash = |text: String| if timed { text } else { "-".into() };
+            table.row([
+                check.name.clone(),
+                if timed { check.form.name() } else { "dense, multiplied back" }.into(),
+                or_dash(format!("{:.1}", check.us)),
+                or_dash(format!("{:.1}", check.dense_us)),
+                or_dash(format!("{:.3}", check.ratio)),
+                or_dash(format!("{:.1} %", 100.0 * check.noise)),
+            ]);
+            if check.is_slower() {
+                let why = format!(
+                    "layer '{}' takes {:.3} of its dense form's time, the noise is {:.1} %",
+                    check.name,
+                    check.ratio,
+                    100.0 * check.noise
+                );
+                slower.get_or_insert_with(|| Error::invalid(c.path.display().to_string(), why));
+            }
+        }
+        print::line(format_args!("\n{table}"))?;
+        let count = checks.iter().filter(|c| c.is_slower()).count();
+        print::line(format_args!("{count} of {} layers in factors are slower than dense beyond the noise", checks.len()))?;
+        let figure = |c: &LayerCheck| json!({ "name": c.name, "form": c.form.name(), "us": c.us, "dense_us": c.dense_us, "ratio": c.ratio, "noise": c.noise, "slower": c.is_slower() });
+        figures["check"] = json!(checks.iter().map(figure).collect::<Vec<_>>());
+    }
+    Ok(slower)
 }
 
 /// What `--layers` measures.
@@ -180,7 +229,7 @@ impl Layers {
                 l.inputs.to_string(),
                 l.outputs.to_string(),
                 l.rank.map_or("-".into(), |r| r.to_string()),
-                l.form.name().into(),
+                if l.rank.is_some() && l.form == Form::Dense { "dense, multiplied back" } else { l.form.name() }.into(),
                 l.kernels.join(" + "),
                 count(l.macs),
                 median,

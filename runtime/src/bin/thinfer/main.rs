@@ -50,10 +50,10 @@ struct DeviceArguments {
     #[arg(long)]
     keep_factors: bool,
     /// Load only this share (0 to 1) of each factored layer's ranks, the most important ones
-    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE", allow_negative_numbers = true)]
     ranks: f64,
     /// Load the largest share of the ranks, in steps of 5 %, with which a run takes at most so long on this device
-    #[arg(long, value_name = "MS", conflicts_with = "ranks")]
+    #[arg(long, value_name = "MS", conflicts_with = "ranks", allow_negative_numbers = true)]
     time_budget: Option<f64>,
     /// Choose each layer's form by rule instead of timing them on this device
     #[arg(long)]

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "auto")]
     device: DeviceKind,
     /// About how long to measure: fewer ranks are tried where there is not the time for more
-    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", allow_negative_numbers = true)]
     seconds: f64,
     /// The table to write
     #[arg(short, long, value_name = "table.json")]
