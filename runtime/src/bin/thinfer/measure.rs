@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if output.is_dir() || output.parent().is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
         return Err(Error::invalid(output.display().to_string(), "is a folder, or in none that there is"));
     }
-    if !(arguments.seconds > 0.0) {
+    if arguments.seconds.is_nan() || arguments.seconds <= 0.0 {
         return Err(Error::invalid("--seconds", format!("is {}; it must be positive", arguments.seconds)));
     }
     let artifact = Artifact::open(&arguments.model)?;
