@@ -8,6 +8,7 @@ mod preamble;
 mod preprocess;
 mod read;
 mod shapes;
+mod shares;
 pub mod v1;
 mod write;
 mod write_atomic;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::v1::Nested;
-use super::{Artifact, Bytes, Model, Op, Provenance, TensorData, TensorId, TensorInfo, Weight};
+use super::{Artifact, Bytes, Model, Op, Provenance, TensorData, TensorId, TensorInfo, Weight, shares};
 use crate::error::{Error, Result};
 use crate::plan::{layer_macs, weight};
 
@@ -20,8 +20,9 @@ impl Artifact {
         &self.nested
     }
 
-    /// The network with `share` (0…1) of each factored layer's components, the most important ones, at least one a layer.
-    /// Layers that are stored dense stay as they are.
+    /// The network at `share` (0…1) of its ranks: it costs what it would if each factored layer kept that share of its
+    /// components, and layers that have little to lose give more of them, so that together they lose least. Each keeps its
+    /// most important ones, at least one. Layers that are stored dense stay as they are.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a share that is not above 0 and at most 1.
@@ -29,7 +30,7 @@ impl Artifact {
         if !(share > 0.0 && share <= 1.0) {
             return Err(Error::invalid(format!("ranks {share}"), "the share must be above 0 and at most 1"));
         }
-        let keep = |rank: usize| ((rank as f64 * share).round() as usize).clamp(1, rank.max(1));
+        let ranks = shares::ranks(self, share);
         let mut model = self.model.clone();
         let mut kept: BTreeMap<TensorId, Kept> = BTreeMap::new();
         let mut scaled: BTreeMap<TensorId, f64> = BTreeMap::new();
@@ -37,13 +38,14 @@ impl Artifact {
         let mut energies_left: Vec<(usize, f64)> = Vec::new();
         for (index, layer) in model.layers.iter_mut().enumerate() {
             let (Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. }) = &mut layer.op else { continue };
+            let Some(wanted) = ranks[index] else { continue };
             let note = self.nested.iter().find(|n| n.layer as usize == index);
             let axes = |id: TensorId| self.tensor_shape(id).iter().map(|&d| d as usize).collect::<Vec<_>>();
             // U or B, which gives the outputs, and what is kept of it.
             let (last, before, now) = match weight {
                 Weight::Dense(_) => continue,
                 Weight::LowRank { v, u, sigma, tail_energy } | Weight::Spatial { v, u, sigma, tail_energy } => {
-                    let rank = keep(axes(*v)[0]);
+                    let rank = wanted.rank;
                     let energies: Vec<f64> = self.tensor(*sigma).iter().map(|&s| f64::from(s).powi(2)).collect();
                     *tail_energy = (f64::from(*tail_energy) + energies.iter().skip(rank).sum::<f64>()) as f32;
                     kept.extend([*v, *u, *sigma].map(|id| (id, vec![rank])));
@@ -52,7 +54,7 @@ impl Artifact {
                 }
                 Weight::Tucker2 { a, core, b, tail_energy } => {
                     let shape = axes(*core);
-                    let (output, input, taps) = (keep(shape[0]), keep(shape[1]), shape[2] * shape[3]);
+                    let (output, input, taps) = (wanted.rank, wanted.input, shape[2] * shape[3]);
                     let values = self.tensor(*core);
                     let energy = |values: &[f32]| values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
                     let now = values.chunks(shape[1] * taps).take(output).map(|row| energy(&row[..input * taps])).sum::<f64>();
