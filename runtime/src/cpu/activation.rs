@@ -1,5 +1,7 @@
 //! Functions of each element on the CPU.
 
+use super::exp::exp;
+use super::simd::vectorized;
 use crate::artifact::Activation;
 
 /// Applies `activation` to `values`. NaN stays NaN, as in training.
@@ -14,38 +16,43 @@ pub(super) fn apply(activation: Activation, values: &mut [f32]) {
 
 #[inline(never)]
 fn other(activation: Activation, values: &mut [f32]) {
-    let mut each = |f: fn(f32) -> f32| values.iter_mut().for_each(|x| *x = f(*x));
-    match activation {
+    vectorized(|| match activation {
         Activation::None => {}
-        Activation::Relu => each(|x| if x < 0.0 { 0.0 } else { x }),
-        Activation::Relu6 => each(|x| x.clamp(0.0, 6.0)),
-        Activation::LeakyRelu(slope) => values.iter_mut().for_each(|x| *x = if *x < 0.0 { *x * slope } else { *x }),
-        Activation::Sigmoid => each(sigmoid),
-        Activation::Tanh => each(f32::tanh),
-        Activation::HardSigmoid => each(hard_sigmoid),
-        Activation::HardSwish => each(|x| x * hard_sigmoid(x)),
-        Activation::Silu => each(|x| x * sigmoid(x)),
-        Activation::Gelu => each(|x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
-        Activation::GeluTanh => each(|x| {
-            let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
-        }),
-    }
+        Activation::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::Relu6 => each(values, |x| x.clamp(0.0, 6.0)),
+        Activation::LeakyRelu(slope) => each(values, |x| if x < 0.0 { x * slope } else { x }),
+        Activation::Sigmoid => each(values, sigmoid),
+        Activation::Tanh => each(values, f32::tanh),
+        Activation::HardSigmoid => each(values, hard_sigmoid),
+        Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
+        Activation::Silu => each(values, |x| x * sigmoid(x)),
+        Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
+        // (1 + tanh u)/2 = 1/(1 + e^−2u)
+        Activation::GeluTanh => each(values, |x| x * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x))),
+    });
 }
 
+#[inline(always)]
+fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
+    values.iter_mut().for_each(|x| *x = f(*x));
+}
+
+#[inline(always)]
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
+#[inline(always)]
 fn hard_sigmoid(x: f32) -> f32 {
     (x / 6.0 + 0.5).clamp(0.0, 1.0)
 }
 
 /// The error function to 1.5·10⁻⁷ (Abramowitz and Stegun 7.1.26).
+#[inline(always)]
 fn erf(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
     let poly = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
-    (1.0 - poly * (-x * x).exp()).copysign(x)
+    (1.0 - poly * exp(-x * x)).copysign(x)
 }
 
 #[cfg(test)]

@@ -33,16 +33,27 @@ impl Packed {
             panels.push(Panel { column, width, start });
             (column, start) = (column + width, start + width * inputs);
         }
-        let mut weights = vec![0.0; start];
-        for panel in &panels {
-            let lines = weights[panel.start..][..panel.width * inputs].chunks_exact_mut(panel.width);
+        let mut packed = Self { inputs, outputs, panels, weights: vec![0.0; start] };
+        packed.refill(at);
+        packed
+    }
+
+    /// Packs another weight of the same sizes in its place.
+    #[inline(always)]
+    pub(super) fn refill(&mut self, at: impl Fn(usize, usize) -> f32) {
+        for panel in &self.panels {
+            let lines = self.weights[panel.start..][..panel.width * self.inputs].chunks_exact_mut(panel.width);
             for (i, line) in lines.enumerate() {
-                for (o, w) in (panel.column..outputs).zip(line) {
+                for (o, w) in (panel.column..self.outputs).zip(line) {
                     *w = at(o, i);
                 }
             }
         }
-        Self { inputs, outputs, panels, weights }
+    }
+
+    /// Fills the weights with NaN, padding apart.
+    pub(super) fn poison(&mut self) {
+        self.refill(|_, _| f32::NAN);
     }
 
     /// Outputs of the weight.
