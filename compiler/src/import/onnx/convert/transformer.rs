@@ -208,7 +208,6 @@ impl<'a> Converter<'a> {
                 });
             }
         }
-        self.note("attention", node);
         let name = self.fresh(node.label().into());
         self.push(&name, Op::Attention(Attention { heads: q[0], scale }), inputs, Vec::new())
     }
