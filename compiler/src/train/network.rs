@@ -167,9 +167,9 @@ pub(super) fn forward(
         let y = match (&node.op, x) {
             (Op::Linear(linear), Value::Images(x)) => {
                 let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
-                let y = factors.into_iter().rev().fold(tokens::first(x.clone()), |x, w| w.matrix.unsqueeze().matmul(x));
-                let y = if linear.bias { y + leaf("bias")?.reshape([1, linear.outputs, 1]) } else { y };
-                Value::Images(tokens::image(y, &x))
+                let y = factors.into_iter().rev().fold(tokens::columns(x.clone()), |x, w| w.matrix.matmul(x));
+                let y = if linear.bias { y + leaf("bias")?.reshape([linear.outputs, 1]) } else { y };
+                Value::Images(tokens::images(y, &x))
             }
             (Op::LayerNorm { channels, eps }, x) => {
                 let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_network_of_the_zoo_can_be_trained_and_costs_what_its_shapes_say() {
-        for name in ["fcn10", "resnet20", "resnet110", "vgg16", "resnet18-cifar", "resnet50"] {
+        for name in ["fcn10", "resnet20", "resnet110", "vgg16", "resnet18-cifar", "resnet50", "vit-tiny"] {
             let graph = zoo::build(name).unwrap();
             supported(&graph).unwrap();
             let sites = sites(&graph, 1).unwrap();
