@@ -8,7 +8,10 @@
 @group(0) @binding(4) var<storage, read> table: array<vec4f>;
 #output y 5
 
+#ifdef LANES
+#else
 var<workgroup> partial: array<f32, WG>;
+#endif
 
 @compute @workgroup_size(WG)
 fn main(
@@ -22,27 +25,36 @@ fn main(
         return;
     }
     let start = row * shape.input_stride4;
+    // Uniforms, read once: inside of a loop an adapter on the CPU reads them for each lane.
+    let outputs4 = shape.outputs4;
+    let outputs = shape.outputs;
+    let y_start = row * shape.output_stride4;
     // Padding is zero, and so is its share of this sum.
     var sums = vec4f(0.0);
-    for (var column = local; column < shape.outputs4; column += WG) {
+    for (var column = local; column < outputs4; column += WG) {
         sums += x_at(start + column);
     }
-    let mean = total(sums, local) / f32(shape.outputs);
+    let mean = total(sums, local) / f32(outputs);
     // Around the mean, not from the squares: those would cancel.
     sums = vec4f(0.0);
-    for (var column = local; column < shape.outputs4; column += WG) {
-        let there = vec4u(0u, 1u, 2u, 3u) + vec4u(column * 4u) < vec4u(shape.outputs);
+    for (var column = local; column < outputs4; column += WG) {
+        let there = vec4u(0u, 1u, 2u, 3u) + vec4u(column * 4u) < vec4u(outputs);
         let far = select(vec4f(0.0), x_at(start + column) - mean, there);
         sums += far * far;
     }
-    let k = 1.0 / sqrt(total(sums, local) / f32(shape.outputs) + shape.number);
-    for (var column = local; column < shape.outputs4; column += WG) {
-        let out = (x_at(start + column) - mean) * k * table[column] + table[shape.outputs4 + column];
-        y_put(row * shape.output_stride4 + column, epilogue(out, row, column));
+    let k = 1.0 / sqrt(total(sums, local) / f32(outputs) + shape.number);
+    for (var column = local; column < outputs4; column += WG) {
+        let out = (x_at(start + column) - mean) * k * table[column] + table[outputs4 + column];
+        y_put(y_start + column, epilogue(out, row, column));
     }
 }
 
 // The sum of what all invocations have.
+#ifdef LANES
+fn total(sums: vec4f, local: u32) -> f32 {
+    return subgroupAdd(sums.x + sums.y + sums.z + sums.w);
+}
+#else
 fn total(sums: vec4f, local: u32) -> f32 {
     partial[local] = sums.x + sums.y + sums.z + sums.w;
     workgroupBarrier();
@@ -57,3 +69,4 @@ fn total(sums: vec4f, local: u32) -> f32 {
     workgroupBarrier();
     return all;
 }
+#endif

@@ -1,6 +1,7 @@
 //! What transformers need beside products, in f64; and attention at the sizes that they have.
 
 use super::reference::{Expected, TOLERANCE};
+use crate::artifact::{Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData};
 
 /// Each pixel's channels less their mean over their deviation, by `tables` of scales and shifts.
 pub(super) fn layer_norm(x: &[Expected], [channels, height, width]: [usize; 3], tables: &[Vec<f64>; 2], eps: f64) -> Vec<Expected> {
@@ -81,25 +82,27 @@ pub(super) fn embed(x: &[Expected], from: [usize; 3], to: [usize; 3], table: &[f
     (0..x.len() / pixels * tokens).map(one).collect()
 }
 
+/// A network of one operation.
+pub(crate) fn network(input: [usize; 3], op: Op, tensors: Vec<TensorData>) -> Artifact {
+    let model = Model {
+        name: "case".into(),
+        input: input.map(|n| n as u32).to_vec(),
+        preprocess: Preprocess::default(),
+        classes: vec![],
+        layers: vec![Layer { name: "op".into(), inputs: vec![0], op }],
+        tensors: vec![],
+        provenance: Provenance::default(),
+    };
+    Artifact::build(model, tensors).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::cases::Draw;
     use super::super::{devices, reference};
-    use crate::artifact::{Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData};
+    use super::network;
+    use crate::artifact::{Artifact, Op, TensorData};
     use crate::{Device, Options, Session};
-
-    fn network(input: [usize; 3], op: Op, tensors: Vec<TensorData>) -> Artifact {
-        let model = Model {
-            name: "case".into(),
-            input: input.map(|n| n as u32).to_vec(),
-            preprocess: Preprocess::default(),
-            classes: vec![],
-            layers: vec![Layer { name: "op".into(), inputs: vec![0], op }],
-            tensors: vec![],
-            provenance: Provenance::default(),
-        };
-        Artifact::build(model, tensors).unwrap()
-    }
 
     /// Runs on poisoned buffers, twice, against f64.
     fn check(device: &Device, artifact: &Artifact, batch: usize, input: &[f32]) {

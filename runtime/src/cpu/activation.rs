@@ -47,12 +47,24 @@ fn hard_sigmoid(x: f32) -> f32 {
     (x / 6.0 + 0.5).clamp(0.0, 1.0)
 }
 
-/// The error function to 1.5·10⁻⁷ (Abramowitz and Stegun 7.1.26).
+/// The error function to 4·10⁻⁷ as a quotient of polynomials, which costs a third of one by an exponential (the minimax
+/// coefficients of Eigen's, which XLA has too).
 #[inline(always)]
 fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
-    let poly = t * (0.254_829_6 + t * (-0.284_496_74 + t * (1.421_413_7 + t * (-1.453_152 + t * 1.061_405_4))));
-    (1.0 - poly * exp(-x * x)).copysign(x)
+    let x = if x > 4.0 { 4.0 } else { x };
+    let x = if x < -4.0 { -4.0 } else { x };
+    let s = x * x;
+    let p = s * -2.726_142e-10 + 2.770_681_3e-8;
+    let p = p * s - 2.101_024e-6;
+    let p = p * s - 5.692_506_5e-5;
+    let p = p * s - 7.349_906_6e-4;
+    let p = p * s - 2.954_599_8e-3;
+    let p = p * s - 1.609_603_3e-2;
+    let q = s * -1.456_607_2e-5 - 2.133_740_6e-4;
+    let q = q * s - 1.682_827e-3;
+    let q = q * s - 7.373_329e-3;
+    let q = q * s - 1.426_474e-2;
+    x * p / q
 }
 
 #[cfg(test)]
@@ -79,6 +91,9 @@ mod tests {
             (Activation::Gelu, 1.0, 0.841_344_7),
             (Activation::Gelu, -0.5, -0.154_268_77),
             (Activation::GeluTanh, 1.0, 0.841_192),
+            (Activation::Gelu, 9.0, 9.0),
+            (Activation::Gelu, -9.0, 0.0),
+            (Activation::Gelu, 3.0, 2.995_950_4),
         ];
         for (activation, x, want) in known {
             assert!((one(activation, x) - want).abs() < 1e-6, "{activation:?}({x}) = {}", one(activation, x));
