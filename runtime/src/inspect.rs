@@ -121,6 +121,9 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::Softmax { log: true } => ("log softmax", None),
         Op::Rearrange { .. } => ("rearrange", None),
         Op::Multiply { .. } => ("multiply", None),
+        Op::LayerNorm { .. } => ("layer norm", None),
+        Op::Attention { .. } => ("attention", None),
+        Op::Embed { .. } => ("embed", None),
     };
     let (bias, residual, activation) = match &layer.op {
         Op::Linear { bias, activation, .. } => (*bias, false, *activation),
@@ -131,6 +134,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         | Op::Multiply { activation }
         | Op::Activate(activation) => (None, false, *activation),
         Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } | Op::Rearrange { .. } => (None, false, Activation::None),
+        Op::LayerNorm { .. } | Op::Attention { .. } | Op::Embed { .. } => (None, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
     let weight = crate::plan::weight(&layer.op);

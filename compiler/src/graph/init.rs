@@ -13,11 +13,20 @@ pub fn init(graph: &Graph, seed: u64) -> Params {
         let tensor = match spec.role {
             Role::Weight { fan_in } | Role::Bias { fan_in } => uniform(&spec.shape, fan_in, seed, &spec.name),
             Role::Scale | Role::RunningVar => Tensor::full(spec.shape, 1.0),
+            // timm's deviation.
+            Role::Embedding => embedding(&spec.shape, seed, &spec.name),
             Role::Shift | Role::RunningMean => Tensor::full(spec.shape, 0.0),
         };
         (spec.name, tensor)
     };
     graph.params().into_iter().map(draw).collect()
+}
+
+/// A tensor of deviation 0.02, its numbers keyed by (seed, name).
+fn embedding(shape: &[usize], seed: u64, name: &str) -> Tensor {
+    let mut tensor = uniform(shape, 1, seed, name);
+    tensor.data_mut().iter_mut().for_each(|x| *x *= 0.02 * 3f32.sqrt());
+    tensor
 }
 
 /// A tensor from U(−1/√fan_in, 1/√fan_in), its numbers keyed by (seed, name).

@@ -2,14 +2,18 @@
 //! it into an artifact, and `cost` counts it; the graph itself knows none of them.
 
 mod activation;
+mod attention;
 mod cost;
+mod embed;
 mod init;
 mod op;
 mod rearrange;
 mod window;
 
 pub use activation::Activation;
+pub use attention::Attention;
 pub use cost::{LayerCost, layer_costs};
+pub use embed::{Embed, Positions};
 pub use init::{init, uniform};
 pub use op::{BatchNorm, Conv2d, Linear, Op, ParamSpec, Role, ShortcutA};
 pub use rearrange::Rearrange;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Rearrange, Window};
+use super::{Activation, Attention, Embed, Rearrange, Window};
 use crate::tensor::count;
 
 /// What a parameter is for, which decides its initial value and whether training moves it.
@@ -22,6 +22,8 @@ pub enum Role {
     Scale,
     /// A normalisation's offset.
     Shift,
+    /// A class token or positions.
+    Embedding,
     /// A running mean: kept by training, never given a gradient.
     RunningMean,
     /// A running variance: kept by training, never given a gradient.
@@ -46,7 +48,8 @@ pub struct ParamSpec {
     pub role: Role,
 }
 
-/// y = x·Wᵀ + b of a vector [inputs]; W is [outputs, inputs]. An image needs a [`Op::Flatten`] before it.
+/// y = x·Wᵀ + b of a vector [inputs], or of each pixel's channels [inputs, height, width], as transformers have it of each
+/// token; W is [outputs, inputs]. To read an image as one vector it needs a [`Op::Flatten`] before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Linear {
     /// Features of the input.
@@ -191,6 +194,17 @@ pub enum Op {
     Rearrange(Rearrange),
     /// The product of two values of one shape, or of an image and a vector of its channels.
     Multiply,
+    /// Each pixel's channels, or a vector, less their mean and over their deviation, scaled and shifted for each channel.
+    LayerNorm {
+        /// Channels.
+        channels: usize,
+        /// Added to the variance before the root.
+        eps: f32,
+    },
+    /// Multi-head attention over pixels.
+    Attention(Attention),
+    /// Class tokens and positions.
+    Embed(Embed),
 }
 
 fn not_an_image(input: &[usize]) -> String {
@@ -229,8 +243,12 @@ impl Op {
                     spec("running_var", &c, Role::RunningVar),
                 ]
             }
-            Op::Affine { channels } => vec![spec("weight", &[*channels], Role::Scale), spec("bias", &[*channels], Role::Shift)],
+            Op::Affine { channels } | Op::LayerNorm { channels, .. } => {
+                vec![spec("weight", &[*channels], Role::Scale), spec("bias", &[*channels], Role::Shift)]
+            }
+            Op::Embed(embed) => embed.params(),
             Op::Activation(_)
+            | Op::Attention(_)
             | Op::MaxPool(_)
             | Op::AvgPool { .. }
             | Op::GlobalAvgPool
@@ -254,6 +272,7 @@ impl Op {
             (Op::Add, [a, b]) => Err(format!("adds values of one shape, its inputs have {a:?} and {b:?}")),
             (Op::Add, _) => Err(format!("takes 2 inputs, not {}", inputs.len())),
             (Op::Concat, _) => concatenated(inputs),
+            (Op::Attention(attention), _) => attention.output_shape(inputs),
             (Op::Multiply, [a, b]) if a == b || b.len() == 1 && a.first() == b.first() => Ok(a.to_vec()),
             (Op::Multiply, _) => Err(format!("multiplies two values of one shape, its inputs have {inputs:?}")),
             (_, [input]) => self.shape_from(input),
@@ -274,10 +293,10 @@ impl Op {
             Ok(vec![channels, height, width])
         };
         match self {
-            Op::Linear(l) if input == [l.inputs] => {
+            Op::Linear(l) if input.first() == Some(&l.inputs) && [1, 3].contains(&input.len()) => {
                 let weight = [l.outputs, l.inputs];
                 count(&weight).ok_or_else(|| format!("has a weight of {weight:?}, more than can be counted"))?;
-                Ok(vec![l.outputs])
+                Ok([&[l.outputs], &input[1..]].concat())
             }
             Op::Linear(l) => {
                 let hint = if input.len() > 1 && count(input) == Some(l.inputs) { "; it needs a Flatten before it" } else { "" };
@@ -288,8 +307,11 @@ impl Op {
             Op::BatchNorm(b) => Err(format!("takes {} channels, its input has shape {input:?}", b.channels)),
             Op::Affine { channels } if input.first() == Some(channels) => Ok(input.to_vec()),
             Op::Affine { channels } => Err(format!("takes {channels} channels, its input has shape {input:?}")),
+            Op::LayerNorm { channels, .. } if input.first() == Some(channels) => Ok(input.to_vec()),
+            Op::LayerNorm { channels, .. } => Err(format!("takes {channels} channels, its input has shape {input:?}")),
+            Op::Embed(embed) => embed.output_shape(input),
             Op::Rearrange(r) => r.output_shape(input),
-            Op::Activation(_) | Op::Add | Op::Concat | Op::Multiply | Op::Softmax { .. } => Ok(input.to_vec()),
+            Op::Activation(_) | Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply | Op::Softmax { .. } => Ok(input.to_vec()),
             Op::MaxPool(window) | Op::AvgPool { window, .. } => pooled(window),
             Op::GlobalAvgPool if input.len() == 3 => Ok(vec![input[0]]),
             Op::GlobalAvgPool => Err(not_an_image(input)),
@@ -340,6 +362,8 @@ mod tests {
         assert_eq!(Op::Concat.output_shape(&[&[2], &[3]]).unwrap(), [5]);
         assert_eq!(shape(Op::Affine { channels: 16 }), image);
         assert_eq!(shape(Op::Softmax { log: true }), image);
+        assert_eq!(shape(Op::Linear(Linear { inputs: 16, outputs: 9, bias: true })), [9, 33, 32]);
+        assert_eq!(shape(Op::LayerNorm { channels: 16, eps: 1e-5 }), image);
         assert_eq!(Op::Multiply.output_shape(&[image, &[16]]).unwrap(), image);
         assert_eq!(shape(Op::Rearrange(Rearrange { shape: vec![4], offset: 9, steps: vec![(4, 2)] })), [4]);
     }
@@ -348,9 +372,11 @@ mod tests {
     fn what_does_not_fit_is_said() {
         let linear = Op::Linear(Linear { inputs: 12, outputs: 3, bias: false });
         let wide = Op::Conv2d(Conv2d { inputs: 1, outputs: usize::MAX, window: Window::square(1, 1, 0), groups: 1, bias: false });
-        let cases: [(&Op, &[&[usize]], &str); 13] = [
+        let cases: [(&Op, &[&[usize]], &str); 15] = [
             (&linear, &[&[3, 2, 2]], "needs a Flatten"),
             (&linear, &[&[3, 12]], "takes 12 features"),
+            (&linear, &[&[12, 3]], "takes 12 features"),
+            (&Op::LayerNorm { channels: 5, eps: 1e-5 }, &[&[4, 9, 8]], "takes 5 channels"),
             (&conv(4, 6, 4), &[&[4, 9, 8]], "do not divide"),
             (&conv(4, 6, 0), &[&[4, 9, 8]], "do not divide"),
             (&conv(4, 6, 1), &[&[5, 9, 8]], "takes 4 channels"),

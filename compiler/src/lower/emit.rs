@@ -5,6 +5,7 @@ use thinfer::artifact::{Artifact, Dtype, Layer, Model, Op, Preprocess, Provenanc
 use super::folded::{FoldedLayer, FoldedOp, Weighted};
 use super::weights::Written;
 use crate::error::{Error, Result};
+use crate::tensor::swapped;
 
 /// What the artifact says beside its layers.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,18 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
             }
             (FoldedOp::Concat(activation), _) => Op::Concat { activation: *activation },
             (FoldedOp::Softmax { log }, _) => Op::Softmax { log: *log },
+            (FoldedOp::LayerNorm(n), _) => {
+                let mut vector =
+                    |suffix: &str, values: &[f32]| put(TensorData::f32(format!("{name}.{suffix}"), &[values.len()], values.to_vec()));
+                Op::LayerNorm { scale: vector("weight", &n.scale), shift: vector("bias", &n.shift), eps: n.eps }
+            }
+            (FoldedOp::Attention(attention), _) => Op::Attention { heads: attention.heads as u32, scale: attention.scale },
+            (FoldedOp::Embed(e), _) => {
+                // The file counts channel after channel.
+                let tokens = e.table.len() / e.channels.max(1);
+                let values = swapped(&e.table, tokens, e.channels);
+                Op::Embed { table: put(TensorData::f32(format!("{name}.table"), &[e.channels, tokens], values)) }
+            }
             (FoldedOp::Multiply(activation), _) => Op::Multiply { activation: *activation },
             (FoldedOp::Rearrange(r), _) => {
                 let small =

@@ -1,12 +1,15 @@
 //! From a graph and its parameters to layers that each do everything at once: batch norm folded into the weight before
 //! it or behind it, a residual, bias and activation fused behind it. A value that anything else reads is never fused away.
 
+use std::collections::BTreeSet;
+
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
-use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, Norm, Weighted};
+use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, LayerNorm, Norm, Table, Weighted};
 use super::forward;
 use crate::error::{Error, Result};
-use crate::graph::{Activation, BatchNorm, Conv2d, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
+use crate::graph::{Activation, BatchNorm, Conv2d, Embed, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
+use crate::rank::Pool;
 use crate::tensor::{Params, Tensor};
 
 /// A residual that is added as it is.
@@ -21,7 +24,9 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
     let mut readers = vec![0; shapes.len()];
     graph.nodes.iter().flat_map(|n| &n.inputs).for_each(|&v| readers[v] += 1);
     let input = Value::Plain { folded: 0, open: false };
-    let mut fold = Fold { params, shapes, readers, values: vec![input], folded_shapes: vec![graph.input.clone()], layers: Vec::new() };
+    let attentive = attentive(graph);
+    let mut fold =
+        Fold { params, attentive, shapes, readers, values: vec![input], folded_shapes: vec![graph.input.clone()], layers: Vec::new() };
     for node in &graph.nodes {
         let value = fold.node(node)?;
         fold.values.push(value);
@@ -54,6 +59,8 @@ enum Value {
 
 struct Fold<'a> {
     params: &'a Params,
+    /// Linear layers that give attention its queries, keys and values, or read what it gives.
+    attentive: BTreeSet<&'a str>,
     /// Of the graph's values.
     shapes: Vec<Vec<usize>>,
     /// How often each of the graph's values is read.
@@ -69,7 +76,7 @@ impl Fold<'_> {
     /// Folds one node; says where its value went.
     fn node(&mut self, node: &Node) -> Result<Value> {
         let value = node.inputs[0];
-        match node.op {
+        match &node.op {
             Op::Add => return self.add(node),
             Op::Concat => return self.concat(node),
             Op::Multiply => {
@@ -78,13 +85,18 @@ impl Fold<'_> {
                 let shape = self.shapes[a].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Multiply(Fused::None), shape));
             }
+            Op::Attention(attention) => {
+                let inputs = node.inputs.iter().map(|&v| self.as_it_lies(node, v)).collect::<Result<_>>()?;
+                let shape = self.shapes[self.values.len()].clone();
+                return Ok(self.push(node, inputs, FoldedOp::Attention(attention.clone()), shape));
+            }
             _ => {}
         }
         let Value::Plain { folded: input, open } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         let op = match &node.op {
-            Op::Linear(linear) => FoldedOp::Weighted(self.linear(node, linear)?),
+            Op::Linear(linear) => FoldedOp::Weighted(self.linear(node, linear, value)?),
             Op::Conv2d(conv) => FoldedOp::Weighted(self.conv(node, conv, value)?),
             Op::MaxPool(window) => FoldedOp::Pool(PoolKind::Max, fused_window(node, window)?),
             Op::AvgPool { window, count_include_pad } => {
@@ -116,8 +128,14 @@ impl Fold<'_> {
                 FoldedOp::Activate(activation)
             }
             Op::Rearrange(r) => FoldedOp::Rearrange(r.clone()),
+            Op::LayerNorm { eps, .. } => {
+                let (scale, shift) = (self.tensor(node, "weight")?.to_vec(), self.tensor(node, "bias")?.to_vec());
+                let (input, shape) = (self.as_it_lies(node, value)?, self.shapes[value].clone());
+                return Ok(self.push(node, vec![input], FoldedOp::LayerNorm(LayerNorm { scale, shift, eps: *eps }), shape));
+            }
+            Op::Embed(embed) => return self.embed(node, embed, value),
             // Taken above.
-            Op::Add | Op::Concat | Op::Multiply => return Err(refuse(node, "is folded in another way")),
+            Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply => return Err(refuse(node, "is folded in another way")),
         };
         // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
         let shape = match op {
@@ -143,15 +161,34 @@ impl Fold<'_> {
         }
     }
 
+    /// Adds a table to the one before it, or makes a layer of it.
+    fn embed(&mut self, node: &Node, embed: &Embed, value: ValueId) -> Result<Value> {
+        let named =
+            |name: &str| self.params.get(name).map(|t| t.data().to_vec()).ok_or_else(|| refuse(node, format!("has no tensor '{name}'")));
+        let table = embed.table(named)?;
+        if let Some(FoldedOp::Embed(before)) = self.open_layer(value)
+            && before.table.len() == table.len()
+        {
+            before.table.iter_mut().zip(&table).for_each(|(b, t)| *b += t);
+            return Ok(self.values[value]);
+        }
+        let (input, shape) = (self.as_it_lies(node, value)?, self.shapes[self.values.len()].clone());
+        Ok(self.push(node, vec![input], FoldedOp::Embed(Table { channels: embed.channels, table }), shape))
+    }
+
     fn tensor(&self, node: &Node, suffix: &str) -> Result<&[f32]> {
         let name = format!("{}.{suffix}", node.name);
         self.params.get(&name).map(Tensor::data).ok_or_else(|| refuse(node, format!("has no tensor '{name}'")))
     }
 
-    fn linear(&self, node: &Node, linear: &Linear) -> Result<Weighted> {
+    /// A linear layer of a vector, or of each pixel's channels: a 1×1 convolution.
+    fn linear(&self, node: &Node, linear: &Linear, value: ValueId) -> Result<Weighted> {
+        let size = if let [_, height, width] = self.shapes[value][..] { Some([height, width]) } else { None };
+        let pool = if self.attentive.contains(node.name.as_str()) { Pool::Attention } else { Pool::Linear };
         Ok(Weighted {
             kernel: Kernel { outputs: linear.outputs, inputs: linear.inputs, height: 1, width: 1 },
-            window: None,
+            pool,
+            window: size.map(|_| FusedWindow::POINT),
             groups: 1,
             weight: self.tensor(node, "weight")?.to_vec(),
             scale: None,
@@ -160,8 +197,8 @@ impl Fold<'_> {
             bias: if linear.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
             residual: None,
             activation: Fused::None,
-            input_size: [1, 1],
-            output_size: [1, 1],
+            input_size: size.unwrap_or([1, 1]),
+            output_size: size.unwrap_or([1, 1]),
         })
     }
 
@@ -173,6 +210,7 @@ impl Fold<'_> {
         };
         Ok(Weighted {
             kernel: Kernel { outputs, inputs, height, width },
+            pool: Pool::Conv,
             window: Some(fused_window(node, &conv.window)?),
             groups: conv.groups,
             weight: self.tensor(node, "weight")?.to_vec(),
@@ -299,6 +337,17 @@ impl Fold<'_> {
     }
 }
 
+/// Names of the linear layers around attention.
+fn attentive(graph: &Graph) -> BTreeSet<&str> {
+    let linear = |node: &'_ Node| matches!(node.op, Op::Linear(_));
+    let attends =
+        |value: ValueId| value.checked_sub(1).and_then(|at| graph.nodes.get(at)).is_some_and(|n| matches!(n.op, Op::Attention(_)));
+    let before = graph.nodes.iter().filter(|n| matches!(n.op, Op::Attention(_))).flat_map(|n| &n.inputs);
+    let before = before.filter_map(|v| graph.nodes.get(v.checked_sub(1)?));
+    let behind = graph.nodes.iter().filter(|n| n.inputs.iter().any(|&v| attends(v)));
+    before.chain(behind).filter(|n| linear(n)).map(|n| n.name.as_str()).collect()
+}
+
 fn refuse(node: &Node, why: impl Into<String>) -> Error {
     Error::Graph { node: node.name.clone(), why: why.into() }
 }
@@ -313,6 +362,7 @@ fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
         | FoldedOp::Multiply(activation) => Some(activation),
         FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool => None,
         FoldedOp::Softmax { .. } | FoldedOp::Rearrange(_) => None,
+        FoldedOp::LayerNorm(_) | FoldedOp::Attention(_) | FoldedOp::Embed(_) => None,
     }
     .filter(|a| **a == Fused::None)
 }

@@ -2,7 +2,8 @@
 
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
-use crate::graph::{Graph, Op, Rearrange};
+use crate::graph::{Attention, Graph, Op, Rearrange};
+use crate::rank::Pool;
 pub use crate::tensor::Kernel;
 use crate::tensor::count;
 
@@ -71,6 +72,32 @@ pub enum FoldedOp {
     Rearrange(Rearrange),
     /// The product of two values, or of an image and a factor a channel.
     Multiply(Activation),
+    /// Layer normalisation.
+    LayerNorm(LayerNorm),
+    /// Multi-head attention.
+    Attention(Attention),
+    /// Class tokens and positions.
+    Embed(Table),
+}
+
+/// y = table + x, behind rows of the table alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Channels of a token.
+    pub channels: usize,
+    /// [tokens][channels].
+    pub table: Vec<f32>,
+}
+
+/// y = scale[c]·(x − mean)/√(variance + eps) + shift[c] over the channels of each pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// Multiplies, one a channel.
+    pub scale: Vec<f32>,
+    /// Is added, one a channel.
+    pub shift: Vec<f32>,
+    /// Added to the variance before the root.
+    pub eps: f32,
 }
 
 /// y = act(scale[c]·x + shift[c]) for each channel.
@@ -98,7 +125,9 @@ pub struct Norm {
 pub struct Weighted {
     /// Sizes of W.
     pub kernel: Kernel,
-    /// How W moves; `None` for a linear layer.
+    /// Among which layers the largest singular values are kept.
+    pub pool: Pool,
+    /// How W moves; `None` for a linear layer of vectors.
     pub window: Option<Window>,
     /// Groups that input and output channels fall into.
     pub groups: usize,

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
+use super::attend;
 use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
 use super::patches;
 use crate::factor::multiply;
@@ -158,6 +159,9 @@ pub(super) fn plain(op: &FoldedOp, inputs: &[&Value]) -> Option<Value> {
             activate(&mut value, *activation);
             value
         }
+        FoldedOp::LayerNorm(norm) => attend::layer_norm(first, norm),
+        FoldedOp::Attention(attention) => attend::attention(inputs, attention)?,
+        FoldedOp::Embed(table) => attend::embed(first, &table.table),
         FoldedOp::Softmax { log } => {
             let mut value = first.clone();
             let (size, positions) = (value.len().max(1), (value.shape[1] * value.shape[2]).max(1));

@@ -1,5 +1,6 @@
 //! From a graph with its parameters to the artifact: fold, factor, choose ranks, emit.
 
+mod attend;
 pub mod calibrate;
 mod emit;
 mod fold;
@@ -184,7 +185,7 @@ impl Factored {
             let Some(w) = layer.weighted() else { continue };
             all.push(LayerChoices {
                 kernel: w.kernel,
-                is_linear: w.window.is_none(),
+                pool: w.pool,
                 geometry: w.geometry(),
                 bias: w.bias.as_ref().map_or(0, Vec::len),
                 factorings,

@@ -38,6 +38,7 @@ pub(super) fn extract(layer: &Weighted, group: usize, image: &[f32], into: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rank::Pool;
     use thinfer::artifact::{Activation, Window};
 
     #[test]
@@ -45,6 +46,7 @@ mod tests {
         let window = Window { kernel: [2, 2], stride: [2, 1], padding: [1, 0, 1, 0], dilation: [1, 2] };
         let layer = Weighted {
             kernel: Kernel { outputs: 1, inputs: 1, height: 2, width: 2 },
+            pool: Pool::Conv,
             window: Some(window),
             groups: 2,
             weight: vec![0.0; 4],

@@ -2,8 +2,8 @@
 
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
 
-use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
-use crate::graph::{Activation, Graph, Op, Window};
+use super::folded::{Affine, FoldedLayer, FoldedOp, Table, Weighted};
+use crate::graph::{Activation, Attention, Graph, Op, Window};
 use crate::tensor::Params;
 
 /// Shape and elements of a value.
@@ -20,7 +20,8 @@ pub(super) fn run_graph(graph: &Graph, params: &Params, x: &[f64]) -> Vec<f64> {
         let y = match &node.op {
             Op::Linear(l) => {
                 let bias = if l.bias { tensor("bias") } else { vec![0.0; l.outputs] };
-                convolve((&[l.inputs, 1, 1], x), &tensor("weight"), [l.outputs, l.inputs, 1, 1], &bias, &Window::square(1, 1, 0), 1)
+                let shape = if shape.len() == 3 { shape.clone() } else { vec![l.inputs, 1, 1] };
+                convolve((&shape, x), &tensor("weight"), [l.outputs, l.inputs, 1, 1], &bias, &Window::square(1, 1, 0), 1)
             }
             Op::Conv2d(c) => {
                 let bias = if c.bias { tensor("bias") } else { vec![0.0; c.outputs] };
@@ -51,6 +52,9 @@ pub(super) fn run_graph(graph: &Graph, params: &Params, x: &[f64]) -> Vec<f64> {
             Op::Softmax { log } => softmax(shape, x, *log),
             Op::Rearrange(r) => r.places().into_iter().map(|p| x[p]).collect(),
             Op::Multiply => multiplied(x, &values[node.inputs[1]].1).collect(),
+            Op::LayerNorm { eps, .. } => layer_norm(shape, x, &tensor("weight"), &tensor("bias"), f64::from(*eps)),
+            Op::Attention(a) => attention(&node.inputs.iter().map(|&v| &values[v]).collect::<Vec<_>>(), a),
+            Op::Embed(e) => embed(shape, x, &e.table(|name| Ok::<_, ()>(params[name].data().to_vec())).unwrap()),
         };
         values.push((shapes[at + 1].clone(), y));
     }
@@ -94,11 +98,64 @@ pub(super) fn run_folded(layers: &[FoldedLayer], input: &[usize], x: &[f64]) -> 
             }
             FoldedOp::Softmax { log } => (shape.clone(), softmax(shape, x, *log)),
             FoldedOp::Rearrange(r) => (r.shape.clone(), r.places().into_iter().map(|p| x[p]).collect()),
+            FoldedOp::LayerNorm(n) => {
+                let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+                (shape.clone(), layer_norm(shape, x, &wide(&n.scale), &wide(&n.shift), f64::from(n.eps)))
+            }
+            FoldedOp::Attention(a) => {
+                let inputs: Vec<&Image> = layer.inputs.iter().map(|&v| &values[v]).collect();
+                let channels = if inputs.len() == 1 { shape[0] / 3 } else { shape[0] };
+                (vec![channels, shape[1], shape[2]], attention(&inputs, a))
+            }
+            FoldedOp::Embed(Table { table, .. }) => {
+                let tokens = table.len() / shape[0];
+                let same = tokens == shape[1] * shape[2];
+                (if same { shape.clone() } else { vec![shape[0], tokens, 1] }, embed(shape, x, table))
+            }
             FoldedOp::Multiply(activation) => (shape.clone(), multiplied(x, &second().1).map(|v| fused(*activation, v)).collect()),
         };
         values.push(value);
     }
     values.pop().unwrap().1
+}
+
+fn layer_norm(shape: &[usize], x: &[f64], scale: &[f64], shift: &[f64], eps: f64) -> Vec<f64> {
+    let (channels, pixels) = (shape[0], shape[1..].iter().product::<usize>());
+    let mean = |at: usize, f: &dyn Fn(f64) -> f64| (0..channels).map(|c| f(x[c * pixels + at])).sum::<f64>() / channels as f64;
+    let one = |i: usize| {
+        let (c, at) = (i / pixels, i % pixels);
+        let m = mean(at, &|v| v);
+        (x[i] - m) / (mean(at, &|v| (v - m).powi(2)) + eps).sqrt() * scale[c] + shift[c]
+    };
+    (0..x.len()).map(one).collect()
+}
+
+fn attention(inputs: &[&Image], a: &Attention) -> Vec<f64> {
+    let inner = if inputs.len() == 1 { inputs[0].0[0] / 3 } else { inputs[0].0[0] };
+    let pixels = |which: usize| inputs[which.min(inputs.len() - 1)].0[1..].iter().product::<usize>();
+    let at = |which: usize, c: usize, pixel: usize| {
+        let c = if inputs.len() == 1 { which * inner + c } else { c };
+        inputs[which.min(inputs.len() - 1)].1[c * pixels(which) + pixel]
+    };
+    let size = inner / a.heads;
+    let one = |i: usize| {
+        let (c, query) = (i / pixels(0), i % pixels(0));
+        let head = c / size * size..(c / size + 1) * size;
+        let score = |key: usize| f64::from(a.scale) * head.clone().map(|c| at(0, c, query) * at(1, c, key)).sum::<f64>();
+        let powers: Vec<f64> = (0..pixels(1)).map(|key| score(key).exp()).collect();
+        powers.iter().enumerate().map(|(key, p)| p * at(2, c, key)).sum::<f64>() / powers.iter().sum::<f64>()
+    };
+    (0..inner * pixels(0)).map(one).collect()
+}
+
+fn embed(shape: &[usize], x: &[f64], table: &[f32]) -> Vec<f64> {
+    let (channels, pixels) = (shape[0], shape[1] * shape[2]);
+    let tokens = table.len() / channels;
+    let one = |i: usize| {
+        let (c, token) = (i / tokens, i % tokens);
+        f64::from(table[token * channels + c]) + (token + pixels).checked_sub(tokens).map_or(0.0, |p| x[c * pixels + p])
+    };
+    (0..table.len()).map(one).collect()
 }
 
 fn weighted(w: &Weighted, shape: &[usize], x: &[f64], second: Option<&Image>) -> Image {

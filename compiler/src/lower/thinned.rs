@@ -15,6 +15,7 @@ use super::folded::{FoldedLayer, Norm, Weighted};
 use super::weights::{Form, Written};
 use crate::error::{Error, Result};
 use crate::import::Place;
+use crate::rank::Pool;
 use crate::tensor::{Params, Tensor};
 
 /// A κ below this share of its layer's largest is not divided by: its row is as good as nothing.
@@ -86,12 +87,12 @@ impl Thinned<'_> {
                 Form::Dense(values) => {
                     let columns = w.kernel.columns();
                     let values = values.iter().enumerate().map(|(at, x)| (f64::from(*x) * inverse[at / columns]) as f32).collect();
-                    let tensor = Tensor::new(w.kernel.shape(w.window.is_none()), values);
+                    let tensor = Tensor::new(w.kernel.shape(w.pool != Pool::Conv), values);
                     params.insert(weight.clone(), tensor.ok_or_else(|| Error::invalid(weight, "has another size"))?);
                 }
                 Form::Factors(factors) => {
                     params.remove(&weight);
-                    let place = Place { name: &layer.name, kernel: w.kernel, is_linear: w.window.is_none(), is_grouped: false };
+                    let place = Place { name: &layer.name, kernel: w.kernel, is_linear: w.pool != Pool::Conv, is_grouped: false };
                     params.extend(place.write(&factors.scaled(&inverse)));
                 }
             }

@@ -1,23 +1,34 @@
 //! LoRITa's GSVT (arXiv 2405.03089, section 3.3, and its published code): the singular values of all layers of a pool are
 //! sorted together and the largest share is kept. Convolutions form one pool, each layer's values divided by its largest;
-//! linear layers form another and compare as they are.
+//! linear layers form another and compare as they are, those of attention a third.
 
 use super::LayerChoices;
 use crate::factor::Rank;
 
-/// Values of one layer, and whether it belongs to the linear layers' pool.
+/// Layers that compete for the same share of singular values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// Convolutions.
+    Conv,
+    /// Linear layers.
+    Linear,
+    /// Linear layers that attention reads or that read it.
+    Attention,
+}
+
+/// Values of one layer, and its pool.
 pub(super) struct Pooled {
     pub(super) sigma: Vec<f64>,
-    pub(super) is_linear: bool,
+    pub(super) pool: Pool,
 }
 
 /// How many values each layer keeps so that each pool keeps `keep` of its values; every layer keeps at least one.
 pub(super) fn choose(layers: &[Pooled], keep: f64) -> Vec<usize> {
     let mut ranks = vec![0usize; layers.len()];
-    for linear in [false, true] {
+    for of in [Pool::Conv, Pool::Linear, Pool::Attention] {
         let mut pool: Vec<(f64, usize)> = Vec::new();
-        for (i, layer) in layers.iter().enumerate().filter(|(_, l)| l.is_linear == linear) {
-            let largest = layer.sigma.first().copied().filter(|s| !linear && *s > 0.0).unwrap_or(1.0);
+        for (i, layer) in layers.iter().enumerate().filter(|(_, l)| l.pool == of) {
+            let largest = layer.sigma.first().copied().filter(|s| of == Pool::Conv && *s > 0.0).unwrap_or(1.0);
             pool.extend(layer.sigma.iter().map(|&s| (s / largest, i)));
         }
         // The sort is stable, so equal values are kept in layer order: the same network gives the same ranks.
@@ -43,7 +54,7 @@ mod tests {
     use super::*;
 
     fn pooled(sigma: &[f64], is_linear: bool) -> Pooled {
-        Pooled { sigma: sigma.to_vec(), is_linear }
+        Pooled { sigma: sigma.to_vec(), pool: if is_linear { Pool::Linear } else { Pool::Conv } }
     }
 
     #[test]
@@ -58,5 +69,12 @@ mod tests {
     fn convolutions_compare_by_shape_and_have_a_pool_of_their_own() {
         let all = [pooled(&[100.0, 50.0], false), pooled(&[1.0, 0.9], false), pooled(&[9.0, 8.0], true)];
         assert_eq!(choose(&all, 0.75), [1, 2, 2]);
+    }
+
+    #[test]
+    fn attention_does_not_compete_with_other_linear_layers() {
+        let attention = |sigma: &[f64]| Pooled { pool: Pool::Attention, ..pooled(sigma, true) };
+        let all = [attention(&[0.3, 0.2]), pooled(&[90.0, 80.0, 70.0, 60.0], true), attention(&[0.1, 0.05])];
+        assert_eq!(choose(&all, 0.5), [2, 2, 1]);
     }
 }

@@ -45,7 +45,9 @@ impl Timing {
                 all.push(Timed { cut: None, form: dense.form.clone(), us: table.cost_us(dense), error: 0.0 });
             }
             for factoring in choice.factorings.iter().filter(|f| f.is_data_aware() == aware) {
-                let scheme = if choice.is_linear { "low-rank" } else { factoring.scheme().label() };
+                // A fully connected layer knows one scheme, under a name of its own.
+                let linear = table.layers[layer].candidates.iter().any(|c| c.scheme == "low-rank");
+                let scheme = if linear { "low-rank" } else { factoring.scheme().label() };
                 let known: BTreeMap<Rank, f64> = factoring.grid().into_iter().collect();
                 let mut ranks: Vec<Rank> = table.layers[layer].candidates.iter().filter(|c| c.scheme == scheme).filter_map(rank).collect();
                 ranks.sort_unstable();

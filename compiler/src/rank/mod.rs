@@ -9,6 +9,7 @@ mod solver;
 
 pub use accuracy::cheapest;
 pub use cost::{Cut, Geometry, macs, params};
+pub use global::Pool;
 pub use latency::{Timed, Timing};
 pub use policy::Policy;
 
@@ -21,8 +22,8 @@ use crate::tensor::Kernel;
 pub struct LayerChoices<'a> {
     /// Sizes of its weight.
     pub kernel: Kernel,
-    /// Whether it is a linear layer.
-    pub is_linear: bool,
+    /// Among which layers the largest singular values are kept.
+    pub pool: Pool,
     /// Sizes of its images.
     pub geometry: Geometry,
     /// Elements of its bias.
@@ -113,9 +114,8 @@ fn local(layer: &LayerChoices<'_>, keep: f64) -> Cut {
 }
 
 fn pooled(layers: &[LayerChoices<'_>], keep: f64) -> Vec<Cut> {
-    let spectra = layers
-        .iter()
-        .map(|l| global::Pooled { sigma: l.factorings.first().map(Factoring::sigma).unwrap_or_default(), is_linear: l.is_linear });
+    let spectra =
+        layers.iter().map(|l| global::Pooled { sigma: l.factorings.first().map(Factoring::sigma).unwrap_or_default(), pool: l.pool });
     let kept = global::choose(&spectra.collect::<Vec<_>>(), keep);
     let cut = |(layer, kept): (&LayerChoices<'_>, usize)| {
         let (factoring, rank) = (layer.factorings.first()?, global::rank(layer, kept)?);
@@ -186,7 +186,7 @@ mod tests {
     fn layer(factorings: &[Factoring]) -> LayerChoices<'_> {
         LayerChoices {
             kernel: factorings[0].kernel(),
-            is_linear: true,
+            pool: Pool::Linear,
             geometry: Geometry { input: [1, 1], output: [1, 1] },
             bias: 2,
             factorings,

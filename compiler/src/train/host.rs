@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::network::Mode;
-use crate::graph::{Activation, Conv2d, Graph, Op, Window};
+use crate::graph::{Activation, Attention, Conv2d, Embed, Graph, Op, Positions, Window};
 
 pub(super) type Matrix = Vec<Vec<f64>>;
 
@@ -54,6 +54,35 @@ fn conv(image: &Image<'_>, c: &Conv2d, weight: &[f64], bias: &[f64], output: &[u
     })
 }
 
+/// The table of class token and positions, [tokens][channels].
+fn embedding(e: &Embed, params: &Values) -> Vec<f64> {
+    let mut table: Vec<f64> = e.fixed().into_iter().map(f64::from).collect();
+    let learned = if let Positions::Learned(name) = &e.positions { Some(name) } else { None };
+    for name in learned.into_iter().chain(&e.class) {
+        table.iter_mut().zip(&params[name]).for_each(|(t, v)| *t += v);
+    }
+    table
+}
+
+/// Attention of one sample, by its definition.
+fn attention(read: &[(&Matrix, &Vec<usize>)], sample: usize, a: &Attention, to: &[usize]) -> Vec<f64> {
+    let (inner, queries) = (to[0], to[1] * to[2]);
+    let keys = read[read.len() / 2].1[1] * read[read.len() / 2].1[2];
+    let at = |which: usize, c: usize, pixel: usize| match read {
+        [(all, _)] => all[sample][(which * inner + c) * queries + pixel],
+        _ => read[which].0[sample][c * if which == 0 { queries } else { keys } + pixel],
+    };
+    let size = inner / a.heads;
+    let one = |n: usize| {
+        let (c, query) = (n / queries, n % queries);
+        let head = c / size * size..(c / size + 1) * size;
+        let power = |key: usize| (f64::from(a.scale) * head.clone().map(|c| at(0, c, query) * at(1, c, key)).sum::<f64>()).exp();
+        let powers: Vec<f64> = (0..keys).map(power).collect();
+        powers.iter().enumerate().map(|(key, p)| p * at(2, c, key)).sum::<f64>() / powers.iter().sum::<f64>()
+    };
+    (0..inner * queries).map(one).collect()
+}
+
 /// The logits for the samples `input`, each flattened.
 pub(super) fn forward(graph: &Graph, params: &Values, input: &Matrix, mode: Mode) -> Matrix {
     let shapes = graph.shapes().unwrap();
@@ -62,6 +91,44 @@ pub(super) fn forward(graph: &Graph, params: &Values, input: &Matrix, mode: Mode
         let p = |suffix: &str| params.get(&format!("{}.{suffix}", node.name)).cloned().unwrap_or_default();
         let (x, from, to) = (&values[node.inputs[0]], &shapes[node.inputs[0]], &shapes[at + 1]);
         let y: Matrix = match &node.op {
+            Op::Linear(linear) if from.len() == 3 => {
+                let (w, b, pixels) = (p("weight"), p("bias"), from[1] * from[2]);
+                let dot = |x: &Vec<f64>, o: usize, at: usize| {
+                    (0..linear.inputs).map(|i| w[o * linear.inputs + i] * x[i * pixels + at]).sum::<f64>()
+                        + b.get(o).copied().unwrap_or(0.0)
+                };
+                x.iter().map(|x| (0..linear.outputs * pixels).map(|n| dot(x, n / pixels, n % pixels)).collect()).collect()
+            }
+            Op::LayerNorm { channels, eps } => {
+                let (k, t, pixels) = (p("weight"), p("bias"), x[0].len() / channels);
+                let one = |s: &Vec<f64>| {
+                    let mean =
+                        |at: usize, f: &dyn Fn(f64) -> f64| (0..*channels).map(|c| f(s[c * pixels + at])).sum::<f64>() / *channels as f64;
+                    let normal = |n: usize| {
+                        let (c, at) = (n / pixels, n % pixels);
+                        let m = mean(at, &|v| v);
+                        (s[n] - m) / (mean(at, &|v| (v - m).powi(2)) + f64::from(*eps)).sqrt() * k[c] + t[c]
+                    };
+                    (0..s.len()).map(normal).collect()
+                };
+                x.iter().map(one).collect()
+            }
+            Op::Attention(a) => {
+                let read: Vec<_> = node.inputs.iter().map(|&v| (&values[v], &shapes[v])).collect();
+                (0..x.len()).map(|sample| attention(&read, sample, a, to)).collect()
+            }
+            Op::Embed(e) => {
+                let table = embedding(e, params);
+                let (tokens, pixels) = (e.tokens(), e.pixels);
+                let one = |s: &Vec<f64>| {
+                    let at = |n: usize| {
+                        let (c, token) = (n / tokens, n % tokens);
+                        table[token * e.channels + c] + token.checked_sub(e.first).map_or(0.0, |pixel| s[c * pixels + pixel])
+                    };
+                    (0..tokens * e.channels).map(at).collect()
+                };
+                x.iter().map(one).collect()
+            }
             Op::Linear(linear) => {
                 let (w, b) = (p("weight"), p("bias"));
                 let dot = |x: &Vec<f64>, o: usize| x.iter().zip(&w[o * linear.inputs..]).map(|(a, b)| a * b).sum::<f64>();
@@ -175,10 +242,8 @@ fn activate(f: Activation, x: f64) -> f64 {
         Activation::HardSigmoid => hard,
         Activation::HardSwish => x * hard,
         Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::Gelu | Activation::GeluTanh => {
-            // The error function is not in std; its tanh form is within 4e-4 of it.
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
-        }
+        Activation::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Activation::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh()),
     }
 }
 
@@ -198,4 +263,17 @@ pub(super) fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
     let row =
         |row: &[f64]| -> Vec<f64> { (0..columns).map(|j| row.iter().enumerate().map(|(k, x)| x * b[k * columns + j]).sum()).collect() };
     a.chunks(inner).flat_map(row).collect()
+}
+
+/// The error function by its series, where it is not yet ±1.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 4.5 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..120 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
 }

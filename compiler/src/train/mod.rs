@@ -28,6 +28,7 @@ mod settings;
 mod start;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use batches::split;
 pub use config::{OptimizerKind, Schedule, TrainConfig};

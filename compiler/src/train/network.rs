@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::leaves::{Leaves, elements, upload};
 use super::methods::{Factor, Layer, Site};
 use super::ops;
+use super::tokens;
 use crate::error::{Error, Result};
 use crate::graph::{BatchNorm, Graph, Op};
 use crate::tensor::Params;
@@ -164,6 +165,22 @@ pub(super) fn forward(
         let x = inputs.next().ok_or_else(undefined)?;
         let leaf = |suffix: &str| leaves.get(&format!("{}.{suffix}", node.name));
         let y = match (&node.op, x) {
+            (Op::Linear(linear), Value::Images(x)) => {
+                let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
+                let y = factors.into_iter().rev().fold(tokens::columns(x.clone()), |x, w| w.matrix.matmul(x));
+                let y = if linear.bias { y + leaf("bias")?.reshape([linear.outputs, 1]) } else { y };
+                Value::Images(tokens::images(y, &x))
+            }
+            (Op::LayerNorm { channels, eps }, x) => {
+                let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
+                let (scale, shift) = (per_channel("weight")?, per_channel("bias")?);
+                x.map_channels(|x| tokens::layer_norm(x, f64::from(*eps)) * scale + shift)
+            }
+            (Op::Attention(attention), Value::Images(x)) => {
+                let others: Vec<_> = inputs.by_ref().filter_map(|v| if let Value::Images(v) = v { Some(v) } else { None }).collect();
+                Value::Images(tokens::attention(x, others, attention).ok_or_else(|| fail("reads neither 1 nor 3 images"))?)
+            }
+            (Op::Embed(embed), Value::Images(x)) => Value::Images(tokens::embed(x, embed, &|name| leaves.get(name))?),
             (Op::Linear(linear), Value::Rows(x)) => {
                 let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
                 // (W·xᵀ)ᵀ, not x·Wᵀ: so the gradient of W comes as W lies, not transposed, and is read back without a
@@ -320,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_network_of_the_zoo_can_be_trained_and_costs_what_its_shapes_say() {
-        for name in ["fcn10", "resnet20", "resnet110", "vgg16", "resnet18-cifar", "resnet50"] {
+        for name in ["fcn10", "resnet20", "resnet110", "vgg16", "resnet18-cifar", "resnet50", "vit-tiny"] {
             let graph = zoo::build(name).unwrap();
             supported(&graph).unwrap();
             let sites = sites(&graph, 1).unwrap();

@@ -11,7 +11,9 @@ use super::network::{Mode, Value, forward, update_running};
 use super::optimizer::Gradients;
 use super::settings::{ElrtSettings, Scheme};
 use crate::data::Dataset;
-use crate::graph::{self, Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, Rearrange, ShortcutA, Window};
+use crate::graph::{
+    self, Activation, Attention, BatchNorm, Builder, Conv2d, Embed, Graph, Linear, Op, Positions, Rearrange, ShortcutA, Window,
+};
 use crate::import::{Checkpoint, Place};
 use crate::lower;
 use crate::rank::Policy;
@@ -62,6 +64,35 @@ fn image_graph() -> Graph {
     let head = b.latest();
     b.push_from("add3", Op::Add, vec![head, flat - 1]);
     b.push("fc2", Op::Linear(Linear { inputs: 5, outputs: 3, bias: true }));
+    b.finish().unwrap()
+}
+
+/// A transformer of two blocks, of one weight for queries, keys and values and of three, with every normalisation.
+fn token_graph() -> Graph {
+    let mut b = Builder::new("tokens", [2, 4, 6]);
+    let linear = |inputs, outputs, bias| Op::Linear(Linear { inputs, outputs, bias });
+    let norm = || Op::LayerNorm { channels: 8, eps: 1e-5 };
+    b.push("conv1", Op::Conv2d(Conv2d { inputs: 2, outputs: 8, window: Window::square(2, 2, 0), groups: 1, bias: true }));
+    let (class, positions) = (Some("cls_token".into()), Positions::Learned("pos_embed".into()));
+    let x = b.push("tokens", Op::Embed(Embed { channels: 8, pixels: 6, first: 1, class, positions, batched: true }));
+    b.push("norm1", norm());
+    b.push("qkv", linear(8, 24, false));
+    b.push("attn", Op::Attention(Attention { heads: 2, scale: 0.5 }));
+    let out = b.push("proj", linear(8, 8, true));
+    let x = b.push_from("add1", Op::Add, vec![out, x]);
+    let normed = b.push("norm2", Op::BatchNorm(BatchNorm::new(8)));
+    let read = [("q", true), ("k", false), ("v", true)].map(|(n, bias)| b.push_from(n, linear(8, 8, bias), vec![normed]));
+    b.push_from("attn2", Op::Attention(Attention { heads: 4, scale: 0.7 }), read.to_vec());
+    b.push_from("add2", Op::Add, vec![b.latest(), x]);
+    b.push("fc1", linear(8, 12, true));
+    b.push("act", Op::Activation(Activation::Gelu));
+    b.push("fc2", linear(12, 8, true));
+    let sines = Positions::SinCos { columns: 3 };
+    b.push("sines", Op::Embed(Embed { channels: 8, pixels: 7, first: 0, class: None, positions: sines, batched: false }));
+    b.push("norm3", norm());
+    b.push("pool", Op::Rearrange(Rearrange { shape: vec![8], offset: 0, steps: vec![(8, 7)] }));
+    b.push("norm4", norm());
+    b.push("head", linear(8, 3, true));
     b.finish().unwrap()
 }
 
@@ -127,7 +158,7 @@ fn check(graph: &Graph, trained: &Params, all: &[Gradients], without: &[&str], c
 #[test]
 fn both_orders_of_lorita_have_the_gradients_that_finite_differences_give() {
     // A bias before a batch norm has no gradient: the norm takes the mean away again.
-    for (graph, without) in [(small_graph(), "layers.0.bias"), (image_graph(), "conv1.bias")] {
+    for (graph, without) in [(small_graph(), "layers.0.bias"), (image_graph(), "conv1.bias"), (token_graph(), "none")] {
         let method = Lorita::new(3);
         let mut trained = method.start(&graph, 11, None).unwrap();
         // Larger factors than the initial ones, so that no gradient drowns in rounding.
@@ -277,6 +308,9 @@ fn logits_are_the_f64_forward_pass() {
         (crate::zoo::build("fcn8").unwrap(), [1, 28, 28]),
         (crate::zoo::build("resnet20").unwrap(), [3, 32, 32]),
         (image_graph(), [2, 9, 8]),
+        (token_graph(), [2, 4, 6]),
+        (crate::zoo::build("vit:dim=16,depth=2,heads=2,patch=8,image=16").unwrap(), [3, 16, 16]),
+        (crate::zoo::build("vit-l2-h2:dim=16,head=8,patch=8,mlp=24,image=16").unwrap(), [3, 16, 16]),
     ] {
         let mut params = graph::init(&graph, 4);
         for (name, tensor) in &mut params {

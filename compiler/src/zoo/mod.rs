@@ -5,6 +5,7 @@ mod fcn;
 mod mlp;
 mod resnet;
 mod vgg;
+mod vit;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -12,13 +13,14 @@ use crate::tensor::Params;
 
 /// What `--model` accepts, for error messages and help.
 pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10), resnet8|14|20|32|44|56|110, \
-                         resnet18|34|50, resnet18-cifar, vgg11|13|16|19, the convolutional ones also with :classes=N";
+                         resnet18|34|50, resnet18-cifar, vgg11|13|16|19, the convolutional ones also with :classes=N, \
+                         vit-tiny|small|base, vit-lL-hH and vit: with settings (such as vit:dim=128,depth=4,heads=4,patch=8)";
 
 /// The most outputs that a name may ask for.
 const MAX_CLASSES: usize = 1 << 20;
 
 /// What the last layer of a convolutional network may be called.
-const HEADS: [&str; 3] = ["linear.weight", "fc.weight", "classifier.weight"];
+const HEADS: [&str; 5] = ["linear.weight", "fc.weight", "classifier.weight", "head.weight", "linear_head.weight"];
 
 /// Builds the architecture called `name`; a convolutional one may say how many outputs it has (`resnet20:classes=100`).
 ///
@@ -28,11 +30,12 @@ pub fn build(name: &str) -> Result<Graph> {
     let convolutional = |base: &str, classes| resnet::build(base, classes, name).or_else(|| vgg::build(base, classes, name));
     let graph = match name.split_once(':') {
         Some(("mlp", widths)) => mlp::build(name, widths),
+        Some((base, _)) if base.starts_with("vit") => vit::build(name),
         Some((base, setting)) => {
             let classes = setting.strip_prefix("classes=").and_then(|n| n.parse().ok()).filter(|n| (1..=MAX_CLASSES).contains(n));
             classes.and_then(|n| convolutional(base, Some(n)))
         }
-        None => fcn::build(name).or_else(|| convolutional(name, None)),
+        None => fcn::build(name).or_else(|| convolutional(name, None)).or_else(|| vit::build(name)),
     };
     graph.unwrap_or_else(|| Err(Error::UnknownModel { name: name.into(), known: NAMES }))
 }
@@ -43,6 +46,9 @@ pub fn build(name: &str) -> Result<Graph> {
 /// # Errors
 /// As [`build`].
 pub fn build_for(name: &str, params: &Params) -> Result<Graph> {
+    if let Some(name) = vit::named_as(name, params) {
+        return build(&name);
+    }
     let graph = build(name)?;
     let head = graph.params().into_iter().rfind(|p| HEADS.contains(&p.name.as_str()));
     let stored = head.as_ref().and_then(|h| head_shape(params, &h.name));
@@ -86,7 +92,7 @@ pub fn guess(params: &Params) -> Option<String> {
         let specs = graph.params();
         specs.len() == params.len() && specs.iter().all(|s| params.get(&s.name).is_some_and(|t| t.shape() == s.shape))
     };
-    let names = fcn::NAMES.into_iter().chain(resnet::NAMES).chain(vgg::NAMES).map(String::from);
+    let names = fcn::NAMES.into_iter().chain(resnet::NAMES).chain(vgg::NAMES).chain(vit::NAMES).map(String::from);
     let mut graphs = mlp::guess(params).into_iter().chain(names).filter_map(|name| build_for(&name, params).ok());
     graphs.find(fits).map(|graph| graph.name)
 }
@@ -99,7 +105,9 @@ mod tests {
 
     #[test]
     fn architectures_are_known_by_their_tensors() {
-        for name in ["fcn6", "fcn10", "mlp:784-256-10", "mlp:5-4-3-2", "resnet20", "resnet32:classes=100", "resnet18-cifar", "vgg11"] {
+        for name in
+            ["vit-tiny", "fcn6", "fcn10", "mlp:784-256-10", "mlp:5-4-3-2", "resnet20", "resnet32:classes=100", "resnet18-cifar", "vgg11"]
+        {
             let mut params = init(&build(name).unwrap(), 0);
             assert_eq!(guess(&params).as_deref(), Some(name));
             params.insert("extra".into(), Tensor::full([1], 0.0));

@@ -104,7 +104,56 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             }
             Ok(shape)
         }
+        Op::LayerNorm { scale, shift, eps } => {
+            let [input] = exactly("a layer normalisation", inputs)?;
+            let shape = channelled(input)?;
+            expect(model, *scale, &shape[..1], "scale")?;
+            expect(model, *shift, &shape[..1], "shift")?;
+            if !eps.is_finite() || *eps < 0.0 {
+                return Err(format!("adds {eps} to its variance"));
+            }
+            Ok(shape)
+        }
+        Op::Attention { heads, scale } => attention(inputs, *heads, *scale),
+        Op::Embed { table } => {
+            let [input] = exactly("an embedding", inputs)?;
+            let [channels, height, width] = image(input)?;
+            let [rows, tokens] = axes(model, *table, "table")?;
+            let pixels = u64::from(height) * u64::from(width);
+            if rows != channels || u64::from(tokens) < pixels {
+                return Err(format!("its table of {rows} channels for {tokens} tokens does not fit {input:?}"));
+            }
+            Ok(if u64::from(tokens) == pixels { vec![channels, height, width] } else { vec![channels, tokens, 1] })
+        }
     }
+}
+
+/// The shape of what attention gives: that of its queries.
+fn attention(inputs: &[&Vec<usize>], heads: u32, scale: f32) -> Result<Vec<u32>, String> {
+    let (queries, inner) = match inputs {
+        [all] => {
+            let [channels, height, width] = image(all)?;
+            if channels % 3 != 0 {
+                return Err(format!("{channels} channels are no queries, keys and values"));
+            }
+            ([channels / 3, height, width], channels / 3)
+        }
+        [queries, keys, values] => {
+            let (queries, keys, values) = (image(queries)?, image(keys)?, image(values)?);
+            if keys != values || queries[0] != keys[0] {
+                return Err(format!("queries of {queries:?}, keys of {keys:?} and values of {values:?} do not fit"));
+            }
+            (queries, queries[0])
+        }
+        _ => return Err(format!("attention reads 1 or 3 values, not {}", inputs.len())),
+    };
+    if heads == 0 || inner % heads != 0 {
+        return Err(format!("{heads} heads do not divide {inner} channels"));
+    }
+    if !scale.is_finite() {
+        return Err(format!("multiplies its products by {scale}"));
+    }
+    Ok(queries.to_vec())
 }
 
 fn exactly<'a, const N: usize>(what: &str, inputs: &[&'a Vec<usize>]) -> Result<[&'a Vec<usize>; N], String> {
@@ -324,6 +373,7 @@ mod tests {
         let mut tensors: Vec<_> = shapes.iter().map(|s| TensorData::f32("t", s, vec![0.5; s.iter().product()])).collect();
         tensors.push(TensorData::f32("wide", &[7, 6], vec![0.5; 42]));
         tensors.push(TensorData::f32("seven", &[7], vec![0.5; 7]));
+        tensors.push(TensorData::f32("table", &[6, 3], vec![0.5; 18]));
         tensors
     }
 
@@ -378,6 +428,10 @@ mod tests {
             layer(&[7], Op::Rearrange { shape: vec![2, 3, 1], offset: 2, steps: vec![step(3, 2), step(2, 5)] }),
             layer(&[7, 8], Op::Multiply { activation: Activation::None }),
             layer(&[14, 7], Op::Multiply { activation: Activation::Relu }),
+            layer(&[11], Op::LayerNorm { scale: 1, shift: 1, eps: 0.0 }),
+            layer(&[1, 7, 7], Op::Attention { heads: 2, scale: 0.5 }),
+            layer(&[9], Op::Attention { heads: 4, scale: 0.5 }),
+            layer(&[7], Op::Embed { table: 14 }),
         ]);
         let shapes = built.unwrap().shapes().to_vec();
         let same = vec![6, 9, 7];
@@ -398,7 +452,11 @@ mod tests {
                 vec![6],
                 vec![2, 3, 1],
                 vec![6, 2, 1],
-                vec![6, 2, 1]
+                vec![6, 2, 1],
+                vec![6],
+                vec![6, 9, 7],
+                vec![4, 2, 1],
+                vec![6, 3, 1]
             ]
         );
     }
@@ -497,6 +555,16 @@ mod tests {
             ("reaches element 378 of 378", vec![first(), layer(&[1], rearrange(vec![6], 373, vec![step(6, 1)]))]),
             ("reaches element", vec![first(), layer(&[1], rearrange(vec![2, 2], u32::MAX, vec![step(2, u32::MAX), step(2, u32::MAX)]))]),
             ("axes", vec![first(), layer(&[1], rearrange(vec![], 0, vec![]))]),
+            ("scale has shape [5]", vec![first(), layer(&[1], Op::LayerNorm { scale: 4, shift: 1, eps: 0.0 })]),
+            ("adds NaN to its variance", vec![first(), layer(&[1], Op::LayerNorm { scale: 1, shift: 1, eps: f32::NAN })]),
+            ("reads 1 or 3 values, not 2", vec![first(), layer(&[1, 1], Op::Attention { heads: 1, scale: 1.0 })]),
+            ("4 heads do not divide 6", vec![first(), layer(&[1, 1, 1], Op::Attention { heads: 4, scale: 1.0 })]),
+            ("0 heads", vec![first(), layer(&[1, 1, 1], Op::Attention { heads: 0, scale: 1.0 })]),
+            ("keys of [4, 9, 7]", vec![first(), layer(&[1, 0, 1], Op::Attention { heads: 1, scale: 1.0 })]),
+            ("4 channels are no queries", vec![layer(&[0], Op::Attention { heads: 1, scale: 1.0 })]),
+            ("products by inf", vec![first(), layer(&[1], Op::Attention { heads: 1, scale: f32::INFINITY })]),
+            ("does not fit [6, 9, 7]", vec![first(), layer(&[1], Op::Embed { table: 14 })]),
+            ("reads images", [vector(), vec![layer(&[2], Op::Embed { table: 14 })]].concat()),
             ("cannot multiply", [vector(), vec![layer(&[2, 1], Op::Multiply { activation: Activation::None })]].concat()),
             ("is dense or low-rank", vec![layer(&[0], Op::Linear { weight: TUCKER, bias: None, activation: Activation::None })]),
         ];

@@ -141,6 +141,30 @@ pub enum Op {
         /// Applied last.
         activation: Activation,
     },
+    /// y = scale[c]·(x − mean)/√(variance + eps) + shift[c], mean and variance being those of the channels of each pixel,
+    /// or of a vector.
+    LayerNorm {
+        /// Multiplies, [channels].
+        scale: TensorId,
+        /// Is added, [channels].
+        shift: TensorId,
+        /// Added to the variance before the root.
+        eps: f32,
+    },
+    /// Multi-head attention over pixels: y[t] = Σᵤ softmaxᵤ(scale · q[t]·k[u]) v[u] for each head, which owns as many
+    /// consecutive channels as every other. Reads queries, keys and values, or one value of all their channels, in that order.
+    Attention {
+        /// Heads that the channels fall into.
+        heads: u32,
+        /// Multiplies the products of queries and keys.
+        scale: f32,
+    },
+    /// What a transformer adds to its pixels: y[t] = table[t] + x[t − first], nothing of x for the first ones, of which
+    /// there are as many as the table has more columns than x has pixels: class tokens.
+    Embed {
+        /// Is added, [channels, tokens].
+        table: TensorId,
+    },
 }
 
 /// `size` steps of `stride` elements each.

@@ -38,7 +38,7 @@ impl ConvCase {
     pub(crate) fn draw(key: u64) -> Self {
         let mut net = Net::new(key);
         for _ in 0..1 + net.draw.below(4) {
-            match net.draw.below(16) {
+            match net.draw.below(19) {
                 0 => net.pool(),
                 1 => net.add(),
                 2 => net.activate(),
@@ -47,6 +47,9 @@ impl ConvCase {
                 5 => net.softmax(),
                 6 => net.rearrange(),
                 7 => net.multiply(),
+                8 => net.layer_norm(),
+                9 => net.attention(),
+                10 => net.embed(),
                 _ => net.conv(),
             }
         }
@@ -294,6 +297,47 @@ impl Net {
         let fits: Vec<usize> = (0..self.shapes.len()).filter(|&v| self.shapes[v] == shape).collect();
         let (other, activation) = (self.draw.pick(&fits), self.draw.pick(ACTIVATIONS));
         self.push(vec![self.last(), other as u32], Op::Multiply { activation }, Some(shape));
+    }
+
+    fn layer_norm(&mut self) {
+        let shape = self.shapes[self.shapes.len() - 1];
+        let (scale, shift) = (self.tensor(&[shape[0]], 2), self.tensor(&[shape[0]], 2));
+        let eps = self.draw.pick(&[1e-6, 1e-2]);
+        self.push(vec![self.last()], Op::LayerNorm { scale, shift, eps }, Some(shape));
+    }
+
+    /// Queries, keys and values by 1×1 convolutions of the last image, or of any images; in one value or in three.
+    fn attention(&mut self) {
+        let (heads, size) = (self.draw.pick(&[1, 2, 3, 4]), self.draw.pick(&[1, 3, 4, 6, 8, 16, 20]));
+        let (queries, inner) = (self.last(), heads * size);
+        let keys = if self.draw.below(3) == 0 { self.draw.below(self.shapes.len()) as u32 } else { queries };
+        let projected = |net: &mut Self, from: u32, outputs: usize| {
+            let [channels, height, width] = net.shapes[from as usize];
+            let weight = net.conv_weight(outputs, channels, Window::POINT, false);
+            let bias = Some(net.tensor(&[outputs], 2));
+            let (outputs, activation) = (outputs as u32, Activation::None);
+            let op = Op::Conv { window: Window::POINT, outputs, groups: 1, weight, bias, residual: None, activation };
+            net.push(vec![from], op, Some([outputs as usize, height, width]));
+            net.last()
+        };
+        let [_, height, width] = self.shapes[queries as usize];
+        let inputs = if keys == queries && self.draw.below(2) == 0 {
+            vec![projected(self, queries, 3 * inner)]
+        } else {
+            let from = [queries, keys, keys];
+            from.map(|v| projected(self, v, inner)).to_vec()
+        };
+        let op = Op::Attention { heads: heads as u32, scale: (size as f32).sqrt().recip() };
+        self.push(inputs, op, Some([inner, height, width]));
+    }
+
+    fn embed(&mut self) {
+        let [channels, height, width] = self.shapes[self.shapes.len() - 1];
+        let first = self.draw.pick(&[0, 0, 1, 2]);
+        let tokens = first + height * width;
+        let table = self.tensor(&[channels, tokens], 2);
+        let shape = if first == 0 { [channels, height, width] } else { [channels, tokens, 1] };
+        self.push(vec![self.last()], Op::Embed { table }, Some(shape));
     }
 
     /// A factor a channel, from the image's own means.

@@ -4,6 +4,7 @@ pub(crate) mod cases;
 pub(crate) mod conv_cases;
 mod functions;
 pub(crate) mod reference;
+pub(crate) mod transformer;
 
 use cases::{Case, LayerCase};
 use conv_cases::ConvCase;

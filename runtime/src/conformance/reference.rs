@@ -1,12 +1,12 @@
 //! The network in f64, with how far an f32 executor may be from it.
 
-use super::functions;
+use super::{functions, transformer};
 use crate::artifact::{Artifact, Op, PoolKind, Residual, TensorId, Weight, Window};
 
 /// Share of Σ|x||w| that summing in f32 may lose in one layer. A rounding is 6e-8 of its partial sum; over a thousand
 /// terms the roundings of one sum stay below this by a wide margin, while a lost, doubled or misplaced term of a sum of
 /// a thousand drawn ones is far above it.
-const TOLERANCE: f64 = 1e-6;
+pub(super) const TOLERANCE: f64 = 1e-6;
 
 /// A value, and how far from it is still right.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,6 +94,15 @@ pub(crate) fn values(artifact: &Artifact, input: &[f32]) -> Vec<Vec<Expected>> {
                 }));
                 functions::apply(*activation, &mut y);
             }
+            Op::LayerNorm { scale, shift, eps } => {
+                let tables = [scale, shift].map(|id| artifact.tensor(*id).iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+                y = transformer::layer_norm(x, to, &tables, f64::from(*eps));
+            }
+            Op::Attention { heads, scale } => {
+                let inputs: Vec<_> = layer.inputs.iter().map(|&v| (&values[v as usize][..], shape(v as usize))).collect();
+                y = transformer::attention(&inputs, to, *heads as usize, f64::from(*scale));
+            }
+            Op::Embed { table } => y = transformer::embed(x, from, to, &artifact.tensor(*table)),
             Op::Softmax { log } => {
                 let (channels, pixels) = (to[0], to[1] * to[2]);
                 y = x.clone();

@@ -1,11 +1,15 @@
 //! The CPU executor: the reference for the GPU's kernels, and what machines without a GPU run.
 
 mod activation;
+mod attention;
 mod conv;
 mod depthwise;
 mod elementwise;
+mod embed;
 mod epilogue;
+mod exp;
 mod global_average;
+mod layer_norm;
 mod linear;
 mod multiply;
 mod packed;
@@ -50,6 +54,9 @@ enum Kernel {
     Rearrange(rearrange::Rearrange),
     /// Multiplies by the second input and applies this.
     Multiply(Activation),
+    LayerNorm(layer_norm::LayerNorm),
+    Attention(attention::Attention),
+    Embed(embed::Embed),
 }
 
 impl Executor {
@@ -64,6 +71,9 @@ impl Executor {
             StepKind::Softmax { log } => Kernel::Softmax(*log),
             StepKind::Rearrange(r) => Kernel::Rearrange(rearrange::Rearrange::new(r, step.input, step.output)),
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
+            StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
+            StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch)),
+            StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input, step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
@@ -108,6 +118,8 @@ impl Executor {
                 Kernel::Conv(conv) => conv.poison(),
                 Kernel::Pool(_) | Kernel::GlobalAverage | Kernel::Elementwise(_) => {}
                 Kernel::Softmax(_) | Kernel::Rearrange(_) | Kernel::Multiply(_) => {}
+                Kernel::LayerNorm(_) | Kernel::Embed(_) => {}
+                Kernel::Attention(attention) => attention.poison(),
             }
         }
     }
@@ -155,6 +167,12 @@ impl Executor {
                 let second = step.residual.map_or((input, step.input), |(slot, _)| (&self.buffers[slot.buffer][..], slot));
                 multiply::run(input, second, step.output, *activation, y);
             }
+            Kernel::LayerNorm(norm) => norm.run(input, step.output, y),
+            Kernel::Attention(attention) => {
+                let other = |slot: Option<Slot>| slot.map_or(input, |slot| &self.buffers[slot.buffer][..rows * slot.stride()]);
+                attention.run([input, other(step.residual.map(|r| r.0)), other(step.third)], rows, y);
+            }
+            Kernel::Embed(embed) => embed.run(input, y),
         }
         self.buffers[step.output.buffer] = output;
     }

@@ -27,6 +27,18 @@ pub(super) struct Panel {
     start: usize,
 }
 
+impl Panel {
+    /// Writes the panel's weights, a line an input.
+    #[inline(always)]
+    fn fill(&self, weights: &mut [f32], outputs: usize, at: &impl Fn(usize, usize) -> f32) {
+        for (i, line) in weights.chunks_exact_mut(self.width).enumerate() {
+            for (o, w) in (self.column..outputs).zip(line) {
+                *w = at(o, i);
+            }
+        }
+    }
+}
+
 impl Packed {
     /// Packs a weight whose element (o, i) is `at(o, i)`, on all threads where that pays.
     pub(super) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Self {
@@ -38,22 +50,29 @@ impl Packed {
             (column, start) = (column + width, start + width * inputs);
         }
         let mut weights = vec![0.0; start];
-        let pack = |panel: &Panel, weights: &mut [f32]| {
-            for (i, line) in weights.chunks_exact_mut(panel.width).enumerate() {
-                for (o, w) in (panel.column..outputs).zip(line) {
-                    *w = at(o, i);
-                }
-            }
-        };
         let mut left = &mut weights[..];
         let mut parts = panels.iter().map(|panel| (panel, left.split_off_mut(..panel.width * inputs).unwrap_or_default()));
         if start < PARALLEL {
-            parts.for_each(|(panel, weights)| pack(panel, weights));
+            parts.for_each(|(panel, weights)| panel.fill(weights, outputs, &at));
         } else {
             let share = panels.len().div_ceil(threads::count());
-            threads::for_each(|_| parts.by_ref().take(share).collect::<Vec<_>>().into_iter(), |_, (panel, weights)| pack(panel, weights));
+            let take = |_| parts.by_ref().take(share).collect::<Vec<_>>().into_iter();
+            threads::for_each(take, |_, (panel, weights): (&Panel, &mut [f32])| panel.fill(weights, outputs, &at));
         }
         Self { inputs, outputs, panels, weights }
+    }
+
+    /// Packs another weight of the same sizes in its place, on this thread.
+    #[inline(always)]
+    pub(super) fn refill(&mut self, at: impl Fn(usize, usize) -> f32) {
+        for panel in &self.panels {
+            panel.fill(&mut self.weights[panel.start..][..panel.width * self.inputs], self.outputs, &at);
+        }
+    }
+
+    /// Fills the weights with NaN, padding apart.
+    pub(super) fn poison(&mut self) {
+        self.refill(|_, _| f32::NAN);
     }
 
     /// Outputs of the weight.

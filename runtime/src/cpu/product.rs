@@ -10,6 +10,8 @@ use super::tile::{self, ROWS, Source, Target};
 
 /// Below this many multiply–accumulates a second thread costs more than it saves.
 pub(super) const PARALLEL_MACS: usize = 100_000;
+/// Values of a block where each is computed by itself: enough to be worth a thread.
+pub(super) const BLOCK_VALUES: usize = 8192;
 /// Rows of a block: enough to use a panel of weights often, few enough that their inputs stay in a near cache.
 const BLOCK: usize = 8 * ROWS;
 /// The same where an intermediate goes with them.
@@ -183,7 +185,7 @@ fn panel_by_panel<S: Source>(source: S, rows: usize, w: &Packed, epilogue: Epilo
 }
 
 /// The first `len` of `rest`, which keeps the others.
-fn split_off<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+pub(super) fn split_off<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
     let (part, after) = std::mem::take(rest).split_at_mut(len);
     *rest = after;
     part

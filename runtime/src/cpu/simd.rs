@@ -33,6 +33,30 @@ pub(super) fn level() -> Level {
     })
 }
 
+/// Does `work` compiled for this machine's level: loops in what is inlined into it become vectors of that width.
+#[inline(always)]
+pub(super) fn vectorized<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    fn avx512<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level says that the features were found.
+        Level::Avx512 => unsafe { avx512(work) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { avx2(work) },
+        Level::Base => work(),
+    }
+}
+
 impl Level {
     /// As reports call it.
     pub(super) fn name(self) -> &'static str {

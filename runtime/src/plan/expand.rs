@@ -1,7 +1,7 @@
 //! From a layer and a form to primitive steps.
 
-use super::{ConvStep, Form, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
-use crate::artifact::{Activation, Artifact, Op, TensorId, Weight, Window};
+use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
+use crate::artifact::{Activation, Artifact, Op, Stride, TensorId, Weight, Window};
 
 /// A step before it has buffers.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,10 @@ pub(crate) fn weight(op: &Op) -> Option<&Weight> {
         | Op::Concat { .. }
         | Op::Softmax { .. }
         | Op::Rearrange { .. }
-        | Op::Multiply { .. } => None,
+        | Op::Multiply { .. }
+        | Op::LayerNorm { .. }
+        | Op::Attention { .. }
+        | Op::Embed { .. } => None,
     }
 }
 
@@ -132,7 +135,29 @@ pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part>
         Op::Softmax { log } => one(StepKind::Softmax { log: *log }),
         Op::Rearrange { offset, steps, .. } => one(StepKind::Rearrange(RearrangeStep { offset: *offset, steps: steps.clone() })),
         Op::Multiply { activation } => one(StepKind::Multiply { activation: *activation }),
+        Op::LayerNorm { scale, shift, eps } => one(StepKind::LayerNorm(LayerNormStep { scale: *scale, shift: *shift, eps: *eps })),
+        Op::Attention { heads, scale } => {
+            let (heads, inner) = (*heads as usize, output[0]);
+            let first = if layer.inputs.len() == 1 { [0, inner, 2 * inner] } else { [0; 3] };
+            let size = inner / heads.max(1);
+            let step = StepKind::Attention(AttentionStep { heads, size, scale: *scale, first });
+            attention(step, heads, size, output)
+        }
+        Op::Embed { table } => one(StepKind::Embed(*table)),
     }
+}
+
+/// Heads are written in whole vec4s; those that are none are moved together.
+fn attention(kind: StepKind, heads: usize, size: usize, [channels, height, width]: [usize; 3]) -> Vec<Part> {
+    let padded = size.next_multiple_of(4);
+    let attend = Part { kind, shape: [heads * padded, height, width] };
+    if padded * heads == channels {
+        return vec![attend];
+    }
+    let pixels = height * width;
+    let step = |size: usize, stride: usize| Stride { size: size as u32, stride: stride as u32 };
+    let steps = vec![step(heads, padded * pixels), step(size * pixels, 1)];
+    vec![attend, Part { kind: StepKind::Rearrange(RearrangeStep { offset: 0, steps }), shape: [channels, height, width] }]
 }
 
 fn linear(

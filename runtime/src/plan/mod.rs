@@ -12,7 +12,7 @@ pub use expand::Factored;
 pub(crate) use expand::{layer_macs, weight};
 pub use matrix::{Matrix, matrix};
 pub use slot::Slot;
-pub use step::{ConvStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
+pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
 
 use crate::artifact::{Artifact, Layer, Op, Residual};
 use crate::error::{Error, Result};
@@ -98,11 +98,14 @@ impl Plan {
             forms.push(form);
             let parts = expand::expand(artifact, index, form);
             let count = parts.len();
+            // Beside the first: of a layer whose last step adds it, that one's; an attention's are its first step's.
+            let seconds = |i: usize, kind: &StepKind| matches!(kind, StepKind::Attention(_)) || i + 1 == count && !is_attention(layer);
             for (i, part) in parts.into_iter().enumerate() {
                 let value = |at: usize| layer.inputs.get(at).map_or(0, |&v| value_of[v as usize]);
                 let mut from = vec![if i == 0 { value(0) } else { shapes.len() - 1 }];
-                let residual = residual(artifact, layer).filter(|_| i + 1 == count);
+                let residual = residual(artifact, layer).filter(|_| seconds(i, &part.kind));
                 from.extend(residual.map(|_| value(1)));
+                from.extend((layer.inputs.len() == 3 && residual.is_some()).then(|| value(2)));
                 reads.push(from);
                 shapes.push(part.shape);
                 drafts.push((index, part.kind, residual));
@@ -118,6 +121,7 @@ impl Plan {
             kind,
             input: values[reads[0]],
             residual: residual.map(|r| (values[reads[1]], r)),
+            third: reads.get(2).map(|&v| values[v]),
             output: values[i + 1],
         });
         let (input, output) = (values[0], values[values.len() - 1]);
@@ -127,12 +131,18 @@ impl Plan {
     }
 }
 
+fn is_attention(layer: &Layer) -> bool {
+    matches!(layer.op, Op::Attention { .. })
+}
+
 /// How the second input of a layer is added, if it has one.
 fn residual(artifact: &Artifact, layer: &Layer) -> Option<Residual> {
     match &layer.op {
         Op::Conv { residual, .. } => *residual,
         Op::Add { residual, .. } => Some(*residual),
         Op::Multiply { .. } => Some(Residual { stride: 1, offset: 0 }),
+        // The keys.
+        Op::Attention { .. } if layer.inputs.len() == 3 => Some(Residual { stride: 1, offset: 0 }),
         // Behind the channels of the first.
         Op::Concat { .. } => {
             let first = layer.inputs.first().and_then(|&v| artifact.shapes().get(v as usize)?.first());

@@ -17,6 +17,8 @@ pub struct Step {
     pub input: Slot,
     /// A second input, and how it is added before the activation.
     pub residual: Option<(Slot, Residual)>,
+    /// A third input: an attention's values.
+    pub third: Option<Slot>,
     /// Where the output goes; never a buffer that the step reads.
     pub output: Slot,
 }
@@ -51,6 +53,37 @@ pub enum StepKind {
         /// Applied last.
         activation: Activation,
     },
+    /// The channels of each pixel less their mean, over their deviation, scaled and shifted.
+    LayerNorm(LayerNormStep),
+    /// Softmax of queries times keys, times values.
+    Attention(AttentionStep),
+    /// y = table + x behind rows of the table alone; the table, [channels, tokens].
+    Embed(TensorId),
+}
+
+/// A layer normalisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerNormStep {
+    /// Multiplies, [channels].
+    pub scale: TensorId,
+    /// Is added, [channels].
+    pub shift: TensorId,
+    /// Added to the variance before the root.
+    pub eps: f32,
+}
+
+/// Multi-head attention over pixels. Queries are the input; keys and values are the second and third input, or where there
+/// are none other channels of the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionStep {
+    /// Heads.
+    pub heads: usize,
+    /// Channels of a head.
+    pub size: usize,
+    /// Multiplies the products of queries and keys.
+    pub scale: f32,
+    /// The channel at which queries, keys and values begin in what they are read from.
+    pub first: [usize; 3],
 }
 
 /// A fully connected layer, or a stage of one, over all elements of a sample; a row is a sample.
@@ -181,6 +214,7 @@ impl StepKind {
             Self::Conv(c) => c.macs() * pixels as u64,
             Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
             Self::Softmax { .. } | Self::Rearrange(_) | Self::Multiply { .. } => 0,
+            Self::LayerNorm(_) | Self::Attention(_) | Self::Embed(_) => 0,
         }
     }
 
@@ -196,6 +230,9 @@ impl StepKind {
             Self::Softmax { .. } => "softmax",
             Self::Rearrange(_) => "rearrange",
             Self::Multiply { .. } => "multiply",
+            Self::LayerNorm(_) => "layer norm",
+            Self::Attention(_) => "attention",
+            Self::Embed(_) => "embed",
         }
     }
 }
@@ -204,7 +241,8 @@ impl Step {
     /// Values of one sample that are read and written, weights apart.
     pub fn values(&self) -> u64 {
         let second = self.residual.map_or(0, |(slot, _)| slot.stride());
-        (self.input.stride() + second + self.output.stride()) as u64
+        let third = self.third.map_or(0, |slot| slot.stride());
+        (self.input.stride() + second + third + self.output.stride()) as u64
     }
 
     /// Multiply–accumulates for one sample.

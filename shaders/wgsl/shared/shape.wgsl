@@ -49,6 +49,16 @@ struct Shape {
     // Bounds of the outputs; none where the least is above the most.
     least: f32,
     most: f32,
+    // Of attention: heads, channels of each, keys of a sample, the channel of the first key and of the first value, vec4s
+    // of a row of values.
+    heads: u32,
+    head_size: u32,
+    keys: u32,
+    first_key: u32,
+    first_value: u32,
+    value_stride4: u32,
+    // What scores are multiplied by, or what is added to a variance.
+    number: f32,
 }
 
 struct Run {

@@ -21,7 +21,7 @@ pub(crate) struct SourceArguments {
     /// file, which brings its own architecture
     #[arg(value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     pub(crate) file: PathBuf,
-    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar or vgg11|13|16|19
+    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar, vgg11|13|16|19, vit-tiny|small|base, vit-lL-hH or vit:KEY=VALUE,..
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     #[command(flatten)]

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use thinfer::artifact::{Artifact, Dtype};
+use thinfer::artifact::{Artifact, Dtype, Op};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 
 use super::array::Array;
@@ -57,7 +57,7 @@ fn compiled(path: &Path) -> Artifact {
 fn every_case_gives_what_onnx_runtime_gives() {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 60, "{} cases", paths.len());
+    assert!(paths.len() >= 95, "{} cases", paths.len());
     for device in devices() {
         let mut worst = (0f32, String::new());
         for path in &paths {
@@ -93,6 +93,10 @@ fn published_files_are_read_or_refused_node_by_node() {
     // Normalisations go into the linear layers beside them.
     assert_eq!(layers("mnist_cnn_burn.onnx"), ["conv1", "conv2", "conv3", "fc1", "fc2", "/LogSoftmax"]);
     assert_eq!(layers("cifar10_cnn_large_nhwc.onnx")[0], "sequential_2/conv2d_4/BiasAdd");
+    // Nothing is moved between patches and classes.
+    let vit = compiled(&data.join("cifar10_vit_pgd_2_3_16.onnx"));
+    let kinds = |kind: fn(&Op) -> bool| vit.model().layers.iter().filter(|l| kind(&l.op)).count();
+    assert_eq!((kinds(|o| matches!(o, Op::Attention { .. })), kinds(|o| matches!(o, Op::Rearrange { .. }))), (2, 0));
     for file in ["mnist_cnn_opset8", "mnist_convnet_maxpool", "cifar10_resnet2b", "cifar10_cnn_wide_kw"] {
         compiled(&data.join(format!("{file}.onnx")));
     }

@@ -90,12 +90,12 @@ fn contradictions_are_named() {
 fn what_no_graph_can_hold_is_listed_node_by_node() {
     let mut model = sound();
     let graph = model.graph.as_mut().unwrap();
-    graph.node[1] = node("LayerNormalization", "norm", &["h", "w"], &["n"]);
+    graph.node[1] = node("RMSNormalization", "norm", &["h", "w"], &["n"]);
     graph.node.push(node("MatMul", "scores", &["n", "h"], &["s"]));
     graph.node.push(NodeProto { domain: Some("com.acme".into()), ..node("Relu", "strange", &["s"], &["t"]) });
     graph.node.push(node("Loop", "", &["t"], &["y"]));
     let said = said(&model.encode_to_vec()).unwrap();
-    assert!(said.contains("4 nodes cannot be imported: LayerNormalization 'norm' belongs to transformers"), "{said}");
+    assert!(said.contains("4 nodes cannot be imported: RMSNormalization 'norm' belongs to transformers"), "{said}");
     for part in
         ["MatMul 'scores' multiplies by a value that is computed", "com.acme.Relu 'strange' is no operation", "Loop 'y' is control flow"]
     {

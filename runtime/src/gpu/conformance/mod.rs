@@ -1,5 +1,6 @@
 //! The GPU executor's own part of the conformance suite: every variant of every kernel, and what must be refused.
 
+mod attention;
 mod conv;
 
 use std::time::Duration;

@@ -1,9 +1,12 @@
 //! One op a file: which variant, how its weights are packed, what is bound and how it is launched.
 
+mod attention;
 mod conv;
 mod cost;
 mod elementwise;
+mod embed;
 mod lanes;
+mod layer_norm;
 mod linear;
 mod low_rank;
 mod multiply;
@@ -56,6 +59,9 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::Softmax { .. } => named("softmax", |_| true),
         StepKind::Rearrange(_) => named("rearrange", |_| true),
         StepKind::Multiply { .. } => named("multiply", |_| true),
+        StepKind::LayerNorm(_) => layer_norm::candidates(gpu),
+        StepKind::Attention(a) => attention::candidates(gpu, a),
+        StepKind::Embed(_) => named("embed", |_| true),
         StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
     }
 }
@@ -113,6 +119,9 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Softmax { log } => softmax::step(context, kernel, &values, *log),
         StepKind::Rearrange(r) => rearrange::step(context, kernel, &values, r),
         StepKind::Multiply { .. } => multiply::step(context, kernel, &values),
+        StepKind::LayerNorm(n) => layer_norm::step(context, kernel, artifact, &values, n),
+        StepKind::Attention(a) => attention::step(context, kernel, &values, a),
+        StepKind::Embed(table) => embed::step(context, kernel, artifact, &values, *table),
     }
 }
 
@@ -123,9 +132,9 @@ fn values(step: &Step) -> Values {
         | StepKind::Add { activation }
         | StepKind::Multiply { activation }
         | StepKind::Activate(activation) => *activation,
-        StepKind::Pool(_) | StepKind::GlobalAveragePool | StepKind::Softmax { .. } | StepKind::Rearrange(_) => Activation::None,
+        _ => Activation::None,
     };
-    Values { input: step.input, residual: step.residual, output: step.output, activation }
+    Values { input: step.input, residual: step.residual, third: step.third, output: step.output, activation }
 }
 
 /// What the pipeline of `step` fixes.
@@ -137,6 +146,7 @@ pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
 struct Values {
     input: Slot,
     residual: Option<(Slot, Residual)>,
+    third: Option<Slot>,
     output: Slot,
     activation: Activation,
 }
@@ -250,8 +260,8 @@ impl Context<'_> {
         // Kernels count vec4s in u32 as well, single values of a weight too.
         let buffer = most_bytes(self.gpu).min(u64::from(u32::MAX) * 4);
         let second = values.residual.map_or(values.input, |(slot, _)| slot);
-        let slots = [values.input, second, values.output];
-        for needs in slots.map(bytes).into_iter().chain(weights.iter().map(|w| w.len() as u64 * 4)) {
+        let slots = [Some(values.input), Some(second), values.third, Some(values.output)];
+        for needs in slots.into_iter().flatten().map(bytes).chain(weights.iter().map(|w| w.len() as u64 * 4)) {
             self.at_most("bytes in one buffer", needs, buffer)?;
         }
 
@@ -268,6 +278,7 @@ impl Context<'_> {
         let slot = |slot: Slot| self.activations[slot.buffer].resource(bytes(slot));
         let resources = [uniform.as_entire_binding(), self.run.as_entire_binding(), slot(values.input), slot(second)]
             .into_iter()
+            .chain(values.third.map(slot))
             .chain(weights.iter().map(|w| w.resource(w.bytes())))
             .chain([slot(values.output)]);
         let entries: Vec<_> = (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();

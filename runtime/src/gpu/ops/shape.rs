@@ -34,12 +34,19 @@ pub(super) struct Shape {
     lowest: f32,
     pub(super) flags: u32,
     bounds: [f32; 2],
+    pub(super) heads: u32,
+    pub(super) head_size: u32,
+    pub(super) keys: u32,
+    pub(super) first_key: u32,
+    pub(super) first_value: u32,
+    pub(super) value_stride4: u32,
+    pub(super) number: f32,
 }
 
 impl Shape {
     /// A row is a pixel, all input channels are summed over.
     pub(super) fn new(values: &Values, window: &Window) -> Self {
-        let &Values { input, residual, output, activation } = values;
+        let &Values { input, residual, output, activation, .. } = values;
         let size = |height: usize, width: usize| [height as u32, width as u32];
         let (second, how) = residual.map_or((input, None), |(slot, how)| (slot, Some(how)));
         let outputs4 = output.channels.div_ceil(4) as u32;
@@ -75,6 +82,7 @@ impl Shape {
                 // The least above the most: no bounds.
                 _ => [1.0, 0.0],
             },
+            ..Self::default()
         }
     }
 }

@@ -31,18 +31,11 @@ impl<'a> Converter<'a> {
     /// A constant that broadcasts to `view` as one value for each channel of the graph value: that, flattened where the
     /// constant differs within a channel.
     pub(super) fn per_channel(&mut self, node: &Node, view: &View, constant: &Array) -> Step<(ValueId, Vec<f32>)> {
-        let (sizes, mut shape) = (view.sizes(), constant.shape.clone());
-        while shape.len() > sizes.len() && shape.first() == Some(&1) {
-            shape.remove(0);
-        }
-        let offset = sizes.len().checked_sub(shape.len());
-        if offset.is_none_or(|o| shape.iter().zip(&sizes[o..]).any(|(c, s)| c != s && *c != 1)) {
-            return Err(format!("has a constant of {:?} beside a value of {:?}", constant.shape, self.full_shape(view)).into());
-        }
+        let aligned = self.aligned(view, constant)?;
+        let sizes = view.sizes();
         let values = constant.to_floats();
         let base = &self.shapes[view.base];
         let (channels, pixels) = (base[0], base[1..].iter().product::<usize>().max(1));
-        let aligned = [vec![1; sizes.len() - shape.len()], shape].concat();
         if let Some(of_channels) = view.of_channels(pixels, &aligned) {
             // One element for each channel stands for all of them.
             let mut lying = vec![0.0; affordable(channels)?];
@@ -56,6 +49,19 @@ impl<'a> Converter<'a> {
             lying[place] = values[from];
         }
         Ok((self.flattened(node, view.base)?, lying))
+    }
+
+    /// The shape of `constant` with as many axes as `view`, each of one element or of the view's.
+    pub(super) fn aligned(&self, view: &View, constant: &Array) -> Step<Vec<usize>> {
+        let (sizes, mut shape) = (view.sizes(), constant.shape.clone());
+        while shape.len() > sizes.len() && shape.first() == Some(&1) {
+            shape.remove(0);
+        }
+        let offset = sizes.len().checked_sub(shape.len());
+        if offset.is_none_or(|o| shape.iter().zip(&sizes[o..]).any(|(c, s)| c != s && *c != 1)) {
+            return Err(format!("has a constant of {:?} beside a value of {:?}", constant.shape, self.full_shape(view)).into());
+        }
+        Ok([vec![1; sizes.len() - shape.len()], shape].concat())
     }
 
     pub(super) fn arithmetic(&mut self, node: &'a Node) -> Step<Value> {
@@ -77,6 +83,11 @@ impl<'a> Converter<'a> {
             (Value::Constant(_), Value::Constant(_)) => return Err("has constants among its inputs".into()),
             _ => return Err("reads zeros around an image, which only a convolution or a pool takes in".into()),
         };
+        if let ("Add", _) | ("Sub", false) = (op, swapped)
+            && let Some(value) = self.positioned(node, &view, &constant, if op == "Sub" { -1.0 } else { 1.0 })?
+        {
+            return Ok(value);
+        }
         let (base, values) = self.per_channel(node, &view, &constant)?;
         let n = values.len();
         let (k, t): (Vec<f32>, Vec<f32>) = match (op, swapped) {

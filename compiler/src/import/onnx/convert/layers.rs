@@ -74,24 +74,26 @@ impl<'a> Converter<'a> {
         by_rows: bool,
         bias: Option<Vec<f32>>,
     ) -> Step<Value> {
+        let mut view = view.clone();
         let sizes = view.sizes();
         // A 1×1 kernel's features are its channels, a matrix's are the last axis.
         let at = if weight.shape.len() == 4 { 0 } else { sizes.len().saturating_sub(1) };
-        if sizes.get(at) != Some(&inputs) || view.len() != inputs {
-            let full = self.full_shape(view);
-            let why = if sizes.last() == Some(&inputs) {
-                "more than one row a sample, which belongs to transformers and is not imported yet".to_string()
-            } else {
-                format!("where its weight takes {inputs} features")
-            };
-            return Err(format!("multiplies a value of {full:?}, {why}").into());
+        if sizes.get(at) != Some(&inputs) {
+            let full = self.full_shape(&view);
+            return Err(format!("multiplies a value of {full:?}, where its weight takes {inputs} features").into());
         }
-        let base = self.flattened(node, view.base)?;
+        // More than one row a sample are tokens, the pixels of an image.
+        let is_tokens = view.len() != inputs;
+        let (base, places) = if is_tokens {
+            view = self.tokens(node, &view, at)?;
+            (view.base, self.channels_along(&view, at))
+        } else {
+            (self.flattened(node, view.base)?, view.places())
+        };
         let elements = weight.to_floats();
         // Column i of the weight meets the element that is read i-th, which lies at places[i].
         let mut turned = vec![0.0; elements.len()];
-        let places = view.places();
-        if !view.is_ordered() {
+        if !places.iter().enumerate().all(|(i, p)| i == *p) {
             self.note("layouts turned into weights", node);
         }
         for o in 0..outputs {
@@ -103,8 +105,9 @@ impl<'a> Converter<'a> {
         let op = Op::Linear(Linear { inputs, outputs, bias: bias.is_some() });
         let tensors = std::iter::once(turned).chain(bias).collect();
         let value = self.push(&name, op, vec![base], tensors)?;
-        let mut axes = vec![Vec::new(); sizes.len()];
-        axes[at] = canonical([Atom { size: outputs, stride: 1 }]);
+        let mut axes = if is_tokens { view.axes } else { vec![Vec::new(); sizes.len()] };
+        let stride = self.shapes[value][1..].iter().product();
+        axes[at] = canonical([Atom { size: outputs, stride }]);
         Ok(Value::Computed(View { base: value, axes }))
     }
 

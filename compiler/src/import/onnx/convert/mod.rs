@@ -6,6 +6,7 @@ mod layers;
 mod moves;
 mod pools;
 mod shapes;
+mod transformer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,13 +14,16 @@ use std::sync::Arc;
 use super::array::Array;
 use super::eval;
 use super::model::{Model, Node};
+use super::rules::attention::FUSED;
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
 use crate::tensor::{Params, Tensor, count};
 
 /// Operations on computed values.
-const KNOWN: [&str; 45] = [
+const KNOWN: [&str; 48] = [
     "Add",
+    "Attention",
+    FUSED,
     "AveragePool",
     "BatchNormalization",
     "Cast",
@@ -38,6 +42,7 @@ const KNOWN: [&str; 45] = [
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "LayerNormalization",
     "LeakyRelu",
     "LogSoftmax",
     "MatMul",
@@ -67,6 +72,8 @@ const KNOWN: [&str; 45] = [
 ];
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
 const CONSTANT: [&str; 3] = ["ConstantOfShape", "Equal", "Range"];
+/// Operations that take a part of a value without moving it.
+const PASSING: [&str; 10] = ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
 /// The most elements of one sample at any place, as the runtime has it.
 const MOST: usize = 1 << 28;
 
@@ -125,6 +132,8 @@ enum Value {
     Computed(View),
     /// Zeros around an image: top, left, bottom, right. Only a window can take them in.
     Padded(View, [usize; 4]),
+    /// Some elements of a value, beginning with the one of this number; moved when somebody reads them who needs that.
+    Part(View, usize),
 }
 
 struct Converter<'a> {
@@ -166,7 +175,7 @@ impl<'a> Converter<'a> {
         let model = self.model;
         let mut faults = Vec::new();
         for node in &model.nodes {
-            let done = if node.op == "Split" { self.split(node) } else { self.node(node).map(|value| vec![value]) };
+            let done = if node.op == "Split" { self.split_of(node) } else { self.node(node).map(|value| vec![value]) };
             match done {
                 Ok(values) => node.outputs.iter().zip(values).for_each(|(o, value)| drop(self.values.insert(o, value))),
                 Err(Stop::Why(why)) => faults.push(format!("{} '{}' {why}", node.op, node.label())),
@@ -177,10 +186,13 @@ impl<'a> Converter<'a> {
         if !faults.is_empty() {
             return Err(Failure::Faults(faults));
         }
+        let end = Node::new("Identity", &model.output, &[], &model.output);
+        if let Err(Stop::Why(why)) = self.settle(&end, &model.output) {
+            return Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)]));
+        }
         let why = match self.values.get(model.output.as_str()).cloned() {
             Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => "is the input".into(),
             Some(Value::Computed(view)) => {
-                let end = Node::new("Identity", &model.output, &[], &model.output);
                 let last = match self.ordered(&end, &view) {
                     Ok(view) => view.base,
                     Err(Stop::Why(why)) => return Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)])),
@@ -190,7 +202,7 @@ impl<'a> Converter<'a> {
                 return Ok(Converted { graph: self.graph, params: self.params, notes: self.notes });
             }
             Some(Value::Constant(_)) => "does not depend on the input".into(),
-            Some(Value::Padded(..)) => "is zeros around an image".into(),
+            Some(Value::Padded(..) | Value::Part(..)) => "is zeros around an image".into(),
             None => "is an output that its node does not give here".to_string(),
         };
         Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)]))
@@ -225,11 +237,17 @@ impl<'a> Converter<'a> {
         if let Some(value) = self.folded(node)? {
             return Ok(value);
         }
+        if !PASSING.contains(&node.op.as_str()) {
+            node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
+        }
         match node.op.as_str() {
             "Conv" => self.conv(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
             "BatchNormalization" => self.batch_norm(node),
+            "LayerNormalization" => self.layer_norm(node),
+            "Attention" => self.attention(node),
+            FUSED => self.attention_written_out(node),
             "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.arithmetic(node),
             "Neg" => self.negated(node),
             "Max" | "Min" => self.bounded(node),
@@ -256,7 +274,7 @@ impl<'a> Converter<'a> {
         let is_constant = |i: usize| node.input(i).is_some_and(|name| matches!(self.values.get(name), Some(Value::Constant(_))));
         match node.op.as_str() {
             "MatMul" if is_constant(0) || !is_constant(1) => {
-                Some("multiplies by a value that is computed, which belongs to attention and is not imported yet".into())
+                Some("multiplies by a value that is computed and is no part of an attention that is recognised".into())
             }
             op if KNOWN.contains(&op) || CONSTANT.contains(&op) || (0..node.inputs.len()).all(is_constant) => None,
             op => Some(unknown(op)),
@@ -307,6 +325,7 @@ impl<'a> Converter<'a> {
         match self.value(node, i)? {
             Value::Computed(view) => Ok(view.clone()),
             Value::Constant(_) => Err(format!("has a constant as input {i}").into()),
+            Value::Part(..) => Err(format!("has a part of a value as input {i}").into()),
             Value::Padded(..) => Err("reads zeros around an image, which only a convolution or a pool takes in".into()),
         }
     }
@@ -411,13 +430,9 @@ impl<'a> Converter<'a> {
 /// What is said of operations that are not converted.
 fn unknown(op: &str) -> String {
     let why = match op {
-        "LayerNormalization"
-        | "Attention"
-        | "MultiHeadAttention"
-        | "SimplifiedLayerNormalization"
-        | "RMSNormalization"
-        | "Erf"
-        | "Einsum" => "belongs to transformers, which are not imported yet",
+        "SimplifiedLayerNormalization" | "RMSNormalization" | "Erf" | "Einsum" => {
+            "belongs to transformers, but is no part of a layer normalisation, GELU or attention that is recognised"
+        }
         "QuantizeLinear"
         | "DequantizeLinear"
         | "QLinearConv"

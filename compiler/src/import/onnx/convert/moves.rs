@@ -15,11 +15,34 @@ impl<'a> Converter<'a> {
         self.rearranged(node, view.base, shape, 0, &view.atoms())
     }
 
-    fn rearranged(&mut self, node: &Node, base: ValueId, shape: Vec<usize>, offset: usize, atoms: &[Atom]) -> Step<ValueId> {
+    pub(super) fn rearranged(&mut self, node: &Node, base: ValueId, shape: Vec<usize>, offset: usize, atoms: &[Atom]) -> Step<ValueId> {
         let steps = atoms.iter().map(|a| (a.size, a.stride)).collect();
         self.note("elements moved", node);
         let name = self.fresh(format!("{}.moved", node.label()));
         self.push(&name, Op::Rearrange(Rearrange { shape, offset, steps }), vec![base], Vec::new())
+    }
+
+    /// Makes `name`, if that is a part of a value, a value of its own: tokens as an image, with their channels first.
+    pub(super) fn settle(&mut self, node: &Node, name: &'a str) -> Step<()> {
+        let Some(Value::Part(view, offset)) = self.values.get(name).cloned() else { return Ok(()) };
+        let sizes = view.sizes();
+        let pixels: usize = self.shapes[view.base][1..].iter().product();
+        let is_channels = |at: &usize| self.shapes[view.base].len() == 3 && view.axes[*at].iter().all(|a| a.stride >= pixels);
+        let settled = match (sizes.len(), (0..sizes.len()).rev().find(is_channels)) {
+            (2, Some(at)) => {
+                let turned = view.permuted(&[at, 1 - at]).ok_or("names no axis")?;
+                let base = self.rearranged(node, view.base, vec![sizes[at], sizes[1 - at], 1], offset, &turned.atoms())?;
+                let plain = View::plain(base, &[sizes[at], sizes[1 - at]]);
+                if at == 0 { plain } else { plain.permuted(&[1, 0]).ok_or("names no axis")? }
+            }
+            _ => {
+                let shape = if sizes.len() == 3 { sizes.clone() } else { vec![view.len()] };
+                let base = self.rearranged(node, view.base, shape, offset, &view.atoms())?;
+                View::plain(base, &sizes)
+            }
+        };
+        self.values.insert(name, Value::Computed(settled));
+        Ok(())
     }
 
     /// The same value with its elements lying in the order in which they are read.
@@ -78,7 +101,7 @@ impl<'a> Converter<'a> {
     }
 
     /// The part of `view` that `ranges`, one an axis of its sizes, take.
-    pub(super) fn part(&mut self, node: &Node, view: &View, ranges: &[(usize, usize, i64)]) -> Step<View> {
+    pub(super) fn part(&mut self, node: &Node, view: &View, ranges: &[(usize, usize, i64)]) -> Step<(View, usize)> {
         let whole = |v: &View, i: usize| v.sizes()[i] == ranges[i].1 && ranges[i].2 == 1;
         let mut view = view.clone();
         // A range over nested steps is none over each of them.
@@ -92,19 +115,22 @@ impl<'a> Converter<'a> {
             match atoms[..] {
                 [Atom { stride, size }] if (start, len, step) != (0, size, 1) => {
                     offset += start * stride;
-                    axes.push(Atom { size: len, stride: stride * step });
+                    axes.push(canonical([Atom { size: len, stride: stride * step }]));
                 }
-                _ => axes.extend(atoms.iter().copied()),
+                _ => axes.push(atoms.clone()),
             }
         }
-        let sizes: Vec<usize> = ranges.iter().map(|r| r.1).collect();
-        let shape = if sizes.len() == 3 { sizes.clone() } else { vec![sizes.iter().product()] };
-        let base = self.rearranged(node, view.base, shape, offset, &canonical(axes))?;
-        Ok(View::plain(base, &sizes))
+        Ok((View { base: view.base, axes }, offset))
+    }
+
+    /// [`Converter::split`] of a value that lies as it is read.
+    pub(super) fn split_of(&mut self, node: &'a Node) -> Step<Vec<Value>> {
+        node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
+        self.split(node)
     }
 
     /// Parts of a value one after the other along an axis.
-    pub(super) fn split(&mut self, node: &'a Node) -> Step<Vec<Value>> {
+    fn split(&mut self, node: &'a Node) -> Step<Vec<Value>> {
         let view = self.computed(node, 0)?;
         let sizes = view.sizes();
         let at = eval::axis(node.int("axis", 0), sizes.len() + 1)?.checked_sub(1).ok_or("takes the batch apart")?;
@@ -133,7 +159,8 @@ impl<'a> Converter<'a> {
             let mut ranges: Vec<(usize, usize, i64)> = sizes.iter().map(|&n| (0, n, 1)).collect();
             ranges[at] = (start, len, 1);
             start += len;
-            values.push(Value::Computed(self.part(node, &view, &ranges)?));
+            let (part, offset) = self.part(node, &view, &ranges)?;
+            values.push(Value::Part(part, offset));
         }
         Ok(values)
     }
@@ -146,13 +173,11 @@ impl<'a> Converter<'a> {
         let Some([one]) = index.as_ints() else { return Err(format!("picks {} elements; one is supported", index.len()).into()) };
         let mut ranges: Vec<(usize, usize, i64)> = sizes.iter().map(|&n| (0, n, 1)).collect();
         ranges[at] = (eval::axis(*one, sizes[at])?, 1, 1);
-        let part = self.part(node, &view, &ranges)?;
-        let mut left = part.sizes();
+        let (mut part, offset) = self.part(node, &view, &ranges)?;
         if index.shape.is_empty() {
-            left.remove(at);
+            part.axes.remove(at);
         }
-        let view = part.reshaped(&left).ok_or("has no such shape")?;
-        Ok(Value::Computed(view))
+        Ok(Value::Part(part, offset))
     }
 
     /// The ranges that a Slice takes of the value with its batch.

@@ -10,14 +10,18 @@ use crate::graph::{Op, ShortcutA, ValueId, Window};
 impl<'a> Converter<'a> {
     /// A node that only changes the order or the shape in which elements are read.
     pub(super) fn moved(&mut self, node: &'a Node) -> Step<Value> {
-        let view = self.computed(node, 0)?;
+        let (view, offset) = match self.value(node, 0)? {
+            Value::Part(view, offset) => (view.clone(), Some(*offset)),
+            _ => (self.computed(node, 0)?, None),
+        };
+        let seen = |view: View| offset.map_or_else(|| Value::Computed(view.clone()), |at| Value::Part(view.clone(), at));
         let full = self.full_shape(&view);
         if node.op == "Transpose" {
             let order = eval::permutation(node, full.len())?;
             let Some((0, rest)) = order.split_first().map(|(f, r)| (*f, r)) else { return Err("moves the batch to another axis".into()) };
             let order: Vec<usize> = rest.iter().map(|a| a - 1).collect();
             self.note("transposes, reshapes and flattens taken into views", node);
-            return Ok(Value::Computed(view.permuted(&order).ok_or("names an axis twice")?));
+            return Ok(seen(view.permuted(&order).ok_or("names an axis twice")?));
         }
         let second = self.optional(node, 1)?;
         let to = match node.op.as_str() {
@@ -38,15 +42,15 @@ impl<'a> Converter<'a> {
             return Err(format!("makes {to:?} of {full:?}, which changes the batch").into());
         }
         let moved = match view.reshaped(sizes) {
-            Some(moved) => moved,
+            Some(moved) => seen(moved),
             // The cut goes across an order that was changed before: in a vector there is none.
             None => {
-                let vector = self.moved_to(node, &view, vec![view.len()])?;
-                View::plain(vector, sizes)
+                let vector = self.rearranged(node, view.base, vec![view.len()], offset.unwrap_or(0), &view.atoms())?;
+                Value::Computed(View::plain(vector, sizes))
             }
         };
         self.note("transposes, reshapes and flattens taken into views", node);
-        Ok(Value::Computed(moved))
+        Ok(moved)
     }
 
     pub(super) fn shape(&mut self, node: &'a Node) -> Step<Value> {
@@ -61,6 +65,12 @@ impl<'a> Converter<'a> {
     }
 
     pub(super) fn concat(&mut self, node: &'a Node) -> Step<Value> {
+        let constants = self.constants(node);
+        if let (Some(Some(_)), Some(None)) = (constants.first(), constants.last()) {
+            let last = self.computed(node, constants.len() - 1)?;
+            let at = eval::axis(node.int("axis", 0), last.axes.len() + 1)?.checked_sub(1).ok_or("puts samples together")?;
+            return self.with_class_tokens(node, at);
+        }
         let views = (0..node.inputs.len()).map(|i| self.computed(node, i)).collect::<Step<Vec<_>>>()?;
         let [first, rest @ ..] = &views[..] else { return Err("has no inputs".into()) };
         let at = eval::axis(node.int("axis", 0), first.axes.len() + 1)?.checked_sub(1).ok_or("puts samples together")?;
@@ -149,7 +159,9 @@ impl<'a> Converter<'a> {
                 let value = self.push(&name, Op::MaxPool(window), vec![base], Vec::new())?;
                 Ok(Value::Computed(View::plain(value, &self.shapes[value])))
             }
-            ([(0, samples, 1), rest @ ..], ..) if *samples == self.batch => self.part(node, &view, rest).map(Value::Computed),
+            ([(0, samples, 1), rest @ ..], ..) if *samples == self.batch => {
+                self.part(node, &view, rest).map(|(view, offset)| Value::Part(view, offset))
+            }
             _ => Err("takes some of the samples".into()),
         }
     }

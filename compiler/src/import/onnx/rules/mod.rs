@@ -1,8 +1,11 @@
 //! Rewrites of what exporters take apart: each finds nodes that are together one operation and puts that in their place.
 
+pub(super) mod attention;
 mod bias;
 mod gated;
 mod gelu;
+mod layer_norm;
+mod unbind;
 
 use super::model::{Model, Node};
 
@@ -15,11 +18,14 @@ pub(super) struct Rule {
 }
 
 /// All rules in the order in which they are applied.
-pub(super) const RULES: [Rule; 5] = [
+pub(super) const RULES: [Rule; 8] = [
     Rule { name: "GELU written out with erf", apply: gelu::by_erf },
     Rule { name: "GELU written out with tanh", apply: gelu::by_tanh },
     Rule { name: "hard swish written out", apply: gated::hard_swish },
     Rule { name: "SiLU written out", apply: gated::silu },
+    Rule { name: "layer normalisation written out", apply: layer_norm::written_out },
+    Rule { name: "queries, keys and values behind the batch", apply: unbind::behind_the_batch },
+    Rule { name: "attention written out", apply: attention::fuse },
     Rule { name: "MatMul and Add are a linear layer", apply: bias::matmul_add },
 ];
 

@@ -1,0 +1,23 @@
+//! Class tokens and positions.
+
+use thinfer_shaders::Kernel;
+
+use super::shape::Shape;
+use super::{Context, Dispatch, Grid, Values};
+use crate::artifact::{Artifact, TensorId, Window};
+use crate::error::Result;
+
+/// Binds the step; the table lies as a sample of the output does.
+pub(super) fn step(
+    context: &Context<'_>,
+    kernel: &'static Kernel,
+    artifact: &Artifact,
+    values: &Values,
+    table: TensorId,
+) -> Result<Dispatch> {
+    let shape = Shape::new(values, &Window::POINT);
+    let mut lying = vec![0.0; values.output.stride()];
+    values.output.fill(&artifact.tensor(table), &mut lying);
+    let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
+    context.dispatch(kernel, shape, grid, 0, values, &[lying])
+}
