@@ -218,7 +218,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="ResNet-20 and linear layers only")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "-p", "thinfer", "-p", "thinfer-compiler", "--features", "thinfer/cli"], cwd=ROOT, check=True)
     torch, folder = Torch(), Path(tempfile.mkdtemp())
     ceiling = bench(folder, "--layer", "linear:512,512", "--rank", "8", "--device", args.device)
     text = f"Adapter: {ceiling['adapter']} ({ceiling['backend']}{', software' if ceiling['software'] else ''}); "

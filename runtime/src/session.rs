@@ -11,7 +11,7 @@ use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
-use crate::plan::{Factored, Form, Memory, Plan, Slot, StepKind};
+use crate::plan::{Factored, Form, Memory, Plan, Slot, Step, StepKind};
 use crate::tune;
 
 /// Something to run on; cheap to clone, and sessions on clones share it.
@@ -153,6 +153,11 @@ pub struct Options {
     pub keep_factors: bool,
     /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
     pub keep_values: bool,
+    /// The most bytes that weights, values and staging may take on the device together; a network that needs more is refused
+    /// before anything is made. `None`: whatever the device gives.
+    pub memory: Option<u64>,
+    /// How long a run may take on a GPU before it is given up, and the session with it. `None` waits for ever.
+    pub patience: Option<Duration>,
     /// The folder where the choices of [`Forms::Timed`] are kept between sessions, so that the next one opens at once and
     /// chooses the same; `None` times anew and keeps nothing. By default a folder of the user's, as the system has it.
     pub cache: Option<PathBuf>,
@@ -160,7 +165,16 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 1, forms: Forms::Timed, ranks: 1.0, keep_factors: false, keep_values: false, cache: tune::user_folder() }
+        Self {
+            batch: 1,
+            forms: Forms::Timed,
+            ranks: 1.0,
+            keep_factors: false,
+            keep_values: false,
+            memory: None,
+            patience: None,
+            cache: tune::user_folder(),
+        }
     }
 }
 
@@ -299,6 +313,19 @@ impl Session {
         } else {
             Plan::new(artifact, options.batch, form)?
         };
+        // On the CPU weights are widened when the session opens.
+        let halves = match &device.inner {
+            Inner::Cpu => false,
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu.halves(),
+        };
+        if let Some(allows) = options.memory {
+            let needs = device_bytes(artifact, &plan, halves);
+            if needs > allows {
+                let (layer, what, device) = ("all layers".into(), "bytes of memory".into(), device.info().name);
+                return Err(Error::Limit { layer, what, needs, allows, device });
+            }
+        }
         let executor = match &device.inner {
             Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
             #[cfg(feature = "gpu")]
@@ -311,19 +338,14 @@ impl Session {
                     let first = plan.steps.iter().position(|s| s.layer == layer)?;
                     choices[layer].kernels.get(at - first).copied().flatten().and_then(thinfer_shaders::kernel)
                 };
-                Executor::Gpu(Box::new(gpu::Executor::with(gpu, artifact, &plan, &pick)?))
+                let executor = gpu::Executor::with(gpu, artifact, &plan, &pick)?;
+                Executor::Gpu(Box::new(executor.giving_up_after(options.patience)))
             }
         };
         let kernels = match &executor {
             Executor::Cpu(cpu) => cpu.kernels(),
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.kernels(),
-        };
-        // On the CPU weights are widened when the session opens.
-        let halves = match &device.inner {
-            Inner::Cpu => false,
-            #[cfg(feature = "gpu")]
-            Inner::Gpu(gpu) => gpu.halves(),
         };
         let layers =
             choices.into_iter().enumerate().map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, halves, choice)).collect();
@@ -580,6 +602,18 @@ impl Session {
 }
 
 /// What became of layer `index`.
+/// Bytes of a step's weights.
+fn step_bytes(artifact: &Artifact, step: &Step, halves: bool) -> u64 {
+    step.kind.macs(1) * if halves && step.kind.is_half(artifact) { 2 } else { 4 }
+}
+
+/// Bytes of everything that a session keeps on its device but for rounding: weights, values, and what brings and takes them.
+fn device_bytes(artifact: &Artifact, plan: &Plan, halves: bool) -> u64 {
+    let weights: u64 = plan.steps.iter().map(|step| step_bytes(artifact, step, halves)).sum();
+    let staging = 8 * (plan.batch * (plan.input.stride() + plan.output.stride())) as u64;
+    weights + plan.memory.bytes() + staging
+}
+
 fn layer_choice(
     artifact: &Artifact,
     plan: &Plan,
@@ -593,8 +627,7 @@ fn layer_choice(
     let (input, output) = (steps.first().map_or_else(Slot::default, |s| s.0.input), plan.values[index + 1]);
     let flat = matches!(steps.first().map(|s| &s.0.kind), Some(StepKind::Linear(_)));
     let weight = crate::plan::weight(&layer.op);
-    let size = |kind: &StepKind| if halves && kind.is_half(artifact) { 2 } else { 4 };
-    let weight_bytes = steps.iter().map(|s| s.0.kind.macs(1) * size(&s.0.kind)).sum();
+    let weight_bytes = steps.iter().map(|s| step_bytes(artifact, s.0, halves)).sum();
     LayerChoice {
         name: layer.name.clone(),
         inputs: if flat { input.len() } else { input.channels },

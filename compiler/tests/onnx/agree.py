@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Compiles ONNX files and compares what they give with what ONNX Runtime gives, on random inputs. Needs numpy, onnx and
-onnxruntime, and the two programs built (cargo build --release --workspace).
+onnxruntime, and the two programs built (cargo build --release -p thinfer -p thinfer-compiler --features thinfer/cli).
 
     python3 agree.py FILE.onnx ... [--count 100] [--device cpu|gpu] [--bin target/release] [--compile "--ranks dense"]
 """

@@ -14,7 +14,7 @@ use crate::plan::Form;
 use crate::{Device, DeviceClass, DeviceKind, Forms, Options, Session};
 
 /// The CPU, and the GPU where there is one; without one a test says so, or fails if THINFER_REQUIRE_GPU=1.
-fn devices() -> Vec<Device> {
+pub(crate) fn devices() -> Vec<Device> {
     let mut devices = vec![Device::cpu()];
     match Device::open(DeviceKind::Gpu) {
         Ok(gpu) => devices.push(gpu),

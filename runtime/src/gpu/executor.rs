@@ -38,6 +38,8 @@ pub(crate) struct Executor {
     flights: [Flight; FLIGHTS],
     turns: Turns,
     timestamps: Option<Timestamps>,
+    /// How long a run may take.
+    patience: Option<Duration>,
     /// A run failed half-way: staging is in no known state.
     failed: bool,
 }
@@ -115,8 +117,15 @@ impl Executor {
             flights,
             turns: Turns::default(),
             timestamps,
+            patience: None,
             failed: false,
         })
+    }
+
+    /// The same, whose runs are given up after `patience`.
+    pub(crate) fn giving_up_after(mut self, patience: Option<Duration>) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Runs `rows` samples: `input` is [rows, input length], `output` [rows, output length], both without padding.
@@ -142,7 +151,7 @@ impl Executor {
         self.check_input(input, rows)?;
         let at = self.turns.next()?;
         self.failed = true;
-        self.flights[at].upload.block(&self.gpu, None)?;
+        self.flights[at].upload.block(&self.gpu, None, self.patience)?;
         self.start(at, input, rows)?;
         self.failed = false;
         Ok(())
@@ -167,7 +176,7 @@ impl Executor {
         let at = self.turns.oldest()?;
         self.failed = true;
         let submission = self.flights[at].under_way.take().map(|u| u.1);
-        self.flights[at].readback.block(&self.gpu, submission)?;
+        self.flights[at].readback.block(&self.gpu, submission, self.patience)?;
         self.flights[at].take(&self.gpu, self.output, rows, output, &mut self.staged)?;
         self.turns.ended();
         self.failed = false;

@@ -226,7 +226,7 @@ mod tests {
                 memory.store(&mut encoder, staging.buffer(), len as u64 * 4);
                 gpu.queue().submit([encoder.finish()]);
                 staging.map();
-                staging.block(&gpu, None).unwrap();
+                staging.block(&gpu, None, None).unwrap();
                 assert_eq!(staging.buffer().get_mapped_range(..).unwrap()[..], *bytemuck::cast_slice::<f32, u8>(&data));
             }
         }

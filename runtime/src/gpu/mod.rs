@@ -5,6 +5,8 @@ mod buffers;
 mod conformance;
 mod device;
 mod executor;
+#[cfg(test)]
+mod faults;
 mod flight;
 mod memory;
 mod ops;

@@ -53,19 +53,25 @@ impl Staging {
         });
     }
 
-    /// Blocks until the mapping is there; `submission` is the one that it waits for, all of them where `None`.
-    pub(super) fn block(&self, gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+    /// Blocks until the mapping is there, or until `patience` is over; `submission` is the one that it waits for, all of them
+    /// where `None`.
+    pub(super) fn block(&self, gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>, patience: Option<Duration>) -> Result<()> {
         let pending = || lock(&self.mapped).outcome.is_none();
         // A core that sleeps takes longer to wake than many a kernel runs: this thread keeps one awake while others compute
         // on it, for as long as a small network takes.
         let start = Instant::now();
-        while gpu.is_software() && pending() && start.elapsed() < AWAKE {
+        let awake = patience.map_or(AWAKE, |patience| patience.min(AWAKE));
+        while gpu.is_software() && pending() && start.elapsed() < awake {
             gpu.device().poll(wgpu::PollType::Poll).map_err(|e| gpu.error(e.to_string()))?;
             std::thread::yield_now();
         }
         if pending() {
-            let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-            gpu.device().poll(wait).map_err(|e| gpu.error(e.to_string()))?;
+            let timeout = patience.map(|patience| patience.saturating_sub(start.elapsed()));
+            let waited = gpu.device().poll(wgpu::PollType::Wait { submission_index: submission, timeout });
+            waited.map_err(|e| match (e, patience) {
+                (wgpu::PollError::Timeout, Some(patience)) => gpu.error(format!("a run took longer than {patience:?}")),
+                (e, _) => gpu.error(e.to_string()),
+            })?;
         }
         // A device that is gone answers nothing.
         if pending() {

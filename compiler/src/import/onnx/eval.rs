@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::array::{Array, Data};
+use super::logic;
 use super::model::{Attribute, Node};
 use crate::tensor::count;
 
@@ -45,7 +46,7 @@ pub(super) fn evaluate(node: &Node, inputs: &[Option<Arc<Array>>]) -> Option<Res
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Equal" if inputs.len() == 2 => {
             first().and_then(|a| binary(&node.op, &a, &*second()?))
         }
-        _ => return None,
+        _ => return logic::evaluate(node, inputs),
     })
 }
 
@@ -142,7 +143,7 @@ fn dims(shape: &Array) -> Result<Vec<usize>, String> {
 }
 
 /// Elements of `shape`, if an operation may make so many.
-fn affordable(shape: &[usize]) -> Result<usize, String> {
+pub(super) fn affordable(shape: &[usize]) -> Result<usize, String> {
     count(shape).filter(|n| *n <= MOST).ok_or_else(|| format!("would make a constant of {shape:?}, more than {MOST} elements"))
 }
 
@@ -308,7 +309,7 @@ fn slice(x: &Array, ranges: &Ranges) -> Result<Array, String> {
 }
 
 /// The shape that two broadcast to.
-fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let dim = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
     let one = |i: usize| match (dim(a, i), dim(b, i)) {

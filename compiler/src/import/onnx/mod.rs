@@ -8,6 +8,7 @@ mod eval;
 mod external;
 #[cfg(test)]
 mod hostile;
+mod logic;
 mod model;
 mod proto;
 mod rules;

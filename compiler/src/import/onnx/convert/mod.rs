@@ -71,7 +71,8 @@ const KNOWN: [&str; 48] = [
     "Unsqueeze",
 ];
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
-const CONSTANT: [&str; 3] = ["ConstantOfShape", "Equal", "Range"];
+const CONSTANT: [&str; 11] =
+    ["And", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
 /// Operations that take a part of a value without moving it.
 const PASSING: [&str; 10] = ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
 /// The most elements of one sample at any place, as the runtime has it.
