@@ -13,6 +13,7 @@ mod variants;
 use std::time::Instant;
 
 use crate::artifact::{Artifact, Dtype, Layer, Model, Op, Residual, TensorData, Weight, Window};
+use crate::bench::Times;
 use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
@@ -36,8 +37,12 @@ impl Choice {
     }
 }
 
-/// Rounds of interleaved timings; the median of a contestant's rounds counts.
-const ROUNDS: usize = 7;
+/// Sessions that each contestant is timed in: where buffers happen to lie is worth up to a third of a small layer's time.
+const INSTANCES: usize = 2;
+/// Rounds of interleaved timings of each; the medians' mean counts.
+const ROUNDS: usize = 5;
+/// The share of the dense form's time below which factors are taken: a draw goes to dense.
+const CLEARLY: f64 = 0.97;
 /// What one timing should last at least, so that the clock and the submission do not count.
 const ROUND_SECONDS: f64 = 1.5e-3;
 /// No timing repeats a layer more often than this.
@@ -157,7 +162,6 @@ fn timed(
 
 /// A way to run a one-layer network against others.
 struct Contestant {
-    choice: Choice,
     session: Session,
     /// Runs that one timing takes together.
     repeats: usize,
@@ -167,12 +171,12 @@ struct Contestant {
 
 impl Contestant {
     fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
-        let mut session = Session::with(device, artifact, options, vec![choice.clone()])?;
+        let mut session = Session::with(device, artifact, options, vec![choice])?;
         // The first run compiles shaders and warms caches.
         session.time(1)?;
         let once = session.time(2)?.as_secs_f64() / 2.0;
         let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
-        Ok(Self { choice, session, repeats, times: Vec::with_capacity(ROUNDS) })
+        Ok(Self { session, repeats, times: Vec::with_capacity(ROUNDS) })
     }
 
     /// Takes its turn.
@@ -193,25 +197,25 @@ fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> R
     if let [only] = &entered[..] {
         return Ok(only.clone());
     }
-    let mut contestants = Vec::with_capacity(entered.len());
-    for choice in entered {
-        let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
-        contestants.push(Contestant::new(device, artifact, &options, choice)?);
-    }
-    for _ in 0..ROUNDS {
-        for c in &mut contestants {
-            c.time()?;
+    let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
+    let mut results: Vec<(f64, Choice)> = entered.into_iter().map(|choice| (0.0, choice)).collect();
+    for _ in 0..INSTANCES {
+        let enter = |(_, choice): &(f64, Choice)| Contestant::new(device, artifact, &options, choice.clone());
+        let mut contestants = results.iter().map(enter).collect::<Result<Vec<_>>>()?;
+        for _ in 0..ROUNDS {
+            for c in &mut contestants {
+                c.time()?;
+            }
         }
-    }
-    let mut results: Vec<(f64, Choice)> = Vec::with_capacity(contestants.len());
-    for mut c in contestants {
-        c.times.sort_by(f64::total_cmp);
-        results.push((c.times[ROUNDS / 2], c.choice));
+        for (result, c) in results.iter_mut().zip(contestants) {
+            result.0 += Times::new(c.times).p50() / INSTANCES as f64;
+        }
     }
     results.sort_by(|a, b| a.0.total_cmp(&b.0));
     let best = |&form: &Form| results.iter().find(|r| r.1.form == form).map(|r| (form, r.0));
     let measured_us = forms.iter().filter_map(best).collect();
-    Ok(results.first().map_or_else(|| Choice::of(Form::TwoStage), |r| Choice { measured_us, ..r.1.clone() }))
+    let dense = results.iter().find(|r| r.1.form == Form::Dense).filter(|d| results[0].0 > CLEARLY * d.0);
+    Ok(dense.or(results.first()).map_or_else(|| Choice::of(Form::TwoStage), |r| Choice { measured_us, ..r.1.clone() }))
 }
 
 /// The sets of kernels that a plan of one layer is timed with: the estimate's, and with one step each by another kernel
