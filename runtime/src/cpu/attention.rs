@@ -15,9 +15,9 @@ use crate::artifact;
 use crate::plan::{AttentionStep, Slot, Step};
 
 /// Queries of a block.
-const QUERIES: usize = 48;
+const QUERIES: usize = 24;
 /// Keys of a tile: with the queries' scores and outputs they stay in a near cache.
-const KEYS: usize = 128;
+const KEYS: usize = 256;
 /// Sums and maxima go side by side in so many lanes.
 const LANES: usize = 16;
 
@@ -155,11 +155,14 @@ impl Attention {
         states.fill(START);
         for (at, [keys, values]) in tiles.iter().enumerate() {
             tile::block(source, keys, 0..count, keys.panels(), Epilogue::NONE, Target { y: scores, stride: KEYS, first_column: 0 });
-            vectorized(|| {
-                for (scores, state) in scores.chunks_exact_mut(KEYS).zip(states.iter_mut()) {
-                    soften(&mut scores[..keys.outputs()], state);
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (scores, state) in scores.chunks_exact_mut(KEYS).zip(states.iter_mut()) {
+                        soften(&mut scores[..keys.outputs()], state);
+                    }
+                },
+            );
             let mut epilogue = Epilogue::NONE;
             if at > 0 {
                 for (sums, state) in sums.chunks_exact_mut(slot.channel_stride()).zip(states.iter()) {
@@ -194,7 +197,7 @@ fn soften(scores: &mut [f32], state: &mut State) {
             *most = if s > *most { s } else { *most };
         }
     }
-    let most = largest.iter().fold(state.most, |a, &b| if b > a { b } else { a });
+    let most = halved(largest, |a, b| if b > a { b } else { a });
     let mut sums = [0f32; LANES];
     let mut chunks = scores.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
@@ -208,7 +211,18 @@ fn soften(scores: &mut [f32], state: &mut State) {
         *sum += *s;
     }
     state.fade = exp(state.most - most);
-    *state = State { most, sum: state.sum * state.fade + sums.iter().sum::<f32>(), fade: state.fade };
+    *state = State { most, sum: state.sum * state.fade + halved(sums, |a, b| a + b), fade: state.fade };
+}
+
+/// All lanes brought together, half and half.
+#[inline(always)]
+fn halved(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = f(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

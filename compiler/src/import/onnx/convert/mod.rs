@@ -73,20 +73,8 @@ const KNOWN: [&str; 48] = [
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
 const CONSTANT: [&str; 3] = ["ConstantOfShape", "Equal", "Range"];
 /// Operations that take a part of a value without moving it.
-const PASSING: [&str; 12] = [
-    "Attention",
-    FUSED,
-    "Cast",
-    "Dropout",
-    "Flatten",
-    "Identity",
-    "Reshape",
-    "Shape",
-    "Size",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-];
+const PASSING: [&str; 12] =
+    ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"];
 /// The most elements of one sample at any place, as the runtime has it.
 const MOST: usize = 1 << 28;
 
