@@ -1,6 +1,6 @@
 //! Times single layers over a grid of shapes and ranks: dense, in two stages, fused, and what tuning and the rule make of
-//! them. Writes every row as CSV, the speed-ups against rank as SVG, and prints how much slower than the fastest form the
-//! choices are (their regret).
+//! them. Writes every row as CSV, the speed-ups against rank and a map of which form wins where as SVG, and prints how much
+//! slower than the fastest form the choices are (their regret), beside the noise of the timings.
 //!
 //! `cargo run --release --example grid -- OUT_DIR [cpu|gpu] [linear|conv|all]`
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use thinfer::bench::{LayerSpec, Times, layer_artifact};
 use thinfer::table::Table;
 use thinfer::{Device, DeviceKind, Form, Forms, Options, Session};
-use thinfer_compiler::report::{Chart, Series, write_csv};
+use thinfer_compiler::report::{Cell, Cells, Chart, Series, write_csv};
 use thinfer_compiler::{Error, Result, files};
 
 /// Ranks in percent of the most that a layer has.
@@ -59,13 +59,22 @@ struct Row {
     tuned: f64,
     tuned_form: Form,
     ruled: f64,
+    /// Half of what lies between the quartiles of one form's timings, as a share of their median; mean over the forms.
+    noise: f64,
 }
 
 impl Row {
     fn best(&self) -> f64 {
         [Some(self.dense), Some(self.two_stage), self.fused].into_iter().flatten().fold(f64::INFINITY, f64::min)
     }
+
+    /// The fastest form: the place of its name in [`FORMS`].
+    fn winner(&self) -> usize {
+        [Some(self.dense), Some(self.two_stage), self.fused].iter().position(|ms| *ms == Some(self.best())).unwrap_or(0)
+    }
 }
+
+const FORMS: [&str; 3] = ["dense", "two-stage", "fused"];
 
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -97,6 +106,7 @@ fn run() -> Result<()> {
         series: curves(&rows),
     };
     chart.write(&name(".svg"))?;
+    map(&rows, &device).write(&name("-map.svg"))?;
     summarise(&rows);
     Ok(())
 }
@@ -130,6 +140,11 @@ fn race(device: &Device, case: Case, percent: usize) -> Result<Row> {
     let form = |i: usize| racers[i].0.layers()[0].form;
     let ms = |i: usize| Times::new(racers[i].2.clone()).p50();
     let macs = |i: usize| racers[i].0.layers()[0].macs as f64;
+    let spread = |times: &[f64]| {
+        let times = Times::new(times.to_vec());
+        (times.quantile(0.75) - times.quantile(0.25)) / 2.0 / times.p50()
+    };
+    let noise = racers.iter().map(|racer| spread(&racer.2)).sum::<f64>() / racers.len() as f64;
     Ok(Row {
         case,
         percent,
@@ -141,12 +156,45 @@ fn race(device: &Device, case: Case, percent: usize) -> Result<Row> {
         tuned: ms(3),
         tuned_form: form(3),
         ruled: ms(4),
+        noise,
     })
 }
 
+/// Which form wins where, and by how much it beats dense.
+fn map(rows: &[Row], device: &Device) -> Cells {
+    let mut found: Vec<(String, Vec<Option<Cell>>)> = Vec::new();
+    for row in rows {
+        let name = format!("{} × {}", row.case.0, row.case.1);
+        if found.last().is_none_or(|(last, _)| *last != name) {
+            found.push((name, Vec::new()));
+        }
+        if let Some((_, cells)) = found.last_mut() {
+            cells.push(Some((row.winner(), format!("{:.2}×", row.dense / row.best()))));
+        }
+    }
+    Cells {
+        title: format!("The fastest form of a layer, and how much faster than dense, on {}", device.info()),
+        columns: RANKS.map(|rank| format!("rank {rank} %")).to_vec(),
+        kinds: FORMS.map(str::to_string).to_vec(),
+        rows: found,
+    }
+}
+
 fn write(path: &Path, rows: &[Row]) -> Result<()> {
-    let header =
-        ["layer", "rows", "rank", "percent", "mac_ratio", "dense_ms", "two_stage_ms", "fused_ms", "tuned_ms", "tuned_form", "ruled_ms"];
+    let header = [
+        "layer",
+        "rows",
+        "rank",
+        "percent",
+        "mac_ratio",
+        "dense_ms",
+        "two_stage_ms",
+        "fused_ms",
+        "tuned_ms",
+        "tuned_form",
+        "ruled_ms",
+        "noise",
+    ];
     let ms = |v: f64| format!("{v:.5}");
     let lines: Vec<Vec<String>> = rows
         .iter()
@@ -154,8 +202,16 @@ fn write(path: &Path, rows: &[Row]) -> Result<()> {
             let fused = r.fused.map_or(String::new(), ms);
             let (spec, batch, _) = r.case;
             let counts = [batch, r.rank, r.percent].map(|n| n.to_string());
-            let times =
-                [format!("{:.3}", r.ratio), ms(r.dense), ms(r.two_stage), fused, ms(r.tuned), r.tuned_form.name().into(), ms(r.ruled)];
+            let times = [
+                format!("{:.3}", r.ratio),
+                ms(r.dense),
+                ms(r.two_stage),
+                fused,
+                ms(r.tuned),
+                r.tuned_form.name().into(),
+                ms(r.ruled),
+                format!("{:.4}", r.noise),
+            ];
             std::iter::once(spec.to_string()).chain(counts).chain(times).collect()
         })
         .collect();
@@ -199,7 +255,7 @@ fn summarise(rows: &[Row]) {
                 let share = |v: f64| format!("{:.0} %", 100.0 * (v - 1.0));
                 [share(geometric(over())), share(over().fold(1.0, f64::max))]
             };
-            let times = |v: f64| format!("{v:.2}×");
+            let times = |v: f64| if v.is_finite() { format!("{v:.2}×") } else { "none".into() };
             let ([tuned, worst_tuned], [ruled, worst_ruled]) = (regret(|r| r.tuned), regret(|r| r.ruled));
             table.row([
                 kind.to_string(),
@@ -216,4 +272,18 @@ fn summarise(rows: &[Row]) {
         }
     }
     print!("{table}");
+    let mut noise: Vec<f64> = rows.iter().map(|r| 100.0 * r.noise).collect();
+    noise.sort_by(f64::total_cmp);
+    let within = |chosen: fn(&Row) -> f64, share: f64| 100 * rows.iter().filter(|r| chosen(r) <= share * r.best()).count() / rows.len();
+    println!(
+        "noise of a timing: ±{:.1} % in half of the cells, ±{:.1} % in nine of ten",
+        noise[noise.len() / 2],
+        noise[noise.len() * 9 / 10]
+    );
+    println!(
+        "tuned within 10 % of the fastest form in {} % of {} cells, by rule in {} %",
+        within(|r| r.tuned, 1.1),
+        rows.len(),
+        within(|r| r.ruled, 1.1)
+    );
 }

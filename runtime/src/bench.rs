@@ -9,6 +9,7 @@ use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::plan::Form;
 use crate::session::{Device, Forms, LayerChoice, Options, Pipeline, Session};
+pub use crate::tune::{LayerCheck, against_dense};
 
 /// Times of repeated runs, milliseconds.
 #[derive(Clone, Debug, PartialEq)]

@@ -24,6 +24,7 @@ pub use device::{DeviceClass, DeviceInfo, DeviceKind};
 pub use error::{Error, Result};
 pub use plan::Form;
 pub use session::{Device, Forms, LayerChoice, Options, Pipeline, Session};
+pub use tune::latency;
 
 /// The index of the largest value, the first of equals; `None` if there is none or one is NaN.
 pub fn top1(logits: &[f32]) -> Option<usize> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::artifact::{Artifact, Preprocess};
+use crate::bench;
 use crate::cpu;
 use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
@@ -145,6 +146,9 @@ pub struct Options {
     pub batch: usize,
     /// How the form of each factored layer is chosen.
     pub forms: Forms,
+    /// The share (0…1) of each factored layer's components that is loaded, the most important ones: the same file made
+    /// thinner ([`Artifact::with_ranks`]).
+    pub ranks: f64,
     /// Never multiply a factored layer back to its dense form, even where dense is faster.
     pub keep_factors: bool,
     /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
@@ -156,7 +160,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { batch: 1, forms: Forms::Timed, keep_factors: false, keep_values: false, cache: tune::user_folder() }
+        Self { batch: 1, forms: Forms::Timed, ranks: 1.0, keep_factors: false, keep_values: false, cache: tune::user_folder() }
     }
 }
 
@@ -225,6 +229,11 @@ pub struct Session {
     done: VecDeque<Vec<f32>>,
 }
 
+/// Shares of the ranks that [`Session::within`] chooses from.
+const SHARES: usize = 20;
+/// Runs that it times each by.
+const BUDGET_RUNS: usize = 15;
+
 #[derive(Debug)]
 enum Executor {
     Cpu(Box<cpu::Executor>),
@@ -239,7 +248,47 @@ impl Session {
     /// [`Error::Invalid`] for options that make no sense, [`Error::Limit`] for a network that the device cannot hold,
     /// [`Error::Gpu`] when the device fails.
     pub fn new(device: &Device, artifact: &Artifact, options: &Options) -> Result<Self> {
-        Self::with(device, artifact, options, tune::choose(device, artifact, options)?)
+        if options.ranks == 1.0 {
+            return Self::with(device, artifact, options, tune::choose(device, artifact, options)?);
+        }
+        let artifact = artifact.with_ranks(options.ranks)?;
+        Self::with(device, &artifact, options, tune::choose(device, &artifact, options)?)
+    }
+
+    /// A session with the largest share of `artifact`'s ranks, in steps of 5 %, whose run of a full batch takes at most
+    /// `budget` in the median on this device, and that share. [`Options::ranks`] is the most that is tried.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when even the smallest share takes longer, which says how long; else as [`Session::new`] and
+    /// [`Session::run`].
+    pub fn within(device: &Device, artifact: &Artifact, options: &Options, budget: Duration) -> Result<(Self, f64)> {
+        let open = |step: usize| -> Result<(Self, f64, f64)> {
+            let ranks = options.ranks * step as f64 / SHARES as f64;
+            let mut session = Self::new(device, artifact, &Options { ranks, ..options.clone() })?;
+            let ms = bench::interleaved(&mut [&mut session], 2, BUDGET_RUNS)?[0].p50();
+            Ok((session, ranks, ms))
+        };
+        let wanted = budget.as_secs_f64() * 1e3;
+        let (whole, ranks, ms) = open(SHARES)?;
+        if ms <= wanted {
+            return Ok((whole, ranks));
+        }
+        let (least, ranks, ms) = open(1)?;
+        if ms > wanted {
+            let why = format!("the least that {} takes is {ms:.3} ms, at {:.0} % of its ranks", artifact.model().name, 100.0 * ranks);
+            return Err(Error::invalid(format!("--time-budget {wanted}"), why));
+        }
+        let (mut best, mut fits, mut not) = ((least, ranks), 1, SHARES);
+        while not - fits > 1 {
+            let middle = usize::midpoint(fits, not);
+            let (session, ranks, ms) = open(middle)?;
+            if ms <= wanted {
+                (best, fits) = ((session, ranks), middle);
+            } else {
+                not = middle;
+            }
+        }
+        Ok(best)
     }
 
     /// The same with a choice for every layer.

@@ -105,6 +105,100 @@ fn bench_writes_the_figures_that_it_shows() {
     assert!(!json(&dir.join("d.json"))["devices"].as_array().unwrap().is_empty());
 }
 
+/// 40 → 30 at rank 8, of falling importance, and a matrix 30 → 2.
+fn save_nested(path: &Path) {
+    let values = |n: usize, shrink: f32| (0..n).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) * shrink.powi((i / 40) as i32)).collect();
+    let t = |name: &str, shape: &[usize], shrink: f32| TensorData::f32(name, shape, values(shape.iter().product(), shrink));
+    let sigma = TensorData::f32("sigma", &[8], (0..8).map(|i| 0.5f32.powi(i)).collect());
+    let tensors = vec![t("v", &[8, 40], 0.5), t("u", &[8, 30], 1.0), sigma, t("w", &[2, 30], 1.0)];
+    let linear = |weight, activation| Op::Linear { weight, bias: None, activation };
+    let model = Model {
+        name: "nested".into(),
+        input: vec![40],
+        preprocess: Preprocess::default(),
+        classes: vec![],
+        layers: vec![
+            Layer {
+                name: "factored".into(),
+                inputs: vec![0],
+                op: linear(Weight::LowRank { v: 0, u: 1, sigma: 2, tail_energy: 0.0 }, Activation::Relu),
+            },
+            Layer { name: "whole".into(), inputs: vec![1], op: linear(Weight::Dense(3), Activation::None) },
+        ],
+        tensors: vec![],
+        provenance: Provenance::default(),
+    };
+    Artifact::build(model, tensors).unwrap().save(path).unwrap();
+}
+
+#[test]
+fn one_file_runs_at_any_share_of_its_ranks() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save_nested(&dir.join("m.thin"));
+    save_array(&dir.join("x.npy"), &[40], NpyData::F32((0..40).map(|i| i as f32 / 40.0).collect()));
+    save_array(&dir.join("l.npy"), &[1], NpyData::I64(vec![0]));
+    let bench = |share: &str, json_name: &str| {
+        succeed(&["bench", "m.thin", "--device", "cpu", "--runs", "3", "--keep-factors", "--ranks", share, "--json", json_name], dir);
+        json(&dir.join(json_name))
+    };
+    let (whole, half) = (bench("1", "whole.json"), bench("0.5", "half.json"));
+    assert_eq!((whole["macs"].as_u64(), half["macs"].as_u64()), (Some(8 * 70 + 60), Some(4 * 70 + 60)));
+    assert_eq!((whole["layers"][0]["rank"].as_u64(), half["layers"][0]["rank"].as_u64()), (Some(8), Some(4)));
+    assert_eq!(half["ranks"].as_f64(), Some(0.5));
+    let run = |share: &str| {
+        succeed(&["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--ranks", share, "--json", "r.json"], dir);
+        json(&dir.join("r.json"))["results"][0]["output"].clone()
+    };
+    assert_eq!(run("1"), run("0.99"));
+    assert_ne!(run("1"), run("0.25"));
+    let eval = ["eval", "m.thin", "--inputs", "x.npy", "--labels", "l.npy", "--device", "cpu", "--ranks", "0.5", "--json", "e.json"];
+    succeed(&eval, dir);
+    assert_eq!(json(&dir.join("e.json"))["macs"].as_u64(), Some(4 * 70 + 60));
+    // A day is enough for all of it, a thousandth of a microsecond for nothing.
+    let all = ["bench", "m.thin", "--device", "cpu", "--runs", "3", "--time-budget", "86400000", "--json", "b.json"];
+    succeed(&all, dir);
+    assert_eq!(json(&dir.join("b.json"))["ranks"].as_f64(), Some(1.0));
+    refused(
+        &["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--time-budget", "0.000001"],
+        dir,
+        &["--time-budget", "least", "5 %"],
+    );
+    refused(&["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--time-budget", "-1"], dir, &["--time-budget"]);
+    refused(&["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--ranks", "0"], dir, &["ranks 0", "above 0"]);
+    refused(&["bench", "m.thin", "--device", "cpu", "--ranks", "1.5"], dir, &["ranks 1.5", "at most 1"]);
+    assert_eq!(thinfer(&["bench", "m.thin", "--ranks", "half"], dir).status.code(), Some(2));
+    assert_eq!(thinfer(&["bench", "m.thin", "--ranks", "0.5", "--time-budget", "1"], dir).status.code(), Some(2));
+}
+
+#[test]
+fn a_device_is_measured_and_layers_are_held_against_their_dense_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save_nested(&dir.join("m.thin"));
+    let text = succeed(&["measure", "m.thin", "--device", "cpu", "--batch", "4", "--seconds", "2", "-o", "t.json"], dir);
+    assert!(text.contains("factored") && text.contains("wrote t.json"), "{text}");
+    let table = json(&dir.join("t.json"));
+    assert_eq!((table["latency_table"].as_u64(), table["batch"].as_u64(), table["model"].as_str()), (Some(1), Some(4), Some("nested")));
+    assert!(table["adapter"].is_string() && table["fingerprint"].is_string() && table["dispatch_us"].is_number());
+    let candidates = table["layers"][0]["candidates"].as_array().unwrap();
+    assert!(candidates.iter().any(|c| c["scheme"] == "low-rank" && c["rank"] == 8 && c["form"] == "fused"), "{table}");
+    let checked = thinfer(&["bench", "m.thin", "--device", "cpu", "--runs", "3", "--check", "--json", "c.json"], dir);
+    let figures = json(&dir.join("c.json"));
+    let (check, slower) = (&figures["check"][0], figures["check"][0]["slower"].as_bool().unwrap());
+    assert_eq!((check["name"].as_str(), figures["check"].as_array().unwrap().len()), (Some("factored"), 1));
+    // Whatever the clock says, the exit code says the same.
+    assert_eq!(checked.status.code(), Some(i32::from(slower)));
+    let text = succeed(&["inspect", "m.thin", "--device", "cpu", "--json", "i.json"], dir);
+    let form = json(&dir.join("i.json"))["layers"][0]["form"].clone();
+    assert!(text.contains("runs as") && ["dense", "two-stage", "fused"].contains(&form.as_str().unwrap()), "{text}");
+    refused(&["measure", "m.thin", "--device", "cpu", "--batch", "0", "-o", "n.json"], dir, &["batch"]);
+    refused(&["measure", "absent.thin", "--device", "cpu", "-o", "n.json"], dir, &["absent.thin"]);
+    refused(&["measure", "m.thin", "--device", "cpu", "-o", "no/such/n.json"], dir, &["no/such/n.json"]);
+    refused(&["measure", "m.thin", "--device", "cpu", "--seconds", "-1", "-o", "n.json"], dir, &["--seconds"]);
+    assert!(!dir.join("n.json").exists());
+}
+
 #[test]
 fn bad_input_is_one_line_that_names_it() {
     let dir = tempfile::tempdir().unwrap();

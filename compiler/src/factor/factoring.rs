@@ -235,8 +235,18 @@ impl Factoring {
         };
         let lost = self.share_lost(kept);
         let tail_energy = (self.total - kept).max(0.0);
-        let mut factors =
-            Factors { scheme: self.scheme(), rank, kernel: self.kernel, tensors, sigma, tail_energy, energy: 1.0 - lost, bias: None };
+        let mut factors = Factors {
+            scheme: self.scheme(),
+            rank,
+            kernel: self.kernel,
+            tensors,
+            sigma,
+            tail_energy,
+            energy: 1.0 - lost,
+            means: self.means(&parts),
+            gained: gain && self.data.is_none() && kept > 0.0,
+            bias: None,
+        };
         factors.bias = self.bias(&factors, rank);
         Ok(factors)
     }
@@ -250,6 +260,27 @@ impl Factoring {
             u.column_iter_mut().enumerate().for_each(|(i, mut c)| c *= scale[i / inner]);
         }
         u
+    }
+
+    /// The mean of what the first of `parts` gives, for each position of the kernel behind it; empty without data.
+    fn means(&self, parts: &[DMatrix<f64>]) -> Vec<f32> {
+        let (area, width) = (self.kernel.height * self.kernel.width, self.kernel.width);
+        let over = |positions: usize, mean: &nalgebra::DVector<f64>| {
+            let first = &parts[0];
+            let at = |(r, p): (usize, usize)| (0..first.ncols()).map(|i| first[(r, i)] * mean[i * positions + p]).sum::<f64>() as f32;
+            (0..first.nrows()).flat_map(|r| (0..positions).map(move |p| (r, p))).map(at).collect()
+        };
+        match (&self.data, &self.form) {
+            (None, _) => Vec::new(),
+            (Some(Means::Patches(mean)), Form::Channel(_)) => over(1, mean),
+            (Some(Means::Patches(mean)), Form::Spatial(_)) => over(width, mean),
+            (Some(Means::Patches(mean)), Form::Tucker(_)) => over(area, mean),
+            // Rows of U are orthogonal: each sees its own part of the mean output.
+            (Some(Means::Outputs(mean)), _) => parts[1]
+                .row_iter()
+                .map(|u| if u.norm() > 0.0 { (u.transpose().dot(mean) / u.norm_squared()) as f32 } else { 0.0 })
+                .collect(),
+        }
     }
 
     /// (W − W')·μ over patches, or (1 − Q·Qᵀ)·μ over outputs.

@@ -37,6 +37,11 @@ pub struct Factors {
     pub tail_energy: f64,
     /// Share of the energy that is kept, 0…1.
     pub energy: f64,
+    /// The mean of what the first factor gives on the data, for each position of the kernel behind it: [r] of the channel
+    /// scheme, [r, kw] of the spatial one, [r₂, kh, kw] of Tucker-2; empty without data.
+    pub means: Vec<f32>,
+    /// Whether the last factor is scaled so that the weight keeps its energy.
+    pub gained: bool,
     /// What the cut takes from the mean of each output, [out]: to be added to the bias.
     pub bias: Option<Vec<f64>>,
 }

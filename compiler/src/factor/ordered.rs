@@ -89,7 +89,18 @@ mod tests {
             NamedFactor { suffix, shape, values }
         };
         let tensors = layout.map(tensor).collect();
-        Factors { scheme, rank, kernel, tensors, sigma: Vec::new(), tail_energy: 0.0, energy: 1.0, bias: None }
+        Factors {
+            scheme,
+            rank,
+            kernel,
+            tensors,
+            sigma: Vec::new(),
+            tail_energy: 0.0,
+            energy: 1.0,
+            means: Vec::new(),
+            gained: false,
+            bias: None,
+        }
     }
 
     /// The first components alone.

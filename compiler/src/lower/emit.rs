@@ -44,12 +44,13 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
         tensors.push(tensor);
         (tensors.len() - 1) as TensorId
     };
-    let mut ops = Vec::with_capacity(layers.len());
-    for (layer, written) in layers.iter().zip(written) {
+    let (mut ops, mut nested) = (Vec::with_capacity(layers.len()), Vec::new());
+    for (index, (layer, written)) in layers.iter().zip(written).enumerate() {
         let name = &layer.name;
         let op = match (&layer.op, written) {
             (FoldedOp::Weighted(weighted), Some(written)) => {
                 let weight = written.store(name, weighted, dtype, &mut put)?;
+                nested.extend(written.nested(index, name, &mut put));
                 let bias = written.bias.as_ref().map(|b| put(TensorData::f32(format!("{name}.bias"), &[b.len()], b.clone())));
                 let (macs, params) = written.cost(weighted);
                 p.macs = p.macs.saturating_add(macs);
@@ -107,7 +108,7 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
         tensors: Vec::new(),
         provenance: p,
     };
-    Artifact::build(model, tensors)
+    Artifact::build_nested(model, tensors, nested)
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))
 }
 

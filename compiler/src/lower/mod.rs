@@ -28,12 +28,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use thinfer::artifact::{Artifact, Dtype, Preprocess};
+use thinfer::latency::LatencyTable;
 
 use crate::error::{Error, Result};
 use crate::factor::{Factoring, Factors, LayerMoments, Regression, Scheme};
 use crate::graph::Graph;
 use crate::import::Checkpoint;
-use crate::rank::{self, Cut, LayerChoices, Policy};
+use crate::rank::{self, Cut, LayerChoices, Policy, Timing};
 use folded::Weighted;
 use weights::{Form, How, Written, shifted};
 
@@ -209,14 +210,46 @@ impl Factored {
         Ok(self.spread(&rank::choose(policy, &self.choices())?))
     }
 
-    /// The cheapest forms whose drop, which `judge` measures on an artifact, is at most `points` percentage points.
+    /// What every layer with a weight may become and how long it takes by `table`, which must be checked and fit.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when a decomposition fails.
+    pub fn timing(&self, table: &LatencyTable) -> Result<Timing> {
+        let at: Vec<usize> = (0..self.layers.len()).filter(|&i| self.layers[i].weighted().is_some()).collect();
+        Timing::new(table, &at, &self.choices())
+    }
+
+    /// The form of each layer that together lose least within `share` of the dense network's time.
+    ///
+    /// # Errors
+    /// As [`Timing::choose`].
+    pub fn within(&self, share: f64, timing: &Timing) -> Result<Vec<Cut>> {
+        Ok(self.spread(&timing.choose(share, &self.importance())?))
+    }
+
+    fn importance(&self) -> Vec<f64> {
+        self.choices().iter().map(|c| c.importance).collect()
+    }
+
+    /// The cheapest forms whose drop, which `judge` measures on an artifact, is at most `points` percentage points: those of
+    /// fewest multiply–accumulates, or, with `timing`, the fastest.
     ///
     /// # Errors
     /// Whatever `judge` returns; as [`Factored::emit`].
-    pub fn cheapest(&self, points: f64, dtype: Dtype, mut judge: impl FnMut(&Artifact) -> Result<f64>) -> Result<Vec<Cut>> {
-        let policy = Policy::Accuracy(points);
-        let cuts = rank::cheapest(points, &self.choices(), |cuts| judge(&self.emit(policy, &self.spread(cuts), dtype, false)?))?;
-        Ok(self.spread(&cuts))
+    pub fn cheapest(
+        &self,
+        points: f64,
+        dtype: Dtype,
+        timing: Option<&Timing>,
+        mut judge: impl FnMut(&Artifact) -> Result<f64>,
+    ) -> Result<Vec<Cut>> {
+        let (policy, choices, importance) = (Policy::Accuracy(points), self.choices(), self.importance());
+        let solve = |share: f64| match timing {
+            None => rank::choose(Policy::Macs(share), &choices),
+            Some(timing) => timing.choose(share, &importance),
+        };
+        let judge = |cuts: &[Cut]| judge(&self.emit(policy, &self.spread(cuts), dtype, false)?);
+        Ok(self.spread(&rank::cheapest(points, choices.len(), solve, judge)?))
     }
 
     /// From one form a weighted layer to one a layer.

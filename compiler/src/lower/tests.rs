@@ -58,6 +58,39 @@ fn the_artifact_counts_what_it_stores() {
     assert_eq!(recomposed.model().provenance.layers.len(), 6);
 }
 
+fn rank_of(artifact: &Artifact, op: &thinfer::artifact::Op) -> Option<usize> {
+    if let thinfer::artifact::Op::Linear { weight, .. } = op { weight.rank(artifact) } else { None }
+}
+
+/// A file at half its ranks is the file that is compiled at half the ranks, bias and gain and all.
+#[test]
+fn a_nested_network_is_the_one_compiled_at_its_ranks() {
+    let graph = zoo::build("fcn6").unwrap();
+    let checkpoint = Checkpoint { params: init(&graph, 4), ..Checkpoint::default() };
+    let images = Images::new(&[784], crate::factor::testing::random(40 * 784, 9).iter().map(|x| x + 0.4).collect()).unwrap();
+    let by_data = Options { images: Some(images), correct: false, ..Options::default() };
+    for options in [by_data, Options { energy_gain: true, ..Options::default() }] {
+        let gained = options.energy_gain;
+        let f = Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap();
+        let emit = |ranks: [usize; 6]| {
+            let cuts = ranks.map(|r| Some((Scheme::Channel, Rank::One(r))));
+            f.emit(Policy::Local(0.25), &cuts, Dtype::F32, false).unwrap()
+        };
+        let whole = emit([24, 24, 24, 24, 24, 3]);
+        assert!(whole.nested().len() == 6 && whole.nested().iter().all(|n| n.gained == gained && n.means.is_some() != gained));
+        let half = whole.with_ranks(0.5).unwrap();
+        let ranks: Vec<usize> = half.model().layers.iter().filter_map(|l| rank_of(&half, &l.op)).collect();
+        let wanted = emit(ranks.try_into().unwrap());
+        let (p, q) = (&half.model().provenance, &wanted.model().provenance);
+        assert_eq!((p.macs, p.params), (q.macs, q.params));
+        // As much as half of each layer's ranks would cost.
+        assert!(p.macs <= 12 * 880 + 4 * 12 * 192 + 2 * 106 && p.macs > 12 * 880 + 3 * 12 * 192);
+        assert!(p.layers.iter().zip(&q.layers).all(|(a, b)| (a.energy - b.energy).abs() < 1e-3), "{:?} {:?}", p.layers, q.layers);
+        let (a, b) = (logits(&half), logits(&wanted));
+        assert!(distance(&a, &b) < 1e-4 && distance(&logits(&whole), &b) > 1e-2, "gain {gained}: {}", distance(&a, &b));
+    }
+}
+
 /// A small ResNet with random weights, and images for it.
 fn convolutional(options: Options) -> (Factored, Vec<f32>) {
     let graph = zoo::build("resnet20").unwrap();

@@ -31,6 +31,13 @@ pub struct Thinned<'a> {
 }
 
 impl Thinned<'_> {
+    /// The same, and the artifact says which device its ranks were chosen for.
+    #[must_use]
+    pub fn chosen_for(mut self, device: &str, batch: usize) -> Self {
+        self.identity.policy = format!("{} for {device}, batch {batch}", self.identity.policy);
+        self
+    }
+
     /// The artifact, weights stored as `dtype`.
     ///
     /// # Errors

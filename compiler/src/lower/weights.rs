@@ -1,9 +1,9 @@
 //! From a weighted layer and its cut to what the file holds of it.
 
-use thinfer::artifact::{Dtype, LayerNote, TensorData, TensorId, Weight};
+use thinfer::artifact::{Dtype, LayerNote, Nested, TensorData, TensorId, Weight};
 
 use super::calibrate::Replacement;
-use super::folded::Weighted;
+use super::folded::{Kernel, Weighted};
 use crate::error::{Error, Result};
 use crate::factor::{Factoring, Factors, Rank};
 use crate::rank::{Cut, Geometry, macs, params};
@@ -108,6 +108,20 @@ impl Written {
         };
         let bias = self.bias.as_ref().map_or(0, |b| b.len() as u64);
         (macs(&layer.kernel, &layer.geometry(), cut), params(&layer.kernel, cut).saturating_add(bias))
+    }
+
+    /// What layer `index` needs for smaller ranks, if there is anything, its means stored through `put` as f32.
+    pub(super) fn nested(&self, index: usize, name: &str, put: &mut dyn FnMut(TensorData) -> TensorId) -> Option<Nested> {
+        let Form::Factors(factors) = &self.form else { return None };
+        let Kernel { height, width, .. } = factors.kernel;
+        let shape = match (factors.scheme, factors.rank) {
+            (_, Rank::Two { input, .. }) => vec![input, height, width],
+            (crate::factor::Scheme::Spatial, Rank::One(rank)) => vec![rank, width],
+            (_, Rank::One(rank)) => vec![rank],
+        };
+        let known = !factors.means.is_empty();
+        let means = known.then(|| put(TensorData::f32(format!("{name}.weight.means"), &shape, factors.means.clone())));
+        (known || factors.gained).then_some(Nested { layer: index as u32, means, gained: factors.gained })
     }
 
     /// Stores the weight through `put`, factors as `dtype`, singular values as f32.

@@ -3,12 +3,14 @@
 mod accuracy;
 mod cost;
 mod global;
+mod latency;
 mod policy;
 mod solver;
 
 pub use accuracy::cheapest;
 pub use cost::{Cut, Geometry, macs, params};
 pub use global::Pool;
+pub use latency::{Timed, Timing};
 pub use policy::Policy;
 
 use crate::error::{Error, Result};
@@ -68,7 +70,7 @@ impl LayerChoices<'_> {
 ///
 /// # Errors
 /// [`Error::Invalid`] for a policy whose value is out of range or that cannot be met, for `accuracy`, which needs a judge
-/// ([`cheapest`]), and for `keep`, which leaves nothing to choose.
+/// ([`cheapest`]), for `latency`, which needs a clock ([`Timing`]), and for `keep`, which leaves nothing to choose.
 pub fn choose(policy: Policy, layers: &[LayerChoices<'_>]) -> Result<Vec<Cut>> {
     policy.check()?;
     match policy {
@@ -79,6 +81,7 @@ pub fn choose(policy: Policy, layers: &[LayerChoices<'_>]) -> Result<Vec<Cut>> {
         Policy::Macs(share) => budgeted(policy, layers, share, |c| c.macs),
         Policy::Params(share) => budgeted(policy, layers, share, |c| c.params),
         Policy::Keep => Err(Error::invalid("--ranks keep", "chooses nothing: the ranks are those of the checkpoint")),
+        Policy::Latency(_) => Err(Error::invalid(format!("--ranks {policy}"), "needs the times of a device")),
         Policy::Accuracy(_) => Err(Error::invalid(format!("--ranks {policy}"), "needs images to judge by")),
     }
 }

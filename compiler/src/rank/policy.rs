@@ -22,7 +22,9 @@ pub enum Policy {
     Macs(f64),
     /// The least error with at most this share of the dense network's parameters.
     Params(f64),
-    /// The fewest multiply–accumulates whose judged loss is at most this many percentage points.
+    /// The least error within this share of the dense network's time on a device.
+    Latency(f64),
+    /// The fewest multiply–accumulates, or the least time where a device's times are known, whose judged loss is at most this many percentage points.
     Accuracy(f64),
 }
 
@@ -37,6 +39,7 @@ impl Policy {
             Self::Energy(x) => ("energy", Some(x)),
             Self::Macs(x) => ("macs", Some(x)),
             Self::Params(x) => ("params", Some(x)),
+            Self::Latency(x) => ("latency", Some(x)),
             Self::Accuracy(x) => ("accuracy", Some(x)),
         }
     }
@@ -51,7 +54,11 @@ impl Policy {
             Self::Dense | Self::Keep => Ok(()),
             Self::Accuracy(points) if (0.0..=100.0).contains(&points) => Ok(()),
             Self::Accuracy(_) => refuse("the points must be from 0 to 100"),
-            Self::Local(x) | Self::Global(x) | Self::Energy(x) | Self::Macs(x) | Self::Params(x) if x > 0.0 && x <= 1.0 => Ok(()),
+            Self::Local(x) | Self::Global(x) | Self::Energy(x) | Self::Macs(x) | Self::Params(x) | Self::Latency(x)
+                if x > 0.0 && x <= 1.0 =>
+            {
+                Ok(())
+            }
             _ => refuse("the share must be above 0 and at most 1"),
         }
     }
@@ -66,7 +73,8 @@ impl FromStr for Policy {
             "keep" => return Ok(Self::Keep),
             _ => {}
         }
-        let known = || format!("'{text}' is none of dense, keep, local:KEEP, global:KEEP, energy:E, macs:F, params:F, accuracy:POINTS");
+        let known =
+            || format!("'{text}' is none of dense, keep, local:KEEP, global:KEEP, energy:E, macs:F, params:F, latency:F, accuracy:POINTS");
         let (name, value) = text.split_once(':').ok_or_else(known)?;
         let value: f64 = value.parse().map_err(|_| format!("'{value}' in '{text}' is no number"))?;
         match name {
@@ -75,6 +83,7 @@ impl FromStr for Policy {
             "energy" => Ok(Self::Energy(value)),
             "macs" => Ok(Self::Macs(value)),
             "params" => Ok(Self::Params(value)),
+            "latency" => Ok(Self::Latency(value)),
             "accuracy" => Ok(Self::Accuracy(value)),
             _ => Err(known()),
         }
@@ -96,7 +105,7 @@ mod tests {
 
     #[test]
     fn policies_print_as_they_parse() {
-        for text in ["dense", "keep", "local:0.25", "global:0.5", "energy:0.99", "macs:0.5", "params:0.4", "accuracy:1.5"] {
+        for text in ["dense", "keep", "local:0.25", "global:0.5", "energy:0.99", "macs:0.5", "params:0.4", "latency:0.6", "accuracy:1.5"] {
             assert_eq!(text.parse::<Policy>().unwrap().to_string(), text);
         }
         for bad in ["", "local", "local:", "local:x", "best:0.5", "dense:1", "keep:0.5"] {
@@ -106,7 +115,14 @@ mod tests {
 
     #[test]
     fn values_outside_their_range_are_refused_by_name() {
-        for policy in [Policy::Local(0.0), Policy::Global(1.5), Policy::Energy(-1.0), Policy::Macs(f64::NAN), Policy::Accuracy(-1.0)] {
+        for policy in [
+            Policy::Local(0.0),
+            Policy::Global(1.5),
+            Policy::Energy(-1.0),
+            Policy::Macs(f64::NAN),
+            Policy::Latency(0.0),
+            Policy::Accuracy(-1.0),
+        ] {
             let error = policy.check().unwrap_err().to_string();
             assert!(error.contains(&policy.to_string()), "{error}");
         }

@@ -3,11 +3,13 @@
 mod axis;
 mod bars;
 mod canvas;
+mod cells;
 mod chart;
 mod csv;
 mod html;
 
 pub use bars::Bars;
+pub use cells::{Cell, Cells};
 pub use chart::{Chart, Series};
 pub use csv::write_csv;
 pub use html::html_page;

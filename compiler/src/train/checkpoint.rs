@@ -39,6 +39,9 @@ pub(super) struct Position {
     pub(super) seen: usize,
     /// Seconds spent in the epoch under way.
     pub(super) seconds: f32,
+    /// Those of them that the method took before steps.
+    #[serde(default)]
+    pub(super) method_seconds: f32,
     /// The epochs that are over.
     pub(super) history: Vec<EpochRecord>,
 }

@@ -48,6 +48,9 @@ pub struct EpochRecord {
     pub steps_per_second: f32,
     /// Median milliseconds a step; of the steps since the last interruption.
     pub ms_per_step: f32,
+    /// The share of the steps' time that the method took before them: TRP's decompositions, spread over all steps.
+    #[serde(default)]
+    pub method_share: f32,
     /// What the method measures of itself, if anything.
     #[serde(default)]
     pub gauge: Option<Gauge>,

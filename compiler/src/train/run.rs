@@ -187,11 +187,21 @@ impl<'a> Run<'a> {
             steps_per_second: self.steps as f32 / at.seconds.max(f32::MIN_POSITIVE),
             // A run interrupted after an epoch's last step has timed none of it since.
             ms_per_step: if milliseconds.is_empty() { 1e3 * at.seconds / self.steps as f32 } else { median(milliseconds) },
+            method_share: at.method_seconds / at.seconds.max(f32::MIN_POSITIVE),
             gauge: self.method.gauge(&self.state.trained),
         };
         progress.epoch(&record);
         at.history.push(record);
-        *at = Position { epoch: epoch + 1, step: 0, loss_bits: 0, correct: 0, seen: 0, seconds: 0.0, ..std::mem::take(at) };
+        *at = Position {
+            epoch: epoch + 1,
+            step: 0,
+            loss_bits: 0,
+            correct: 0,
+            seen: 0,
+            seconds: 0.0,
+            method_seconds: 0.0,
+            ..std::mem::take(at)
+        };
         self.save()?;
         self.write_report()
     }
@@ -201,7 +211,9 @@ impl<'a> Run<'a> {
         let (config, data) = (self.job.config, self.job.data);
         let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
         let steps = self.state.position.total_steps + 1;
+        let began = Instant::now();
         let added = self.method.before_step(steps, &self.graph, &mut self.state.trained, &self.state.running)?;
+        self.state.position.method_seconds += began.elapsed().as_secs_f32();
 
         let x = Value::input(&self.graph, batch.len(), inputs, &self.device);
         let leaves = Leaves::tracked(&self.state.trained, &self.device);

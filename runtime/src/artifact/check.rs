@@ -3,7 +3,8 @@
 use super::preamble::ALIGN;
 use super::read::chunks;
 use super::shapes::output_shape;
-use super::{FormatError, Model, TensorInfo};
+use super::{FormatError, Model, Nested, TensorInfo, Weight};
+use crate::plan::weight;
 
 /// Bounds that no file may pass.
 pub struct Limits;
@@ -24,11 +25,38 @@ impl Limits {
 }
 
 /// Checks all that `model` claims against the data part; returns the shape of every value.
-pub(super) fn check(model: &Model, data: &[u8]) -> Result<Vec<Vec<usize>>, FormatError> {
+pub(super) fn check(model: &Model, nested: &[Nested], data: &[u8]) -> Result<Vec<Vec<usize>>, FormatError> {
     check_texts(model)?;
+    at_most("the number of nested layers", nested.len(), Limits::ENTRIES)?;
     check_preprocess(model)?;
     check_tensors(&model.tensors, data)?;
-    check_layers(model)
+    let shapes = check_layers(model)?;
+    check_nested(model, nested)?;
+    Ok(shapes)
+}
+
+/// Each is of a factored layer, in order, and its means are of its first factor.
+fn check_nested(model: &Model, nested: &[Nested]) -> Result<(), FormatError> {
+    for (at, n) in nested.iter().enumerate() {
+        let fail = |why: String| FormatError::Field { what: format!("ranks of layer {}", n.layer), why };
+        if at > 0 && nested[at - 1].layer >= n.layer {
+            return Err(fail("stand behind those of a later layer".into()));
+        }
+        let shape = |id: u32| model.tensors[id as usize].shape.as_slice();
+        let wanted = match model.layers.get(n.layer as usize).and_then(|l| weight(&l.op)) {
+            Some(Weight::LowRank { v, .. }) => vec![shape(*v)[0]],
+            Some(Weight::Spatial { u, .. }) => vec![shape(*u)[0], shape(*u)[2]],
+            Some(Weight::Tucker2 { core, .. }) => shape(*core)[1..].to_vec(),
+            Some(Weight::Dense(_)) | None => return Err(fail("the file has no such layer in factors".into())),
+        };
+        let found = n.means.map(|id| model.tensors.get(id as usize).map(|t| &t.shape));
+        match found {
+            Some(None) => return Err(fail(format!("means are a tensor that the table of {} does not have", model.tensors.len()))),
+            Some(Some(found)) if *found != wanted => return Err(fail(format!("means have shape {found:?} instead of {wanted:?}"))),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn check_texts(model: &Model) -> Result<(), FormatError> {
@@ -82,10 +110,11 @@ fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError>
             return fail("the padding before it is not zero".into());
         }
         let bytes = &data[t.offset as usize..stop as usize];
-        let finite = match t.dtype {
-            super::Dtype::F32 => chunks(bytes).all(|b| f32::from_le_bytes(b).is_finite()),
-            super::Dtype::F16 => chunks(bytes).all(|b| half::f16::from_le_bytes(b).is_finite()),
-        };
+        // Block by block without a way out in between, so that many values are looked at at once.
+        let finite = bytes.chunks(1 << 12).all(|block| match t.dtype {
+            super::Dtype::F32 => chunks(block).fold(true, |so_far, b| so_far & f32::from_le_bytes(b).is_finite()),
+            super::Dtype::F16 => chunks(block).fold(true, |so_far, b| so_far & half::f16::from_le_bytes(b).is_finite()),
+        });
         if !finite {
             return fail("holds a NaN or an infinity".into());
         }
@@ -131,10 +160,10 @@ fn sample_shape(what: &str, shape: &[u32]) -> Result<Vec<usize>, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::super::write::tests::{sample, sample_tensors};
-    use super::super::{Artifact, FormatError, Model, Op, TensorData, Weight};
+    use super::super::{Artifact, FormatError, Model, Nested, Op, TensorData, Weight};
 
     fn refusal(change: impl Fn(&mut Model)) -> FormatError {
-        Artifact::build_with(sample(), sample_tensors(), |model| change(model)).unwrap_err()
+        Artifact::build_with(sample(), sample_tensors(), Vec::new(), |model| change(model)).unwrap_err()
     }
 
     fn linear(model: &mut Model, at: usize) -> (&mut Weight, &mut Option<u32>) {
@@ -165,6 +194,26 @@ mod tests {
         ];
         for (expected, lie) in lies {
             let error = refusal(lie).to_string();
+            assert!(error.contains(expected), "{expected:?} not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_the_network_is_checked_as_well() {
+        let build = |nested: Vec<Nested>| Artifact::build_nested(sample(), sample_tensors(), nested);
+        let one = |layer, means, gained| Nested { layer, means, gained };
+        // The singular values have the shape that means have.
+        let whole = build(vec![one(1, Some(4), true)]).unwrap();
+        assert_eq!(Artifact::from_bytes(whole.as_bytes().to_vec()).unwrap().nested(), [one(1, Some(4), true)]);
+        let lies = [
+            ("layer 0: the file has no such layer", vec![one(0, None, false)]),
+            ("layer 7: the file has no such layer", vec![one(7, None, false)]),
+            ("does not have", vec![one(1, Some(99), false)]),
+            ("means have shape [4, 6] instead of [2]", vec![one(1, Some(0), false)]),
+            ("behind those of a later layer", vec![one(1, None, false), one(1, None, false)]),
+        ];
+        for (expected, lie) in lies {
+            let error = build(lie).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected:?} not in {error:?}");
         }
     }

@@ -3,10 +3,12 @@
 
 mod check;
 mod error;
+mod nested;
 mod preamble;
 mod preprocess;
 mod read;
 mod shapes;
+mod shares;
 pub mod v1;
 mod write;
 mod write_atomic;
@@ -16,9 +18,10 @@ use std::ops::Range;
 
 pub use check::Limits;
 pub use error::FormatError;
+pub(crate) use preamble::VERSION;
 pub use v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId, TensorInfo,
-    TimeNote, ValueId, Weight, Window,
+    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Nested, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId,
+    TensorInfo, TimeNote, ValueId, Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;
@@ -30,6 +33,8 @@ pub struct Artifact {
     /// Shape of every value for one sample, 0 being the input.
     shapes: Vec<Vec<usize>>,
     bytes: Bytes,
+    /// What the layers need for smaller ranks, by rising layer.
+    nested: Vec<Nested>,
     /// Where the data part lies in `bytes`.
     data: Range<usize>,
 }

@@ -19,7 +19,7 @@ pub(super) const LEN: usize = 32;
 /// Alignment of the data part and of every tensor in it.
 pub(super) const ALIGN: u64 = 64;
 /// The version that is written, and the newest that is read.
-pub(super) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 1;
 const MAGIC: [u8; 4] = *b"THIN";
 /// Where the checksum stands.
 const CHECKSUM: std::ops::Range<usize> = 12..16;

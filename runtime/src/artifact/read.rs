@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::preamble::{self, Preamble};
-use super::{Artifact, Bytes, FormatError, Model, check};
+use super::{Artifact, Bytes, FormatError, Model, Nested, check};
 use crate::error::{Error, Result};
 
 impl Artifact {
@@ -48,6 +48,13 @@ impl Artifact {
         // Both ends are within the file: its length was compared with the preamble's.
         let header = &bytes[preamble::LEN..preamble::LEN + preamble.header_len as usize];
         let (model, rest): (Model, _) = postcard::take_from_bytes(header).map_err(|e| FormatError::Header { why: e.to_string() })?;
+        let (nested, rest) = match rest {
+            [] => (Vec::new(), rest),
+            _ => postcard::take_from_bytes::<Vec<Nested>>(rest)
+                .map_err(|e| e.to_string())
+                .and_then(|(nested, rest)| if nested.is_empty() { Err("an empty list".into()) } else { Ok((nested, rest)) })
+                .map_err(|why| FormatError::Header { why: format!("behind the network: {why}") })?,
+        };
         if !rest.is_empty() {
             return Err(FormatError::Header { why: format!("{} bytes are left over", rest.len()) });
         }
@@ -56,8 +63,8 @@ impl Artifact {
         if bytes[gap].iter().any(|&b| b != 0) {
             return Err(FormatError::Field { what: "padding after the header".into(), why: "is not zero".into() });
         }
-        let shapes = check::check(&model, &bytes[data.clone()])?;
-        Ok(Self { model, shapes, bytes, data })
+        let shapes = check::check(&model, &nested, &bytes[data.clone()])?;
+        Ok(Self { model, shapes, bytes, nested, data })
     }
 }
 

@@ -300,6 +300,19 @@ pub enum Dtype {
     F16,
 }
 
+/// What a factored layer needs beside its factors to be run at smaller ranks. A header may hold a list of these behind its
+/// [`Model`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nested {
+    /// The layer's place.
+    pub layer: u32,
+    /// The mean of what its first factor gives, for each position of the kernel behind it: [rank] of `LowRank`, [rank, width]
+    /// of `Spatial`, [input rank, height, width] of `Tucker2`.
+    pub means: Option<TensorId>,
+    /// Whether Uᵀ (of `Tucker2`, Bᵀ) is scaled so that the weight has the energy that it had before it was cut.
+    pub gained: bool,
+}
+
 /// Where a network came from. Nothing here changes what is computed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::preamble::{ALIGN, LEN, Preamble};
-use super::{Artifact, Dtype, FormatError, Model, TensorInfo, write_atomic};
+use super::{Artifact, Dtype, FormatError, Model, Nested, TensorInfo, write_atomic};
 use crate::error::{Error, Result};
 
 /// A tensor on its way into a file.
@@ -33,15 +33,33 @@ impl Artifact {
     /// # Errors
     /// The first fault of the network, as a reader would report it.
     pub fn build(model: Model, tensors: Vec<TensorData>) -> Result<Self, FormatError> {
-        Self::build_with(model, tensors, |_| ())
+        Self::build_nested(model, tensors, Vec::new())
+    }
+
+    /// The same with what layers need for smaller ranks.
+    ///
+    /// # Errors
+    /// As [`Artifact::build`].
+    pub fn build_nested(model: Model, tensors: Vec<TensorData>, nested: Vec<Nested>) -> Result<Self, FormatError> {
+        Self::build_with(model, tensors, nested, |_| ())
     }
 
     /// As [`Artifact::build`]; `change` may alter the header before it is encoded, so that tests can write lies.
-    pub(super) fn build_with(mut model: Model, tensors: Vec<TensorData>, change: impl FnOnce(&mut Model)) -> Result<Self, FormatError> {
+    pub(super) fn build_with(
+        mut model: Model,
+        tensors: Vec<TensorData>,
+        nested: Vec<Nested>,
+        change: impl FnOnce(&mut Model),
+    ) -> Result<Self, FormatError> {
         let mut data = Vec::new();
         model.tensors = tensors.into_iter().map(|t| lay_out(t, &mut data)).collect::<Result<_, _>>()?;
         change(&mut model);
-        let header = postcard::to_stdvec(&model).map_err(|e| FormatError::Header { why: e.to_string() })?;
+        let encoding = |e: postcard::Error| FormatError::Header { why: e.to_string() };
+        let mut header = postcard::to_stdvec(&model).map_err(encoding)?;
+        // Where there is nothing to say the header ends with the network.
+        if !nested.is_empty() {
+            header.extend(postcard::to_stdvec(&nested).map_err(encoding)?);
+        }
         let header_len = u32::try_from(header.len()).map_err(|_| FormatError::Header { why: "is longer than 4 GiB".into() })?;
         let preamble = Preamble { header_len, data_len: data.len() as u64 };
         let mut file = Vec::with_capacity(preamble.data_start() as usize + data.len());

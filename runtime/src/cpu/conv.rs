@@ -61,16 +61,16 @@ impl Conv {
         let outputs = if second.is_some() { layer.rank } else { layer.outputs };
         let channels = layer.inputs / layer.groups.max(1);
         let taps = || Taps::new(&layer.window, step.input, step.output);
+        // Where an output's weights for (tap, channel) lie: the file has the taps of a channel side by side.
+        let order = |count: usize| (0..count * channels).map(|i| i % channels * count + i / channels).collect::<Vec<_>>();
         let kernel = if layer.is_pointwise() {
             Kernel::Pointwise(Packed::new(outputs, channels, |o, i| w[o * channels + i]), second)
         } else if layer.is_depthwise() {
             Kernel::Depthwise(Depthwise::new(&w, &layer.window, step.input, step.output))
         } else if layer.groups > 1 {
             let (taps, each) = (taps(), outputs / layer.groups);
-            let count = taps.count();
-            let pack = |group: usize| {
-                Packed::new(each, count * channels, |o, i| w[((group * each + o) * channels + i % channels) * count + i / channels])
-            };
+            let order = order(taps.count());
+            let pack = |group: usize| Packed::new(each, order.len(), |o, i| w[(group * each + o) * order.len() + order[i]]);
             Kernel::Grouped { groups: (0..layer.groups).map(pack).collect(), taps, zeros: vec![0.0; channels] }
         } else {
             let taps = taps();
@@ -82,7 +82,8 @@ impl Conv {
                 };
                 Kernel::Gathered { w: Packed::new(outputs, count * padded, at), taps, second }
             } else {
-                let w = Packed::new(outputs, count * channels, |o, i| w[(o * channels + i % channels) * count + i / channels]);
+                let order = order(count);
+                let w = Packed::new(outputs, order.len(), |o, i| w[o * order.len() + order[i]]);
                 Kernel::Direct { taps, w, second, zeros: vec![0.0; channels] }
             }
         };

@@ -1,6 +1,10 @@
 //! Weights as the tiles read them.
 
 use super::simd::{Level, level};
+use super::threads;
+
+/// Below this many floats a second thread costs more than it saves.
+const PARALLEL: usize = 1 << 15;
 
 /// A weight [outputs, inputs] in panels: for each input a panel's weights side by side, zero beyond the last output. A
 /// panel is as wide as a tile; the last ones are narrower where that wastes less.
@@ -23,9 +27,21 @@ pub(super) struct Panel {
     start: usize,
 }
 
+impl Panel {
+    /// Writes the panel's weights, a line an input.
+    #[inline(always)]
+    fn fill(&self, weights: &mut [f32], outputs: usize, at: &impl Fn(usize, usize) -> f32) {
+        for (i, line) in weights.chunks_exact_mut(self.width).enumerate() {
+            for (o, w) in (self.column..outputs).zip(line) {
+                *w = at(o, i);
+            }
+        }
+    }
+}
+
 impl Packed {
-    /// Packs a weight whose element (o, i) is `at(o, i)`.
-    pub(super) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    /// Packs a weight whose element (o, i) is `at(o, i)`, on all threads where that pays.
+    pub(super) fn new(outputs: usize, inputs: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Self {
         let mut panels = Vec::new();
         let (mut column, mut start) = (0, 0);
         while column < outputs {
@@ -33,21 +49,24 @@ impl Packed {
             panels.push(Panel { column, width, start });
             (column, start) = (column + width, start + width * inputs);
         }
-        let mut packed = Self { inputs, outputs, panels, weights: vec![0.0; start] };
-        packed.refill(at);
-        packed
+        let mut weights = vec![0.0; start];
+        let mut left = &mut weights[..];
+        let mut parts = panels.iter().map(|panel| (panel, left.split_off_mut(..panel.width * inputs).unwrap_or_default()));
+        if start < PARALLEL {
+            parts.for_each(|(panel, weights)| panel.fill(weights, outputs, &at));
+        } else {
+            let share = panels.len().div_ceil(threads::count());
+            let take = |_| parts.by_ref().take(share).collect::<Vec<_>>().into_iter();
+            threads::for_each(take, |_, (panel, weights): (&Panel, &mut [f32])| panel.fill(weights, outputs, &at));
+        }
+        Self { inputs, outputs, panels, weights }
     }
 
-    /// Packs another weight of the same sizes in its place.
+    /// Packs another weight of the same sizes in its place, on this thread.
     #[inline(always)]
     pub(super) fn refill(&mut self, at: impl Fn(usize, usize) -> f32) {
         for panel in &self.panels {
-            let lines = self.weights[panel.start..][..panel.width * self.inputs].chunks_exact_mut(panel.width);
-            for (i, line) in lines.enumerate() {
-                for (o, w) in (panel.column..self.outputs).zip(line) {
-                    *w = at(o, i);
-                }
-            }
+            panel.fill(&mut self.weights[panel.start..][..panel.width * self.inputs], self.outputs, &at);
         }
     }
 

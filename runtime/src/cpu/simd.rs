@@ -84,11 +84,13 @@ pub(super) trait Vector: Copy {
     fn mul_add(self, by: Self, sum: Self) -> Self;
 }
 
-/// Four lanes of plain Rust, which 64-bit Arm and the SSE that every x86-64 has hold in one register. Fused where the
-/// architecture always is; elsewhere a fused product would be a call to a library.
+/// Four lanes of plain Rust, which the SSE that every x86-64 has holds in one register. Not fused: where that is no
+/// instruction, it would be a call to a library.
+#[cfg(not(target_arch = "aarch64"))]
 #[derive(Clone, Copy)]
 pub(super) struct Base([f32; 4]);
 
+#[cfg(not(target_arch = "aarch64"))]
 impl Vector for Base {
     const LANES: usize = 4;
 
@@ -109,10 +111,44 @@ impl Vector for Base {
 
     #[inline(always)]
     fn mul_add(self, by: Self, sum: Self) -> Self {
-        let one = |i: usize| {
-            if cfg!(target_arch = "aarch64") { self.0[i].mul_add(by.0[i], sum.0[i]) } else { self.0[i] * by.0[i] + sum.0[i] }
-        };
+        let one = |i: usize| self.0[i] * by.0[i] + sum.0[i];
         Self([one(0), one(1), one(2), one(3)])
+    }
+}
+
+/// Four lanes of NEON, which every 64-bit Arm has.
+#[cfg(target_arch = "aarch64")]
+#[derive(Clone, Copy)]
+pub(super) struct Base(std::arch::aarch64::float32x4_t);
+
+#[cfg(target_arch = "aarch64")]
+impl Vector for Base {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: NEON is part of the architecture.
+        Self(unsafe { std::arch::aarch64::vdupq_n_f32(x) })
+    }
+
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        let from = &from[..4];
+        // SAFETY: as above, and the slice holds as many floats as are read.
+        Self(unsafe { std::arch::aarch64::vld1q_f32(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        let to = &mut to[..4];
+        // SAFETY: as above, and the slice holds as many floats as are written.
+        unsafe { std::arch::aarch64::vst1q_f32(to.as_mut_ptr(), self.0) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, by: Self, sum: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { std::arch::aarch64::vfmaq_f32(sum.0, self.0, by.0) })
     }
 }
 

@@ -2,9 +2,13 @@
 //! measurement, or by a written-down rule.
 
 mod cache;
+mod check;
 #[cfg(feature = "gpu")]
 mod few;
+pub mod latency;
+mod measure;
 mod rule;
+mod variants;
 
 use std::time::Instant;
 
@@ -13,6 +17,7 @@ use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
 pub(crate) use cache::user_folder;
+pub use check::{LayerCheck, against_dense};
 
 /// A layer's form and kernels, and what led to them.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,31 +46,37 @@ const MAX_REPEATS: usize = 2000;
 /// next session finds the others in the cache.
 const MOST_SECONDS: f64 = 20.0;
 
-/// What makes two layers cost the same, as one line: the key of a cache.
-fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+/// Sizes and setting of layer `layer`, whatever form its weight is stored in, as one line.
+pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     let Layer { inputs, op, .. } = &artifact.model().layers[layer];
     let shape = |value: usize| artifact.shapes()[value].iter().map(|n| n.to_string()).collect::<Vec<_>>().join("x");
-    let (kind, window, groups, residual) = match op {
-        Op::Conv { window, groups, residual, .. } => ("conv", Some(*window), *groups, residual.is_some()),
-        _ => ("linear", None, 1, false),
+    let kind = match op {
+        Op::Conv { .. } => "conv",
+        Op::Linear { .. } => "linear",
+        _ => "other",
     };
-    let window = window.map_or(String::new(), |Window { kernel, stride, padding, dilation }| {
-        format!(" kernel {kernel:?} stride {stride:?} padding {padding:?} dilation {dilation:?} groups {groups}")
-    });
+    let (window, residual) = match op {
+        Op::Conv { window: Window { kernel, stride, padding, dilation }, groups, residual, .. } => (
+            format!(" kernel {kernel:?} stride {stride:?} padding {padding:?} dilation {dilation:?} groups {groups}"),
+            if residual.is_some() { " residual" } else { "" },
+        ),
+        _ => (String::new(), ""),
+    };
+    format!("{kind} {} to {}{window}{residual}", shape(inputs[0] as usize), shape(layer + 1))
+}
+
+/// What makes two layers cost the same, as one line: the key of a cache.
+fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+    let op = &artifact.model().layers[layer].op;
     let weight = weight(op);
-    let scheme = weight.map_or("", |w| w.scheme(kind == "conv"));
+    let scheme = weight.map_or("", |w| w.scheme(matches!(op, Op::Conv { .. })));
     let ranks = [weight.and_then(|w| w.input_rank(artifact)), weight.and_then(|w| w.rank(artifact))];
     let ranks: String = ranks.into_iter().flatten().map(|r| format!(" {r}")).collect();
-    let first = weight.map(|w| match *w {
-        Weight::Dense(id) | Weight::LowRank { v: id, .. } | Weight::Spatial { v: id, .. } | Weight::Tucker2 { a: id, .. } => id,
-    });
-    let half = first.is_some_and(|id| artifact.model().tensors[id as usize].dtype == Dtype::F16);
+    let half = weight.is_some_and(|w| artifact.model().tensors[w.tensors()[0] as usize].dtype == Dtype::F16);
     format!(
-        "{kind} {} to {}{window} {scheme}{ranks} batch {}{}{}{}",
-        shape(inputs[0] as usize),
-        shape(layer + 1),
+        "{} {scheme}{ranks} batch {}{}{}",
+        shape_of(artifact, layer),
         options.batch,
-        if residual { " residual" } else { "" },
         if options.keep_factors { " factors" } else { "" },
         if half { " f16" } else { "" },
     )
@@ -148,8 +159,27 @@ fn timed(
 struct Contestant {
     choice: Choice,
     session: Session,
+    /// Runs that one timing takes together.
     repeats: usize,
+    /// Microseconds of a run, each turn.
     times: Vec<f64>,
+}
+
+impl Contestant {
+    fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
+        let mut session = Session::with(device, artifact, options, vec![choice.clone()])?;
+        // The first run compiles shaders and warms caches.
+        session.time(1)?;
+        let once = session.time(2)?.as_secs_f64() / 2.0;
+        let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
+        Ok(Self { choice, session, repeats, times: Vec::with_capacity(ROUNDS) })
+    }
+
+    /// Takes its turn.
+    fn time(&mut self) -> Result<()> {
+        self.times.push(self.session.time(self.repeats)?.as_secs_f64() * 1e6 / self.repeats as f64);
+        Ok(())
+    }
 }
 
 /// Times forms, and the kernels that promise most for each, of a one-layer artifact against each other, in turn, so that a
@@ -166,16 +196,11 @@ fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> R
     let mut contestants = Vec::with_capacity(entered.len());
     for choice in entered {
         let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
-        let mut session = Session::with(device, artifact, &options, vec![choice.clone()])?;
-        // The first run compiles shaders and warms caches.
-        session.time(1)?;
-        let once = session.time(2)?.as_secs_f64() / 2.0;
-        let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
-        contestants.push(Contestant { choice, session, repeats, times: Vec::with_capacity(ROUNDS) });
+        contestants.push(Contestant::new(device, artifact, &options, choice)?);
     }
     for _ in 0..ROUNDS {
         for c in &mut contestants {
-            c.times.push(c.session.time(c.repeats)?.as_secs_f64() * 1e6 / c.repeats as f64);
+            c.time()?;
         }
     }
     let mut results: Vec<(f64, Choice)> = Vec::with_capacity(contestants.len());

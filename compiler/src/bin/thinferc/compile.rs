@@ -17,6 +17,7 @@ use thinfer_compiler::lower::{Factored, Options, fused};
 use thinfer_compiler::rank::{Cut, Policy};
 use thinfer_compiler::{Error, Result};
 
+use crate::clock::{self, ClockArguments, Measured};
 use crate::cut::{CutArguments, SchemeName};
 use crate::source::{Source, SourceArguments};
 
@@ -25,7 +26,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     source: SourceArguments,
     /// How each layer's rank is chosen: dense, local:KEEP, global:KEEP, energy:E, macs:F, params:F (F: share of the dense
-    /// figure), accuracy:POINTS (the cheapest network that loses at most so many) or keep (layers that the file holds as
+    /// figure), latency:F (the least error within F of the dense network's time on a device), accuracy:POINTS (the cheapest
+    /// network that loses at most so many) or keep (layers that the file holds as
     /// factors, such as a run's factors.safetensors, stay so, uncut; under any other policy they are multiplied out first)
     #[arg(long, value_name = "POLICY")]
     ranks: Policy,
@@ -35,6 +37,8 @@ pub(crate) struct Arguments {
     scheme: SchemeName,
     #[command(flatten)]
     cut: CutArguments,
+    #[command(flatten)]
+    clock: ClockArguments,
     /// For accuracy:POINTS: labelled images that nothing was trained on; else disagreement with the dense network on shifted
     /// training images is judged, which the network has seen
     #[arg(long, value_name = "SET:DIR")]
@@ -73,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     refuse_idle(arguments)?;
     crate::check_output(&arguments.output)?;
     arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
+    let given = arguments.clock.read(arguments.ranks)?;
     let source = arguments.source.load()?;
     // Batch norm that is unfolded for a trainer has the statistics of images as training shows them.
     let shown = match (&arguments.emit_factors, &arguments.cut.calibrate) {
@@ -83,29 +88,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         _ => None,
     };
     let keep = arguments.ranks == Policy::Keep;
+    let dtype = match arguments.dtype {
+        DtypeName::F32 => Dtype::F32,
+        DtypeName::F16 => Dtype::F16,
+    };
+    // Times are measured, or found not to fit, before any layer is taken apart.
+    let timed = match (&given, arguments.ranks) {
+        (None, Policy::Latency(_)) | (Some(_), _) => {
+            let folded = source.factor(Options { dense_only: true, ..Options::default() })?;
+            let dense = folded.emit(Policy::Dense, &folded.cuts(Policy::Dense)?, dtype, false)?;
+            Some((arguments.clock.table(given, &dense, dtype)?, dense))
+        }
+        _ => None,
+    };
     let options = Options {
         dense_only: keep || arguments.ranks == Policy::Dense,
         kept: if keep { source.held.clone() } else { BTreeMap::new() },
         ..arguments.cut.options(&source, arguments.scheme.into())?
     };
     let factored = source.factor(options)?;
-    let dtype = match arguments.dtype {
-        DtypeName::F32 => Dtype::F32,
-        DtypeName::F16 => Dtype::F16,
-    };
+    let timing = timed.as_ref().map(|(table, _)| factored.timing(table)).transpose()?;
     let cuts = match arguments.ranks {
         Policy::Accuracy(points) => {
             let judge = judge(arguments, &source, &factored)?;
-            factored.cheapest(points, dtype, |artifact| {
+            factored.cheapest(points, dtype, timing.as_ref(), |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
                 print::note(format_args!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64));
                 Ok(drop)
             })?
         }
+        Policy::Latency(share) => match &timing {
+            Some(timing) => factored.within(share, timing)?,
+            None => factored.cuts(arguments.ranks)?,
+        },
         policy => factored.cuts(policy)?,
     };
-    let thinned = factored.thin(arguments.ranks, &cuts, false)?;
+    let mut thinned = factored.thin(arguments.ranks, &cuts, false)?;
+    if let Some((table, _)) = &timed {
+        thinned = thinned.chosen_for(&table.adapter, table.batch);
+    }
     let artifact = thinned.artifact(dtype)?;
     let factors = arguments
         .emit_factors
@@ -123,12 +145,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         print::line(explain(&factored, arguments.ranks, &cuts))?;
     }
+    let mut figures = json!(description);
+    if let (Some((table, dense)), Some(timing)) = (&timed, &timing) {
+        let measured = if arguments.explain { Measured::new(table, &artifact, dense)? } else { None };
+        if arguments.explain {
+            print::line(clock::explain(&factored, timing, &cuts, measured.as_ref()))?;
+        }
+        let weighted = factored.layers().iter().zip(&cuts).filter(|(l, _)| l.weighted().is_some()).map(|(_, cut)| *cut);
+        let (predicted, whole) = (1e-3 * timing.total_us(&weighted.collect::<Vec<_>>()), 1e-3 * timing.dense_us());
+        print::line(format_args!(
+            "predicted {predicted:.3} ms of dense {whole:.3} ms ({:.1} %) on {}, batch {}",
+            100.0 * predicted / whole,
+            table.adapter,
+            table.batch
+        ))?;
+        figures["predicted_ms"] = json!(predicted);
+        figures["predicted_dense_ms"] = json!(whole);
+        figures["adapter"] = json!(table.adapter);
+        figures["batch"] = json!(table.batch);
+        if let Some(Measured { ms, dense_ms, .. }) = measured {
+            print::line(format_args!("measured {ms:.3} ms of dense {dense_ms:.3} ms ({:.1} %)", 100.0 * ms / dense_ms))?;
+            figures["measured_ms"] = json!(ms);
+            figures["measured_dense_ms"] = json!(dense_ms);
+        }
+        print::line("")?;
+    }
     print::text(&description)?;
     print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
         print::line(format_args!("wrote {}", path.display()))?;
     }
-    crate::write_json(arguments.json.as_deref(), &json!(description))
+    crate::write_json(arguments.json.as_deref(), &figures)
 }
 
 /// Refuses what says how to cut beside a policy that cuts nothing.

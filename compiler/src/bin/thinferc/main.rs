@@ -1,5 +1,6 @@
 //! `thinferc`: trains networks so that they become low-rank, cuts them into factors and writes `.thin` files.
 
+mod clock;
 mod compile;
 mod cut;
 mod eval;

@@ -265,6 +265,10 @@ fn show(s: &Summary) -> Result<()> {
         }
     }
     print::line(format_args!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6))?;
+    let share = s.epochs.iter().map(|e| e.method_share * e.seconds).sum::<f32>() / s.epochs.iter().map(|e| e.seconds).sum::<f32>();
+    if share >= 1e-4 {
+        print::line(format_args!("the method's share  {:.2} % of the steps' time (its decompositions)", 100.0 * share))?;
+    }
     print::line(format_args!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params))?;
     Ok(print::line(format_args!("wrote               {}", s.model.display()))?)
 }

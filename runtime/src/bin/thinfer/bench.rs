@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use thinfer::bench::{self, Ceiling, Cold, LayerSpec, Times};
+use thinfer::bench::{self, Ceiling, Cold, LayerCheck, LayerSpec, Times};
 use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::table::{Table, bytes, count};
-use thinfer::{Artifact, Device, DeviceClass, Forms, LayerChoice, Options, Pipeline, Result, Session};
+use thinfer::{Artifact, Device, DeviceClass, Error, Form, Forms, LayerChoice, Options, Pipeline, Result, Session};
 
 use crate::DeviceArguments;
 
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// Also show each layer
     #[arg(long)]
     layers: bool,
+    /// Also time each layer that the file holds as factors against its dense form, and fail if one is slower beyond the noise
+    #[arg(long, conflicts_with = "layer")]
+    check: bool,
     #[command(flatten)]
     device: DeviceArguments,
     /// Also write the figures here
@@ -44,6 +47,8 @@ pub(crate) struct Arguments {
 
 /// Uncounted runs before the counted ones.
 const WARMUP: usize = 5;
+/// Turns that a layer and its dense form take.
+const CHECK_ROUNDS: usize = 21;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match (&arguments.layer, &arguments.model) {
@@ -56,22 +61,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 struct Contestant {
     path: PathBuf,
     description: Description,
+    /// The share of its ranks that is loaded.
+    ranks: f64,
     session: Session,
     cold: Cold,
 }
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let forms = if arguments.device.no_tune { Forms::Ruled } else { Forms::Timed };
-    let options = Options { batch: arguments.batch, forms, keep_factors: arguments.device.keep_factors, ..Options::default() };
+    let options = arguments.device.options(arguments.batch, forms);
     // Both files are read before anything is measured, so that a bad second one costs no time.
     let paths: Vec<&Path> = std::iter::once(model).chain(arguments.against.as_deref()).collect();
     let artifacts = paths.iter().map(Artifact::open).collect::<Result<Vec<_>>>()?;
     let device = Device::open(arguments.device.device)?;
     let mut contestants = Vec::new();
     for (path, artifact) in paths.iter().zip(&artifacts) {
-        let cold = bench::cold(arguments.device.device, path, &options)?;
-        let session = Session::new(&device, artifact, &options)?;
-        contestants.push(Contestant { path: path.to_path_buf(), description: Description::of(artifact), session, cold });
+        // Fewer ranks are asked of the first; the other is what it is run against.
+        let (session, ranks) = match contestants.is_empty() {
+            true => arguments.device.session(&device, artifact, &options)?,
+            false => (Session::new(&device, artifact, &Options { ranks: 1.0, ..options.clone() })?, 1.0),
+        };
+        let cold = bench::cold(arguments.device.device, path, &Options { ranks, ..options.clone() })?;
+        let description = if ranks == 1.0 { Description::of(artifact) } else { Description::of(&artifact.with_ranks(ranks)?) };
+        contestants.push(Contestant { path: path.to_path_buf(), description, ranks, session, cold });
     }
     let mut sessions: Vec<&mut Session> = contestants.iter_mut().map(|c| &mut c.session).collect();
     let times = bench::interleaved(&mut sessions, WARMUP, arguments.runs)?;
@@ -81,7 +93,11 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     for (c, t) in contestants.iter().zip(&times) {
         let d = &c.description;
         table.row([
-            c.path.display().to_string(),
+            if c.ranks == 1.0 {
+                c.path.display().to_string()
+            } else {
+                format!("{}, {:.0} % of its ranks", c.path.display(), 100.0 * c.ranks)
+            },
             count(d.macs),
             count(d.params),
             bytes(d.bytes),
@@ -99,10 +115,14 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
             None => None,
         };
         if let Some(layers) = &layers {
-            layers.print(c)?;
+            layers.print(c, t)?;
         }
         figures.push(model_figures(c, t, &device, layers.as_ref()));
     }
+    let slower = match arguments.check {
+        true => check(&contestants, &artifacts, &mut figures)?,
+        false => None,
+    };
     let mut figures = figures.into_iter();
     let mut first = figures.next().unwrap_or_default();
     if let (Some(other), [a, b], [mine, theirs]) = (figures.next(), &contestants[..], &times[..]) {
@@ -118,7 +138,47 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
         first["realised"] = json!(speedup / ratio);
         first["against"] = other;
     }
-    crate::write_json(arguments.json.as_deref(), &first)
+    crate::write_json(arguments.json.as_deref(), &first)?;
+    slower.map_or(Ok(()), Err)
+}
+
+/// Times every factored layer against its dense form and shows it; the first that is slower as an error.
+fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Value]) -> Result<Option<Error>> {
+    let mut slower = None;
+    for ((c, artifact), figures) in contestants.iter().zip(artifacts).zip(figures) {
+        let checks = match c.ranks == 1.0 {
+            true => bench::against_dense(&c.session, artifact, CHECK_ROUNDS)?,
+            false => bench::against_dense(&c.session, &artifact.with_ranks(c.ranks)?, CHECK_ROUNDS)?,
+        };
+        let mut table = Table::new([c.path.display().to_string().as_str(), "runs as", "µs", "dense µs", "of dense", "noise"]);
+        for check in &checks {
+            let timed = check.form != Form::Dense;
+            let or_dash = |text: String| if timed { text } else { "-".into() };
+            table.row([
+                check.name.clone(),
+                if timed { check.form.name() } else { "dense, multiplied back" }.into(),
+                or_dash(format!("{:.1}", check.us)),
+                or_dash(format!("{:.1}", check.dense_us)),
+                or_dash(format!("{:.3}", check.ratio)),
+                or_dash(format!("{:.1} %", 100.0 * check.noise)),
+            ]);
+            if check.is_slower() {
+                let why = format!(
+                    "layer '{}' takes {:.3} of its dense form's time, the noise is {:.1} %",
+                    check.name,
+                    check.ratio,
+                    100.0 * check.noise
+                );
+                slower.get_or_insert_with(|| Error::invalid(c.path.display().to_string(), why));
+            }
+        }
+        print::line(format_args!("\n{table}"))?;
+        let count = checks.iter().filter(|c| c.is_slower()).count();
+        print::line(format_args!("{count} of {} layers in factors are slower than dense beyond the noise", checks.len()))?;
+        let figure = |c: &LayerCheck| json!({ "name": c.name, "form": c.form.name(), "us": c.us, "dense_us": c.dense_us, "ratio": c.ratio, "noise": c.noise, "slower": c.is_slower() });
+        figures["check"] = json!(checks.iter().map(figure).collect::<Vec<_>>());
+    }
+    Ok(slower)
 }
 
 /// What `--layers` measures.
@@ -137,7 +197,13 @@ impl Layers {
         Some((ms, 2e-6 * layer.macs as f64 * batch as f64 / ms, floor, floor / ms))
     }
 
-    fn print(&self, c: &Contestant) -> Result<()> {
+    /// The least that the device allows all layers together, and the share of it that a whole run of `ms` reaches.
+    fn whole(&self, c: &Contestant, ms: f64) -> (f64, f64) {
+        let floor: f64 = c.session.layers().iter().map(|l| self.ceiling.floor_ms(l, c.session.batch())).sum();
+        (floor, floor / ms)
+    }
+
+    fn print(&self, c: &Contestant, run: &Times) -> Result<()> {
         print::line(format_args!("\n{}", c.path.display()))?;
         let mut table = Table::new([
             "layer",
@@ -169,7 +235,7 @@ impl Layers {
                 l.inputs.to_string(),
                 l.outputs.to_string(),
                 l.rank.map_or("-".into(), |r| r.to_string()),
-                l.form.name().into(),
+                if l.rank.is_some() && l.form == Form::Dense { "dense, multiplied back" } else { l.form.name() }.into(),
                 l.kernels.join(" + "),
                 count(l.macs),
                 median,
@@ -183,6 +249,8 @@ impl Layers {
         print::text(&table)?;
         let (Ceiling { gflops, gbytes }, memory) = (self.ceiling, c.session.memory());
         print::line(format_args!("the device allows {gflops:.1} GFLOP/s and {gbytes:.1} GB/s; a floor is whichever takes longer"))?;
+        let (floor, reached) = self.whole(c, run.p50());
+        print::line(format_args!("all layers together {floor:.4} ms at least, a run {:.4} ms: {:.0} %", run.p50(), 100.0 * reached))?;
         print::line(format_args!(
             "values take {}, {} if each had its own place, {} at least",
             bytes(memory.bytes()),
@@ -215,12 +283,12 @@ fn model_figures(c: &Contestant, times: &Times, device: &Device, measured: Optio
     let layers: Vec<Value> = c.session.layers().iter().enumerate().map(layer).collect();
     let pipeline = |p: &Pipeline| json!({ "kernel": p.kernel, "constants": p.constants, "steps": p.steps, "made_ms": p.made_ms });
     json!({
-        "model": c.path.display().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes,
+        "model": c.path.display().to_string(), "ranks": c.ranks, "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes,
         "ms_p50": times.p50(), "ms_p90": times.p90(), "ms_min": times.quantile(0.0), "runs": times.count(), "batch": c.session.batch(),
         "ms_cold": cold.ms(), "ms_device": cold.device, "ms_open": cold.open, "ms_session": cold.session, "ms_first": cold.first,
         "pipelines": cold.pipelines.iter().map(pipeline).collect::<Vec<_>>(),
         "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "layers": layers,
-        "peak_gflops": measured.map(|m| m.ceiling.gflops), "peak_gbytes": measured.map(|m| m.ceiling.gbytes),
+        "floor_ms": measured.map(|m| m.whole(c, times.p50()).0), "reached": measured.map(|m| m.whole(c, times.p50()).1), "peak_gflops": measured.map(|m| m.ceiling.gflops), "peak_gbytes": measured.map(|m| m.ceiling.gbytes),
         "weight_bytes": c.session.layers().iter().map(|l| l.weight_bytes).sum::<u64>(), "activation_bytes": memory.bytes(), "activation_bytes_naive": memory.naive_bytes, "activation_bytes_bound": memory.bound_bytes,
     })
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use thinfer::inspect::Description;
 use thinfer::npy::NpyData;
 use thinfer::print;
-use thinfer::{Artifact, Device, Error, Forms, Options, Result, Session};
+use thinfer::{Artifact, Device, Error, Forms, Result};
 
 use crate::DeviceArguments;
 use crate::input::{Samples, read_array};
@@ -37,9 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let samples = Samples::read(&arguments.inputs, &artifact)?;
     let labels = read_labels(arguments, artifact.output_len())?;
     let device = Device::open(arguments.device.device)?;
-    let options =
-        Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.device.keep_factors, ..Options::default() };
-    let mut session = Session::new(&device, &artifact, &options)?;
+    let options = arguments.device.options(arguments.batch, Forms::Ruled);
+    let (mut session, ranks) = arguments.device.session(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
     let count = outputs.len() / session.output_len();
     if count != labels.len() {
@@ -48,9 +47,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let correct =
         outputs.chunks_exact(session.output_len()).zip(&labels).filter(|(logits, label)| thinfer::top1(logits) == Some(**label)).count();
     let top1 = 100.0 * correct as f64 / count as f64;
-    let d = Description::of(&artifact);
+    let d = Description::of(&artifact.with_ranks(ranks)?);
     print::line(format_args!("{top1:.2} % ({correct} of {count}) on {}", device.info()))?;
-    let figures = json!({ "top1": top1, "correct": correct, "count": count, "adapter": device.info().to_string(), "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes });
+    let figures = json!({ "top1": top1, "correct": correct, "count": count, "adapter": device.info().to_string(), "ranks": ranks, "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes });
     crate::write_json(arguments.json.as_deref(), &figures)
 }
 

@@ -5,14 +5,16 @@ mod devices;
 mod eval;
 mod input;
 mod inspect;
+mod measure;
 mod run;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use thinfer::print;
-use thinfer::{DeviceKind, Error, Result};
+use thinfer::{Artifact, Device, DeviceKind, Error, Forms, Options, Result, Session};
 
 /// Runs compressed networks (.thin files) on any GPU, or on the CPU.
 #[derive(Parser)]
@@ -32,6 +34,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Show what a file holds, layer by layer
     Inspect(inspect::Arguments),
+    /// Time every form that a network's layers may be given on this device, for thinferc compile --latency-table
+    Measure(measure::Arguments),
     /// List what there is to run on
     Devices(devices::Arguments),
 }
@@ -45,9 +49,32 @@ struct DeviceArguments {
     /// Never multiply a factored layer back to its dense form, even where dense is faster
     #[arg(long)]
     keep_factors: bool,
+    /// Load only this share (0 to 1) of each factored layer's ranks, the most important ones
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE", allow_negative_numbers = true)]
+    ranks: f64,
+    /// Load the largest share of the ranks, in steps of 5 %, with which a run takes at most so long on this device
+    #[arg(long, value_name = "MS", conflicts_with = "ranks", allow_negative_numbers = true)]
+    time_budget: Option<f64>,
     /// Choose each layer's form by rule instead of timing them on this device
     #[arg(long)]
     no_tune: bool,
+}
+
+impl DeviceArguments {
+    /// How a session is set up for runs of `batch` samples.
+    fn options(&self, batch: usize, forms: Forms) -> Options {
+        Options { batch, forms, ranks: self.ranks, keep_factors: self.keep_factors, ..Options::default() }
+    }
+
+    /// A session of as many ranks as were asked for, or as the time allows; and what share that is.
+    fn session(&self, device: &Device, artifact: &Artifact, options: &Options) -> Result<(Session, f64)> {
+        let Some(ms) = self.time_budget else { return Ok((Session::new(device, artifact, options)?, self.ranks)) };
+        let budget = Duration::try_from_secs_f64(ms / 1e3).ok().filter(|b| !b.is_zero());
+        let budget = budget.ok_or_else(|| Error::invalid(format!("--time-budget {ms}"), "is no positive number of milliseconds"))?;
+        let (session, ranks) = Session::within(device, artifact, options, budget)?;
+        print::note(format_args!("{:.0} % of the ranks fit in {ms} ms", 100.0 * ranks));
+        Ok((session, ranks))
+    }
 }
 
 fn main() -> ExitCode {
@@ -56,6 +83,7 @@ fn main() -> ExitCode {
         Command::Eval(a) => eval::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Inspect(a) => inspect::run(&a),
+        Command::Measure(a) => measure::run(&a),
         Command::Devices(a) => devices::run(&a),
     };
     match done {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use thinfer::print;
-use thinfer::{Artifact, Device, Forms, Options, Result, Session};
+use thinfer::{Artifact, Device, Forms, Result};
 
 use crate::DeviceArguments;
 use crate::input::Samples;
@@ -32,8 +32,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let samples = Samples::read(&arguments.input, &artifact)?;
     let device = Device::open(arguments.device.device)?;
     // One run does not repay timing the forms first.
-    let options = Options { forms: Forms::Ruled, keep_factors: arguments.device.keep_factors, ..Options::default() };
-    let mut session = Session::new(&device, &artifact, &options)?;
+    let options = arguments.device.options(1, Forms::Ruled);
+    let (mut session, ranks) = arguments.device.session(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
     let mut results = Vec::new();
     for (i, logits) in outputs.chunks_exact(session.output_len()).enumerate() {
@@ -57,5 +57,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .collect();
         results.push(json!({ "top": top, "output": logits }));
     }
-    crate::write_json(arguments.json.as_deref(), &json!({ "adapter": device.info().to_string(), "results": results }))
+    crate::write_json(arguments.json.as_deref(), &json!({ "adapter": device.info().to_string(), "ranks": ranks, "results": results }))
 }

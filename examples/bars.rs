@@ -1,0 +1,59 @@
+//! Draws a CSV file as groups of bars, one bar a series.
+//!
+//! `cargo run --release --example bars -- FILE.csv OUT.svg GROUP SERIES VALUE TITLE`: the columns that name a bar's group and
+//! series, and the one that it measures; cells that hold no number are left out.
+
+use std::path::Path;
+
+use thinfer_compiler::report::Bars;
+use thinfer_compiler::{Error, Result};
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [file, out, group, series, value, title] = &arguments[..] else {
+        return Err(Error::invalid("usage", "bars FILE.csv OUT.svg GROUP SERIES VALUE TITLE"));
+    };
+    let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap_or_default();
+    let column =
+        |name: &String| header.iter().position(|h| h == name).ok_or_else(|| Error::invalid(file, format!("has no column '{name}'")));
+    let (group, bar, height) = (column(group)?, column(series)?, column(value)?);
+    let mut bars = Bars { title: title.clone(), y_label: value.replace('_', " "), ..Bars::default() };
+    let mut values = Vec::new();
+    for line in lines {
+        let cell = |at: usize| line.get(at).copied().unwrap_or_default().to_string();
+        let Ok(number) = cell(height).parse::<f64>() else { continue };
+        let (group, name) = (place(&mut bars.groups, cell(group)), format!("{series} {}", cell(bar)));
+        let series = bars.series.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
+            bars.series.push((name, Vec::new()));
+            bars.series.len() - 1
+        });
+        values.push((group, series, number));
+    }
+    for (_, heights) in &mut bars.series {
+        *heights = vec![f64::NAN; bars.groups.len()];
+    }
+    for (group, series, number) in values {
+        bars.series[series].1[group] = number;
+    }
+    bars.write(Path::new(out))
+}
+
+/// Where `name` stands among `names`, added at the end if it is new.
+fn place(names: &mut Vec<String>, name: String) -> usize {
+    names.iter().position(|n| *n == name).unwrap_or_else(|| {
+        names.push(name);
+        names.len() - 1
+    })
+}

@@ -1,0 +1,69 @@
+//! `thinfer measure`: this device's times of a network's layers, in every form that they may be given.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use thinfer::table::Table;
+use thinfer::{Artifact, Device, DeviceKind, Error, Result, latency, print};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The .thin file; only its layers' sizes matter, not the form that it stores them in
+    model: PathBuf,
+    /// Samples a run
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// auto (a real GPU if there is one, else the CPU), gpu (software adapters too) or cpu
+    #[arg(long, default_value = "auto")]
+    device: DeviceKind,
+    /// About how long to measure: fewer ranks are tried where there is not the time for more
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", allow_negative_numbers = true)]
+    seconds: f64,
+    /// The table to write
+    #[arg(short, long, value_name = "table.json")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let output = &arguments.output;
+    if output.is_dir() || output.parent().is_some_and(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
+        return Err(Error::invalid(output.display().to_string(), "is a folder, or in none that there is"));
+    }
+    if arguments.seconds.is_nan() || arguments.seconds <= 0.0 {
+        return Err(Error::invalid("--seconds", format!("is {}; it must be positive", arguments.seconds)));
+    }
+    let artifact = Artifact::open(&arguments.model)?;
+    let device = Device::open(arguments.device)?;
+    let mut told = 0;
+    let table = latency::measure(&device, &artifact, arguments.batch, arguments.seconds, &mut |done, of| {
+        told = if done == 1 { 0 } else { told };
+        if done * 4 / of > told {
+            told = done * 4 / of;
+            print::note(format_args!("{done} of {of} networks timed"));
+        }
+    })?;
+    crate::write_json(Some(output), &json!(table))?;
+    let mut shown = Table::new(["layer", "dense µs", "candidates", "fastest", "µs"]);
+    for (i, layer) in table.layers.iter().enumerate() {
+        let dense = table.fastest(i, "dense", None, None).map_or(0.0, |c| table.cost_us(c));
+        let Some(best) = layer.candidates.iter().min_by(|a, b| table.cost_us(a).total_cmp(&table.cost_us(b))) else { continue };
+        let ranks: String = [best.input_rank, best.rank].into_iter().flatten().map(|r| format!(" {r}")).collect();
+        shown.row([
+            layer.name.clone(),
+            format!("{dense:.1}"),
+            layer.candidates.len().to_string(),
+            format!("{}{ranks} {}", best.scheme, if best.scheme == "dense" { "" } else { &best.form }).trim_end().to_string(),
+            format!("{:.1}", table.cost_us(best)),
+        ]);
+    }
+    print::line(format_args!("{}, batch {}\n\n{shown}", device.info(), table.batch))?;
+    print::line(format_args!(
+        "dense {:.3} ms: {:.1} µs a run and {:.1} µs a step beside what the layers' own clock says; noise {:.1} %",
+        table.dense_us() / 1e3,
+        table.fixed_us,
+        table.dispatch_us,
+        100.0 * table.noise
+    ))?;
+    print::line(format_args!("wrote {}", output.display()))
+}
