@@ -119,18 +119,18 @@ impl Attention {
         let alone = threads::count() == 1 || macs < PARALLEL_MACS;
         let room = &mut *lock(&self.room);
         self.pack(&mut room.packed, keys, values, samples, tiles, alone);
-        let (this, packed) = (&*self, &room.packed);
+        let packed = &room.packed;
         let rows = RowsMut { data: output, stride: self.output.channel_stride() };
         blocks(samples * pixels, QUERIES, alone, rows, |thread, range, y, stride| {
-            let mut scratch = lock(&this.scratches[thread]);
+            let mut scratch = lock(&self.scratches[thread]);
             let mut from = range.start;
             while from < range.end {
                 // A block may end one sample and begin the next.
                 let (sample, to) = (from / pixels, range.end.min((from / pixels + 1) * pixels));
                 let y = &mut y[(from - range.start) * stride..(to - range.start) * stride];
-                for head in 0..this.step.heads {
-                    let first = (sample * this.step.heads + head) * tiles;
-                    this.head(queries, from..to, head, &packed[first..first + tiles], &mut scratch, y);
+                for head in 0..self.step.heads {
+                    let first = (sample * self.step.heads + head) * tiles;
+                    self.head(queries, from..to, head, &packed[first..first + tiles], &mut scratch, y);
                 }
                 from = to;
             }
