@@ -8,7 +8,10 @@ use thinfer::artifact::{Activation as Fused, Residual};
 use super::fold::fold;
 use super::folded::{FoldedLayer, FoldedOp, Weighted};
 use super::reference::{run_folded, run_graph};
-use crate::graph::{Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, Rearrange, ShortcutA, Window, init};
+use crate::graph::{
+    Activation, Attention, BatchNorm, Builder, Conv2d, Embed, Graph, Linear, Op, Positions, Rearrange, ShortcutA, Window, init,
+};
+use crate::rank::Pool;
 use crate::rng::{Purpose, keyed};
 use crate::tensor::Params;
 use crate::zoo;
@@ -176,6 +179,38 @@ fn a_flattened_image_is_moved_only_where_its_elements_are_told_apart() {
 }
 
 #[test]
+fn a_transformers_layers_know_their_pool_and_take_in_what_follows() {
+    let mut b = Builder::new("block", [8, 6, 1]);
+    let linear = |inputs, outputs| Op::Linear(Linear { inputs, outputs, bias: true });
+    let learned = |name: &str, first| {
+        let positions = Positions::Learned(name.into());
+        Op::Embed(Embed { channels: 8, pixels: 6, first, class: None, positions, batched: true })
+    };
+    b.push("first", learned("a", 0));
+    let x = b.push("second", learned("b", 0));
+    b.push("norm", Op::LayerNorm { channels: 8, eps: 1e-6 });
+    b.push("qkv", linear(8, 24));
+    b.push("attn", Op::Attention(Attention { heads: 2, scale: 0.5 }));
+    let out = b.push("proj", linear(8, 8));
+    let x = b.push_from("add", Op::Add, vec![out, x]);
+    b.push("fc1", linear(8, 12));
+    b.push("act", Op::Activation(Activation::Gelu));
+    let out = b.push("fc2", linear(12, 8));
+    b.push_from("end", Op::Add, vec![out, x]);
+    let layers = compare(&b.finish().unwrap(), 4);
+    let names: Vec<_> = layers.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["first", "norm", "qkv", "attn", "proj", "fc1", "fc2"]);
+    let pools: Vec<_> = weighted(&layers).iter().map(|w| (w.pool, w.residual.is_some(), w.activation)).collect();
+    let expected = [
+        (Pool::Attention, false, Fused::None),
+        (Pool::Attention, true, Fused::None),
+        (Pool::Linear, false, Fused::Gelu),
+        (Pool::Linear, true, Fused::None),
+    ];
+    assert_eq!(pools, expected);
+}
+
+#[test]
 fn what_nothing_can_take_in_is_named() {
     let conv = || Op::Conv2d(Conv2d { inputs: 2, outputs: 2, window: Window::square(3, 1, 1), groups: 1, bias: false });
     let shortcut = || Op::ShortcutA(ShortcutA { stride: 2, inputs: 2, outputs: 4 });
@@ -241,7 +276,7 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>]) -> (Op, Vec<usiz
         dilation: [rng(2) + 1, rng(2) + 1],
     };
     let mut below = |n: usize| rng.random_range(0..n);
-    let op = match below(23) {
+    let op = match below(28) {
         0..=2 if shape.len() == 3 => {
             let groups = if channels.is_multiple_of(2) { below(2) + 1 } else { 1 };
             Op::Conv2d(Conv2d { inputs: channels, outputs: 4, window: Window::square(3, 1, 1), groups, bias: below(2) == 0 })
@@ -262,6 +297,22 @@ fn node(rng: &mut impl Rng, from: usize, shapes: &[Vec<usize>]) -> (Op, Vec<usiz
         7 => Op::Activation(ACTIVATIONS[below(10)]),
         8 => Op::MaxPool(Window { dilation: [1, 1], ..window(&mut below) }),
         9 => Op::AvgPool { window: Window { dilation: [1, 1], ..window(&mut below) }, count_include_pad: below(2) == 0 },
+        23 => Op::LayerNorm { channels, eps: 1e-3 },
+        24..=25 if shape.len() == 3 => Op::Linear(Linear { inputs: channels, outputs: 2 * below(3) + 2, bias: below(2) == 0 }),
+        26 if shape.len() == 3 => {
+            let heads = if channels.is_multiple_of(2) { below(2) + 1 } else { 1 };
+            let keys = if below(2) == 0 {
+                from
+            } else {
+                (0..from).rev().find(|&v| shapes[v].len() == 3 && shapes[v][0] == channels).unwrap_or(from)
+            };
+            return (Op::Attention(Attention { heads, scale: 0.7 }), vec![from, keys, keys]);
+        }
+        27 if shape.len() == 3 => {
+            let positions = Positions::Learned(format!("positions{}", shapes.len()));
+            let (pixels, first) = (shape[1] * shape[2], below(2));
+            Op::Embed(Embed { channels, pixels, first, class: None, positions, batched: false })
+        }
         10 => [Op::GlobalAvgPool, Op::Flatten][below(2)].clone(),
         choice => {
             let alike: Vec<usize> = (0..shapes.len()).filter(|&v| shapes[v] == *shape).collect();

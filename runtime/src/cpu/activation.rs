@@ -16,20 +16,23 @@ pub(super) fn apply(activation: Activation, values: &mut [f32]) {
 
 #[inline(never)]
 fn other(activation: Activation, values: &mut [f32]) {
-    vectorized(|| match activation {
-        Activation::None => {}
-        Activation::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
-        Activation::Relu6 => each(values, |x| x.clamp(0.0, 6.0)),
-        Activation::LeakyRelu(slope) => each(values, |x| if x < 0.0 { x * slope } else { x }),
-        Activation::Sigmoid => each(values, sigmoid),
-        Activation::Tanh => each(values, f32::tanh),
-        Activation::HardSigmoid => each(values, hard_sigmoid),
-        Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
-        Activation::Silu => each(values, |x| x * sigmoid(x)),
-        Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
-        // (1 + tanh u)/2 = 1/(1 + e^−2u)
-        Activation::GeluTanh => each(values, |x| x * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x))),
-    });
+    vectorized(
+        #[inline(always)]
+        || match activation {
+            Activation::None => {}
+            Activation::Relu => each(values, |x| if x < 0.0 { 0.0 } else { x }),
+            Activation::Relu6 => each(values, |x| x.clamp(0.0, 6.0)),
+            Activation::LeakyRelu(slope) => each(values, |x| if x < 0.0 { x * slope } else { x }),
+            Activation::Sigmoid => each(values, sigmoid),
+            Activation::Tanh => each(values, f32::tanh),
+            Activation::HardSigmoid => each(values, hard_sigmoid),
+            Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
+            Activation::Silu => each(values, |x| x * sigmoid(x)),
+            Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
+            // (1 + tanh u)/2 = 1/(1 + e^−2u)
+            Activation::GeluTanh => each(values, |x| x * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x))),
+        },
+    );
 }
 
 #[inline(always)]
@@ -58,7 +61,7 @@ fn erf(x: f32) -> f32 {
     let p = p * s - 2.101_024e-6;
     let p = p * s - 5.692_506_5e-5;
     let p = p * s - 7.349_906_6e-4;
-    let p = p * s - 2.954_599_8e-3;
+    let p = p * s - 2.954_6e-3;
     let p = p * s - 1.609_603_3e-2;
     let q = s * -1.456_607_2e-5 - 2.133_740_6e-4;
     let q = q * s - 1.682_827e-3;

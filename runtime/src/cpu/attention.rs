@@ -2,7 +2,7 @@
 //! ever written (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135). Keys and values are packed as
 //! weights are, and both products run on the tiles of all others.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::epilogue::{Epilogue, Residual};
 use super::exp::exp;
@@ -15,11 +15,20 @@ use crate::artifact;
 use crate::plan::{AttentionStep, Slot, Step};
 
 /// Queries of a block.
-const QUERIES: usize = 48;
+const QUERIES: usize = 24;
 /// Keys of a tile: with the queries' scores and outputs they stay in a near cache.
-const KEYS: usize = 128;
+const KEYS: usize = 256;
 /// Sums and maxima go side by side in so many lanes.
 const LANES: usize = 16;
+
+/// Keys, scaled, and values of each tile of each head of each sample, packed: what a run writes before it reads. All layers
+/// of the same sizes share one.
+#[derive(Debug)]
+pub(super) struct Room {
+    packed: Vec<[Packed; 2]>,
+    /// Samples, heads, keys of a sample, channels of a head.
+    sizes: [usize; 4],
+}
 
 /// A step with room for what a run packs.
 #[derive(Debug)]
@@ -28,8 +37,7 @@ pub(super) struct Attention {
     /// Of queries, keys and values.
     slots: [Slot; 3],
     output: Slot,
-    /// Keys, scaled, and values of each tile of each head of each sample.
-    packed: Vec<[Packed; 2]>,
+    room: Arc<Mutex<Room>>,
     scratches: Vec<Mutex<Scratch>>,
 }
 
@@ -53,17 +61,36 @@ struct State {
 
 const START: State = State { most: f32::NEG_INFINITY, sum: 0.0, fade: 0.0 };
 
+impl Room {
+    fn new(sizes: [usize; 4]) -> Self {
+        let [samples, heads, keys, size] = sizes;
+        let tile = |first: usize| {
+            let keys = KEYS.min(keys - first);
+            [Packed::new(keys, size, |_, _| 0.0), Packed::new(size, keys, |_, _| 0.0)]
+        };
+        Self { packed: (0..samples * heads).flat_map(|_| (0..keys).step_by(KEYS).map(tile)).collect(), sizes }
+    }
+}
+
+/// Nothing is left half done in what a run writes before it reads.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Attention {
-    /// Makes room for `batch` samples.
-    pub(super) fn new(step: &AttentionStep, at: &Step, batch: usize) -> Self {
+    /// Makes room for `batch` samples, or takes one of `rooms`, where it is left for others.
+    pub(super) fn new(step: &AttentionStep, at: &Step, batch: usize, rooms: &mut Vec<Arc<Mutex<Room>>>) -> Self {
         let keys = at.residual.map_or(at.input, |(slot, _)| slot);
         let slots = [at.input, keys, at.third.unwrap_or(keys)];
-        let tile = |first: usize| {
-            let keys = KEYS.min(slots[1].pixels() - first);
-            [Packed::new(keys, step.size, |_, _| 0.0), Packed::new(step.size, keys, |_, _| 0.0)]
+        let sizes = [batch, step.heads, slots[1].pixels(), step.size];
+        let fits = |room: &&Arc<Mutex<Room>>| lock(room).sizes == sizes;
+        let room = match rooms.iter().find(fits) {
+            Some(room) => Arc::clone(room),
+            None => {
+                rooms.push(Arc::new(Mutex::new(Room::new(sizes))));
+                Arc::clone(&rooms[rooms.len() - 1])
+            }
         };
-        let one_head = || (0..slots[1].pixels()).step_by(KEYS).map(tile);
-        let packed = (0..batch * step.heads).flat_map(|_| one_head()).collect();
         let width = step.size.next_multiple_of(4);
         let scratch = || Scratch {
             scores: vec![0.0; QUERIES * KEYS],
@@ -71,12 +98,12 @@ impl Attention {
             states: vec![START; QUERIES],
         };
         let scratches = (0..threads::count()).map(|_| Mutex::new(scratch())).collect();
-        Self { step: *step, slots, output: at.output, packed, scratches }
+        Self { step: *step, slots, output: at.output, room, scratches }
     }
 
     /// Fills everything that a run must write before it reads with NaN.
     pub(super) fn poison(&mut self) {
-        self.packed.iter_mut().flatten().for_each(Packed::poison);
+        lock(&self.room).packed.iter_mut().flatten().for_each(Packed::poison);
         for scratch in &mut self.scratches {
             let scratch = scratch.get_mut().unwrap_or_else(PoisonError::into_inner);
             scratch.scores.fill(f32::NAN);
@@ -85,24 +112,25 @@ impl Attention {
     }
 
     /// Computes `samples` samples of `output` from those of queries, keys and values.
-    pub(super) fn run(&mut self, [queries, keys, values]: [&[f32]; 3], samples: usize, output: &mut [f32]) {
+    pub(super) fn run(&self, [queries, keys, values]: [&[f32]; 3], samples: usize, output: &mut [f32]) {
         let pixels = self.output.pixels();
         let tiles = self.slots[1].pixels().div_ceil(KEYS);
         let macs = 2 * samples * pixels * self.slots[1].pixels() * self.step.size * self.step.heads;
         let alone = threads::count() == 1 || macs < PARALLEL_MACS;
-        self.pack(keys, values, samples, tiles, alone);
-        let this = &*self;
+        let room = &mut *lock(&self.room);
+        self.pack(&mut room.packed, keys, values, samples, tiles, alone);
+        let packed = &room.packed;
         let rows = RowsMut { data: output, stride: self.output.channel_stride() };
         blocks(samples * pixels, QUERIES, alone, rows, |thread, range, y, stride| {
-            let mut scratch = this.scratches[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut scratch = lock(&self.scratches[thread]);
             let mut from = range.start;
             while from < range.end {
                 // A block may end one sample and begin the next.
                 let (sample, to) = (from / pixels, range.end.min((from / pixels + 1) * pixels));
                 let y = &mut y[(from - range.start) * stride..(to - range.start) * stride];
-                for head in 0..this.step.heads {
-                    let first = (sample * this.step.heads + head) * tiles;
-                    this.head(queries, from..to, head, &this.packed[first..first + tiles], &mut scratch, y);
+                for head in 0..self.step.heads {
+                    let first = (sample * self.step.heads + head) * tiles;
+                    self.head(queries, from..to, head, &packed[first..first + tiles], &mut scratch, y);
                 }
                 from = to;
             }
@@ -110,9 +138,9 @@ impl Attention {
     }
 
     /// Packs keys and values of all heads.
-    fn pack(&mut self, keys: &[f32], values: &[f32], samples: usize, tiles: usize, alone: bool) {
-        let Self { step, slots, packed, .. } = self;
-        let (step, slots, used) = (*step, *slots, samples * step.heads * tiles);
+    fn pack(&self, packed: &mut [[Packed; 2]], keys: &[f32], values: &[f32], samples: usize, tiles: usize, alone: bool) {
+        let (step, slots) = (self.step, self.slots);
+        let used = samples * step.heads * tiles;
         let one = |(at, [k, v]): (usize, &mut [Packed; 2])| {
             let (sample, head, first) = (at / tiles / step.heads, at / tiles % step.heads, at % tiles * KEYS);
             let begin = |which: usize| {
@@ -155,11 +183,14 @@ impl Attention {
         states.fill(START);
         for (at, [keys, values]) in tiles.iter().enumerate() {
             tile::block(source, keys, 0..count, keys.panels(), Epilogue::NONE, Target { y: scores, stride: KEYS, first_column: 0 });
-            vectorized(|| {
-                for (scores, state) in scores.chunks_exact_mut(KEYS).zip(states.iter_mut()) {
-                    soften(&mut scores[..keys.outputs()], state);
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (scores, state) in scores.chunks_exact_mut(KEYS).zip(states.iter_mut()) {
+                        soften(&mut scores[..keys.outputs()], state);
+                    }
+                },
+            );
             let mut epilogue = Epilogue::NONE;
             if at > 0 {
                 for (sums, state) in sums.chunks_exact_mut(slot.channel_stride()).zip(states.iter()) {
@@ -194,7 +225,7 @@ fn soften(scores: &mut [f32], state: &mut State) {
             *most = if s > *most { s } else { *most };
         }
     }
-    let most = largest.iter().fold(state.most, |a, &b| if b > a { b } else { a });
+    let most = halved(largest, |a, b| if b > a { b } else { a });
     let mut sums = [0f32; LANES];
     let mut chunks = scores.chunks_exact_mut(LANES);
     for chunk in &mut chunks {
@@ -208,7 +239,18 @@ fn soften(scores: &mut [f32], state: &mut State) {
         *sum += *s;
     }
     state.fade = exp(state.most - most);
-    *state = State { most, sum: state.sum * state.fade + sums.iter().sum::<f32>(), fade: state.fade };
+    *state = State { most, sum: state.sum * state.fade + halved(sums, |a, b| a + b), fade: state.fade };
+}
+
+/// All lanes brought together, half and half.
+#[inline(always)]
+fn halved(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] = f(lanes[i], lanes[i + half]);
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ impl LayerNorm {
         let alone = output.len() < 2 * BLOCK_VALUES;
         blocks(rows, (BLOCK_VALUES / stride.max(1)).max(1), alone, RowsMut { data: output, stride }, |_, range, y, stride| {
             let x = &input[range.start * stride..range.end * stride];
-            vectorized(|| x.chunks_exact(stride).zip(y.chunks_exact_mut(stride)).for_each(|(x, y)| self.pixel(x, y)));
+            vectorized(
+                #[inline(always)]
+                || x.chunks_exact(stride).zip(y.chunks_exact_mut(stride)).for_each(|(x, y)| self.pixel(x, y)),
+            );
         });
     }
 

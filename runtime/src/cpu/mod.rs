@@ -62,7 +62,8 @@ enum Kernel {
 impl Executor {
     /// Packs every weight that `plan` names.
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
-        let pack = |step: &Step| match &step.kind {
+        let mut rooms = Vec::new();
+        let mut pack = |step: &Step| match &step.kind {
             StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l)),
             StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
             StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
@@ -72,7 +73,7 @@ impl Executor {
             StepKind::Rearrange(r) => Kernel::Rearrange(rearrange::Rearrange::new(r, step.input, step.output)),
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
             StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
-            StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch)),
+            StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut rooms)),
             StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input, step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();

@@ -74,7 +74,8 @@ const KNOWN: [&str; 48] = [
 const CONSTANT: [&str; 11] =
     ["And", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
 /// Operations that take a part of a value without moving it.
-const PASSING: [&str; 10] = ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+const PASSING: [&str; 12] =
+    ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"];
 /// The most elements of one sample at any place, as the runtime has it.
 const MOST: usize = 1 << 28;
 

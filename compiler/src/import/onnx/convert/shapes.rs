@@ -54,7 +54,7 @@ impl<'a> Converter<'a> {
     }
 
     pub(super) fn shape(&mut self, node: &'a Node) -> Step<Value> {
-        let full = self.full_shape(&self.computed(node, 0)?);
+        let full = self.full_shape(&self.seen(node, 0)?.0);
         self.note("shapes folded", node);
         let array = if node.op == "Size" {
             Array { shape: vec![], data: Data::Ints(vec![full.iter().product::<usize>() as i64]) }

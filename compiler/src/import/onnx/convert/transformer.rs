@@ -10,7 +10,7 @@ use crate::graph::{Attention, Embed, Op, Positions, ValueId};
 
 impl<'a> Converter<'a> {
     /// The view at input `i` and the element of its value that it begins with.
-    fn seen(&self, node: &Node, i: usize) -> Step<(View, usize)> {
+    pub(super) fn seen(&self, node: &Node, i: usize) -> Step<(View, usize)> {
         match self.value(node, i)? {
             Value::Part(view, offset) => Ok((view.clone(), *offset)),
             _ => Ok((self.computed(node, i)?, 0)),

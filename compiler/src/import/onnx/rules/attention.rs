@@ -140,7 +140,8 @@ mod tests {
     fn scales_are_found_wherever_they_stand() {
         let end: [(&str, &[&str], &str); 2] = [("Softmax", &["s"], "p"), ("MatMul", &["p", "v"], "y")];
         let around: [(&str, &[&str], &str); 3] = [("Relu", &["x"], "q"), ("Neg", &["x"], "k"), ("Tanh", &["x"], "v")];
-        let forms: [(&[(&str, &[&str], &str)], &str); 4] = [
+        type Nodes<'a> = &'a [(&'a str, &'a [&'a str], &'a str)];
+        let forms: [(Nodes<'_>, &str); 4] = [
             (&[("MatMul", &["q", "k"], "m"), ("Mul", &["m", "0.25"], "s")], "Attention written out(q, k, v, 0.25)"),
             (&[("MatMul", &["q", "k"], "m"), ("Div", &["m", "4.0"], "s")], "Attention written out(q, k, v, 4.0)"),
             (
