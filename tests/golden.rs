@@ -15,7 +15,7 @@ use thinfer_compiler::lower::{Factored, Options as Lowering, SchemeChoice};
 use thinfer_compiler::rank::Policy;
 
 /// Name of the file, the ONNX case that it was compiled from, policy, scheme and storage.
-const FILES: [(&str, &str, Policy, Option<Scheme>, Dtype); 12] = [
+const FILES: [(&str, &str, Policy, Option<Scheme>, Dtype); 13] = [
     ("cnn", "../small_cnn", Policy::Dense, None, Dtype::F32),
     ("cnn_channel", "../small_cnn", Policy::Local(0.3), Some(Scheme::Channel), Dtype::F32),
     ("cnn_spatial", "../small_cnn", Policy::Local(0.3), Some(Scheme::Spatial), Dtype::F16),
@@ -27,6 +27,7 @@ const FILES: [(&str, &str, Policy, Option<Scheme>, Dtype); 12] = [
     ("shuffled", "channel_shuffle", Policy::Dense, None, Dtype::F32),
     ("pooled", "pool_average_ceil", Policy::Dense, None, Dtype::F32),
     ("gated", "squeeze_and_excite", Policy::Dense, None, Dtype::F32),
+    ("activation", "act_prelu_of_one_slope", Policy::Dense, None, Dtype::F32),
     ("softmax", "log_softmax_old_axis", Policy::Dense, None, Dtype::F32),
 ];
 

@@ -12,4 +12,4 @@ pub use bars::Bars;
 pub use cells::{Cell, Cells};
 pub use chart::{Chart, Series};
 pub use csv::write_csv;
-pub use html::html_page;
+pub use html::{Section, html_page, html_report};

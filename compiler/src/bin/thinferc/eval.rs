@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     print::line(format_args!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), arguments.batch))?;
     let (d, info) = (Description::of(&artifact), device.info());
     let figures = json!({
-        "top1": accuracy.percent(), "correct": accuracy.correct, "count": accuracy.count, "macs": d.macs, "dense_macs": d.dense_macs,
+        "model": arguments.model.display().to_string(), "data": data.name, "top1": accuracy.percent(), "correct": accuracy.correct, "count": accuracy.count, "macs": d.macs, "dense_macs": d.dense_macs,
         "params": d.params, "dense_params": d.dense_params, "bytes": d.bytes, "batch": arguments.batch, "seconds": seconds,
         "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software,
     });

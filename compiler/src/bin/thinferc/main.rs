@@ -7,6 +7,7 @@ mod eval;
 mod init;
 mod inspect;
 mod method;
+mod report;
 mod source;
 mod sweep;
 mod train;
@@ -40,6 +41,8 @@ enum Command {
     Sweep(sweep::Arguments),
     /// Show what a checkpoint or a .thin file holds, layer by layer
     Inspect(inspect::Arguments),
+    /// One page with the figures of runs, sweeps, .thin files and measurements
+    Report(report::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Eval(a) => eval::run(&a),
         Command::Sweep(a) => sweep::run(&a),
         Command::Inspect(a) => inspect::run(&a),
+        Command::Report(a) => report::run(&a),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
