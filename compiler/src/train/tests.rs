@@ -108,7 +108,7 @@ fn model(dir: &Path) -> Vec<u8> {
 
 /// The records without what depends on the clock.
 fn figures(summary: &Summary) -> Vec<EpochRecord> {
-    let timeless = |r: &EpochRecord| EpochRecord { seconds: 0.0, steps_per_second: 0.0, ms_per_step: 0.0, ..r.clone() };
+    let timeless = |r: &EpochRecord| EpochRecord { seconds: 0.0, steps_per_second: 0.0, ms_per_step: 0.0, method_share: 0.0, ..r.clone() };
     summary.epochs.iter().map(timeless).collect()
 }
 
