@@ -55,6 +55,22 @@ fn the_whole_way_by_commands() {
     assert!(thinferc(&["inspect", "thin.thin"], dir).contains("low-rank"));
     assert!(thinferc(&["inspect", "run/model.safetensors", "--json", "ckpt.json"], dir).contains("layers.0"));
     assert_eq!(json(&dir.join("ckpt.json"))["layers"][0]["full_rank"], 64);
+
+    thinferc(&["report", "run", "sweep", "thin.thin", "eval.json", "-o", "report.html"], dir);
+    let page = fs::read_to_string(dir.join("report.html")).unwrap();
+    for part in [
+        "Measured",
+        "Training: run",
+        "Sweep: sweep",
+        "Compiled: thin.thin",
+        "dense.thin",
+        "Singular values",
+        "Accuracy against values kept",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    // One training and three kinds of figures more, and nothing that a browser would have to fetch.
+    assert!(page.matches("<svg").count() >= 6 && !page.contains("src=") && !page.contains("http-equiv"));
 }
 
 /// A reader that goes away ends no command early, and is no error.

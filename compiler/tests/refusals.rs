@@ -248,6 +248,24 @@ fn convolutional_networks_are_refused_by_what_does_not_fit() {
     refused(&["eval", "o.thin", "--data", "glyphs"], dir, &["glyphs", "[1, 28, 28]", "3072"]);
 }
 
+#[test]
+fn a_report_names_what_it_cannot_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("torn.json"), "{\"top1\": 9").unwrap();
+    fs::write(dir.join("other.json"), "{\"answer\": 42}").unwrap();
+    fs::create_dir(dir.join("empty")).unwrap();
+    for (source, parts) in [
+        ("torn.json", ["torn.json", "JSON"]),
+        ("other.json", ["other.json", "top1"]),
+        ("empty", ["empty", "run.json"]),
+        ("gone.thin", ["gone.thin", "No such file"]),
+    ] {
+        refused(&["report", source, "-o", "report.html"], dir, &parts);
+    }
+    refused(&["report", "other.json", "-o", "nowhere/report.html"], dir, &["nowhere"]);
+}
+
 /// A table of two layers as `thinfer measure` writes it, dense and rank 4 of each.
 fn latency_table(change: impl FnOnce(&mut serde_json::Value)) -> String {
     let layer = |name: &str, shape: &str| {
