@@ -114,3 +114,16 @@ fn newer_versions_are_refused_by_number() {
     let why = Artifact::from_bytes(file).unwrap_err().to_string();
     assert!(why.contains("version 2"), "{why}");
 }
+
+#[test]
+fn every_bit_that_flips_is_noticed() {
+    for name in ["attention", "cnn_spatial", "softmax"] {
+        let mut file = std::fs::read(folder().join(format!("{name}.thin"))).unwrap();
+        for bit in 0..file.len() * 8 {
+            file[bit / 8] ^= 1 << (bit % 8);
+            assert!(Artifact::from_bytes(file.clone()).is_err(), "{name}: bit {bit}");
+            file[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!(Artifact::from_bytes(file).is_ok());
+    }
+}
