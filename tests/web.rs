@@ -225,6 +225,7 @@ fn check(result: &Value, cases: &BTreeMap<String, Case>, machine: &str) {
     let seen: Vec<u8> = numbers(&result["seen"]).iter().map(|&x| x as u8).collect();
     assert!(seen.iter().zip(&digits.images).all(|(a, b)| a.abs_diff(*b) <= 1) && seen.len() == 784);
     compare("the dropped digit", &numbers(&result["shown"]), &here(&Case { file: digits.file.clone(), images: seen }, "auto"));
+    assert_eq!((&result["dropped"], &result["drawn"]), (&Value::from("0"), &Value::from("7")));
     let refused = result["refused"].as_str().unwrap_or_default();
     assert_eq!(refused, Artifact::from_bytes(b"not a network".to_vec()).unwrap_err().to_string());
     assert!(result["times"].as_array().unwrap().iter().flat_map(numbers).all(|ms| ms > 0.0));

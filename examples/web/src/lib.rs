@@ -16,14 +16,14 @@ impl Machine {
         Ok(Self(Device::open_async(kind).await?))
     }
 
-    /// What it is, for people.
+    /// What it is, for people. Browsers name no adapter to a program; index.html asks for the vendor itself.
     pub fn describe(&self) -> String {
-        let info = self.0.info();
-        match info.class {
-            DeviceClass::Cpu => "CPU (WebAssembly, one thread)".into(),
-            DeviceClass::Software => format!("WebGPU, {}, in software", info.name),
-            _ => format!("WebGPU, {}", info.name),
+        match self.0.info().class {
+            DeviceClass::Cpu => "CPU (WebAssembly, one thread)",
+            DeviceClass::Software => "WebGPU in software",
+            _ => "WebGPU",
         }
+        .into()
     }
 }
 

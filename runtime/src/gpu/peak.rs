@@ -1,6 +1,5 @@
 //! What an adapter allows: how many multiply–adds a second, and how many bytes a second from its memory.
 
-
 use thinfer_shaders::Kernel;
 
 use crate::clock::Instant;

@@ -10,7 +10,6 @@ mod measure;
 mod rule;
 mod variants;
 
-
 use crate::artifact::{Artifact, Dtype, Layer, Model, Op, Residual, TensorData, Weight, Window};
 use crate::bench::Times;
 use crate::clock::Instant;
