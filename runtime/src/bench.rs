@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Instant;
 
 use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight, Window};
+use crate::clock::Instant;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::plan::Form;

@@ -3,6 +3,7 @@
 
 pub mod artifact;
 pub mod bench;
+mod clock;
 #[cfg(test)]
 mod conformance;
 mod cpu;

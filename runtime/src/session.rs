@@ -31,8 +31,12 @@ impl Device {
     /// Opens the best device of a kind; `Auto` prefers a real GPU to the CPU, and the CPU to a software adapter.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] when a GPU was asked for and there is no adapter.
+    /// [`Error::NoDevice`] when a GPU was asked for and there is no adapter, and in a browser, which gives one only to
+    /// [`Device::open_async`].
     pub fn open(kind: DeviceKind) -> Result<Self> {
+        if cfg!(target_family = "wasm") && kind != DeviceKind::Cpu {
+            return Err(Error::NoDevice { wanted: "GPU".into(), why: "a page cannot wait for one: Device::open_async can".into() });
+        }
         block_on(Self::open_async(kind))
     }
 
@@ -66,7 +70,7 @@ impl Device {
         Err(Error::NoDevice { wanted: "GPU".into(), why: "this build has no GPU support (feature `gpu`)".into() })
     }
 
-    /// Every device on this machine, the CPU last.
+    /// Every device on this machine, the CPU last; in a browser the CPU alone.
     pub fn list() -> Vec<DeviceInfo> {
         #[cfg(feature = "gpu")]
         let gpus = gpu::list();
@@ -113,6 +117,11 @@ impl Device {
         format!("{name} | {backend} | {driver} | {kernels} | thinfer {}", env!("CARGO_PKG_VERSION"))
     }
 
+    /// Whether a thread can wait for what it computes, so that it can be timed: a page cannot wait for its GPU.
+    pub(crate) fn can_wait(&self) -> bool {
+        cfg!(not(target_family = "wasm")) || matches!(self.inner, Inner::Cpu)
+    }
+
     /// Whether this device can run `layer` in `form`.
     pub(crate) fn supports(&self, form: Form, layer: &Factored) -> bool {
         match (&self.inner, form, &layer.fused) {
@@ -128,7 +137,7 @@ impl Device {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Forms {
     /// Each layer's forms, and on a GPU its kernels, are timed when the session opens, and the fastest are taken; what was
-    /// timed is kept in [`Options::cache`].
+    /// timed is kept in [`Options::cache`]. As [`Forms::Ruled`] on a browser's GPU, which cannot be timed.
     #[default]
     Timed,
     /// A written-down rule for the class of device decides: quick to open, the same every time.
@@ -462,7 +471,7 @@ impl Session {
         }
     }
 
-    /// [`Session::run`] for callers that must not block.
+    /// [`Session::run`] for callers that must not block, the only way on a browser's GPU.
     ///
     /// # Errors
     /// As [`Session::run`].
@@ -490,6 +499,17 @@ impl Session {
         }
         self.staging = staging;
         Ok(output)
+    }
+
+    /// [`Session::run_images`] for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn run_images_async(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
+        self.samples(pixels.len(), "images")?;
+        let mut input = vec![0.0; pixels.len()];
+        self.preprocess.apply(self.image, pixels, &mut input);
+        self.run_async(&input).await
     }
 
     fn samples(&self, len: usize, what: &str) -> Result<usize> {

@@ -17,6 +17,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
         _ => PathBuf::from("."),
     };
+    // A browser has neither files nor processes; asking for the process's number would panic there.
+    if cfg!(all(target_family = "wasm", target_os = "unknown")) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let unique = format!(".{}.{}.{}.tmp", name.to_string_lossy(), std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
     let temporary = parent.join(unique);
     let written = File::create_new(&temporary).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));

@@ -23,12 +23,13 @@ mod taps;
 mod threads;
 mod tile;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use self::peak::measure as peak;
 
 use self::epilogue::{Epilogue, Residual};
 use crate::artifact::{Activation, Artifact};
+use crate::clock::Instant;
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::plan::{Plan, Slot, Step, StepKind};
 

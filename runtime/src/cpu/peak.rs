@@ -1,12 +1,12 @@
 //! What this machine allows: how many multiply–adds a second, and how many bytes a second from its memory.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Base, Level, Vector, level};
 use super::threads;
+use crate::clock::Instant;
 
 /// Floats that a thread reads: more than caches hold.
 const FLOATS: usize = 8 << 20;

@@ -66,6 +66,7 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
             Self::Base if cfg!(target_arch = "aarch64") => "neon",
+            Self::Base if cfg!(target_feature = "simd128") => "simd128",
             Self::Base => "portable",
         }
     }

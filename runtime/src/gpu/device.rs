@@ -39,8 +39,11 @@ impl Fault {
     }
 }
 
-/// All adapters that can compute, the best one first.
+/// All adapters that can compute, the best one first; none in a browser, which must be waited for to name one.
 pub(crate) fn list() -> Vec<DeviceInfo> {
+    if cfg!(target_family = "wasm") {
+        return Vec::new();
+    }
     pollster::block_on(adapters()).iter().map(describe).collect()
 }
 
@@ -77,7 +80,7 @@ fn describe(adapter: &wgpu::Adapter) -> DeviceInfo {
         other => other.to_str(),
     };
     DeviceInfo {
-        name: info.name,
+        name: if info.name.is_empty() { "a GPU without a name".into() } else { info.name },
         backend: backend.into(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
         class: match info.device_type {
@@ -219,8 +222,16 @@ impl Gpu {
         Error::Gpu { device: self.0.info.name.clone(), why: why.into() }
     }
 
+    /// # Errors
+    /// [`Error::Gpu`] in a browser, where results only come once the page's code has returned.
+    pub(super) fn check_may_block(&self) -> Result<()> {
+        let why = "a page cannot wait for its GPU: Session::run_async can, and sessions cannot be timed";
+        if cfg!(target_family = "wasm") { Err(self.error(why)) } else { Ok(()) }
+    }
+
     /// Blocks until everything that was submitted is done, callbacks included.
     pub(super) fn wait(&self) -> Result<()> {
+        self.check_may_block()?;
         self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| self.error(e.to_string()))?;
         self.check()
     }

@@ -1,11 +1,12 @@
 //! Runs a plan on a device: everything is made once, a run records one compute pass and submits it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thinfer_shaders::Kernel;
 
 use crate::artifact::Artifact;
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
@@ -148,6 +149,7 @@ impl Executor {
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where two runs are under way.
     pub(crate) fn submit(&mut self, input: &[f32], rows: usize) -> Result<()> {
+        self.gpu.check_may_block()?;
         self.check_input(input, rows)?;
         let at = self.turns.next()?;
         self.failed = true;

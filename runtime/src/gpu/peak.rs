@@ -1,9 +1,8 @@
 //! What an adapter allows: how many multiply–adds a second, and how many bytes a second from its memory.
 
-use std::time::Instant;
-
 use thinfer_shaders::Kernel;
 
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{constant, empty};
 use crate::gpu::device::Gpu;

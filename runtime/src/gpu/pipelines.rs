@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thinfer_shaders::{Binding, BindingKind, Kernel};
 
+use crate::clock::Instant;
 use crate::gpu::device::Gpu;
 
 /// A kernel that is ready to be bound and launched.
@@ -41,10 +41,20 @@ pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -
     Arc::clone(cell.get_or_init(|| Arc::new(build(gpu.device(), kernel, epilogue))))
 }
 
-/// Makes all of `wanted` that are not there yet, on as many threads as there are cores.
+/// Makes all of `wanted` that are not there yet: a browser has no threads to give.
+#[cfg(target_family = "wasm")]
 pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
-    // A browser has no threads to give.
-    let threads = if cfg!(target_family = "wasm") { 1 } else { gpu.cores().min(wanted.len() as u64) };
+    for &(kernel, epilogue) in wanted {
+        pipeline(gpu, kernel, epilogue);
+    }
+}
+
+/// Makes all of `wanted` that are not there yet, on as many threads as there are cores.
+#[cfg(not(target_family = "wasm"))]
+pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let threads = gpu.cores().min(wanted.len() as u64);
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(&(kernel, epilogue)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -16,10 +16,10 @@ pub(super) struct Timestamps {
 }
 
 impl Timestamps {
-    /// `None` where the device has no clock, or not so many steps.
+    /// `None` where the device has no clock, or not so many steps, and in a browser, where nobody could wait for them.
     pub(super) fn new(gpu: &Gpu, steps: usize) -> Option<Self> {
         let count = u32::try_from(2 * steps).ok().filter(|&n| n > 0 && n <= wgpu::QUERY_SET_MAX_QUERIES)?;
-        if !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        if gpu.check_may_block().is_err() || !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return None;
         }
         let queries = gpu.device().create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });

@@ -7,13 +7,13 @@
 //! run and one for each step.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use super::latency::{CandidateTime, LatencyTable, LayerTimes, VERSION, dtype_name};
 use super::variants::{Cut, Site, dtype, recut, site};
 use super::{Choice, kernels, shape_of, single_layer};
 use crate::artifact::Artifact;
 use crate::bench::{Times, noise};
+use crate::clock::Instant;
 use crate::error::Result;
 use crate::plan::{Form, Plan, weight};
 use crate::session::{Device, Options, Session};

@@ -10,10 +10,9 @@ mod measure;
 mod rule;
 mod variants;
 
-use std::time::Instant;
-
 use crate::artifact::{Artifact, Dtype, Layer, Model, Op, Residual, TensorData, Weight, Window};
 use crate::bench::Times;
+use crate::clock::Instant;
 use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
@@ -109,8 +108,8 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
             };
             Ok(factored.iter().enumerate().map(form).collect())
         }
-        Forms::Ruled => rule::choose(device, artifact, options, &factored, &allowed),
-        Forms::Timed => timed(device, artifact, options, &factored, &allowed),
+        Forms::Timed if device.can_wait() => timed(device, artifact, options, &factored, &allowed),
+        Forms::Timed | Forms::Ruled => rule::choose(device, artifact, options, &factored, &allowed),
     }
 }
 
