@@ -4,6 +4,7 @@
 //! A file: the magic `THINRUN1`; the header's length (u64); the header, JSON; the tensors' f32 elements in the order of the
 //! header's table; CRC-32 of all before (u32). Little-endian throughout.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,21 @@ pub(super) fn holds_run(run_dir: &Path) -> bool {
         || ["run.json", "model.safetensors", "factors.safetensors"].iter().any(|f| run_dir.join(f).exists())
 }
 
+/// Keeps other processes out of `run_dir` until the file is dropped, also by a kill. Where the file system knows no locks, nothing is kept out.
+///
+/// # Errors
+/// [`Error::Run`] when another process trains there, [`Error::Io`].
+pub(super) fn lock(run_dir: &Path) -> Result<File> {
+    let folder = folder(run_dir);
+    make_dir(&folder)?;
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(Error::io(&path))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::Run { path: run_dir.into(), why: "another process trains in this folder".into() }),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
 /// Removes what a killed process may have left half-written in `run_dir` and its checkpoints.
 pub(super) fn sweep(run_dir: &Path) {
     for dir in [run_dir.to_path_buf(), folder(run_dir)] {
@@ -203,5 +219,14 @@ mod tests {
         make_dir(&folder(dir.path())).unwrap();
         std::fs::write(folder(dir.path()).join(".state-B.1.0.tmp"), "x").unwrap();
         assert!(!holds_run(dir.path()));
+    }
+
+    #[test]
+    fn one_process_at_a_time_trains_in_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(lock(dir.path()).unwrap_err().to_string().contains("another process"));
+        drop(held);
+        lock(dir.path()).unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! The training loop: epochs and steps, checkpoints, run.json, and the trained network at the end.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -87,6 +88,8 @@ struct Run<'a> {
     state: State,
     device: Device,
     saved: Instant,
+    /// Held as long as the run goes on.
+    _lock: File,
 }
 
 impl<'a> Run<'a> {
@@ -110,6 +113,7 @@ impl<'a> Run<'a> {
         let method = config.method.build();
         let device = config.device.open()?;
         let state = if job.resume { resumed(job)? } else { started(job, &graph, method.as_ref())? };
+        let lock = checkpoint::lock(job.run_dir)?;
         let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
         optimizer.steps = state.position.total_steps;
         let saved = Instant::now();
@@ -127,6 +131,7 @@ impl<'a> Run<'a> {
             state,
             device: device.autodiff(),
             saved,
+            _lock: lock,
         };
         // The state holds the moments between steps' saves; the optimiser owns them while the run goes on.
         run.optimizer.moments = std::mem::take(&mut run.state.moments);
