@@ -22,7 +22,7 @@ use thinfer_compiler::rank::Policy;
 use thinfer_compiler::{graph, zoo};
 
 /// How long a browser may take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 /// The largest difference, as a share of the largest output.
 const ALLOWED: f64 = 1e-4;
 
