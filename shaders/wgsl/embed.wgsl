@@ -1,26 +1,14 @@
 // y = table + x behind rows of the table alone: class tokens and positions. An invocation computes one vec4.
 #import shape
 #import epilogue
+#import each
 
 #input x 2
 // A row a token, as the output lies.
 @group(0) @binding(4) var<storage, read> table: array<vec4f>;
 #output y 5
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    prepare_epilogue();
-    let rows = row_count();
-    let index = (group.y * groups.x + group.x) * WG + local;
-    let row = index / shape.outputs4;
-    if row >= rows {
-        return;
-    }
-    let column = index - row * shape.outputs4;
+fn compute(row: u32, column: u32) {
     let sample = row / shape.pixels;
     let token = row - sample * shape.pixels;
     let pixels = shape.input_height * shape.input_width;

@@ -2,24 +2,12 @@
 // do not add up over the whole image.
 #import shape
 #import epilogue
+#import each
 
 #input x 2
 #output y 4
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    prepare_epilogue();
-    let rows = row_count();
-    let index = (group.y * groups.x + group.x) * WG + local;
-    let row = index / shape.outputs4;
-    if row >= rows {
-        return;
-    }
-    let column = index - row * shape.outputs4;
+fn compute(row: u32, column: u32) {
     var at = row * shape.input_height * shape.input_width * shape.input_stride4 + column;
     var sum = vec4f(0.0);
     for (var i = 0u; i < shape.input_height; i++) {

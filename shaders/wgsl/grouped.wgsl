@@ -2,6 +2,7 @@
 // invocation computes one vec4, whose channels may belong to several groups.
 #import shape
 #import epilogue
+#import each
 #import window
 
 #input x 2
@@ -10,20 +11,7 @@
 @group(0) @binding(5) var<storage, read> bias: array<vec4f>;
 #output y 6
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    prepare_epilogue();
-    let rows = row_count();
-    let index = (group.y * groups.x + group.x) * WG + local;
-    let row = index / shape.outputs4;
-    if row >= rows {
-        return;
-    }
-    let column = index - row * shape.outputs4;
+fn compute(row: u32, column: u32) {
     let taps = shape.kernel_height * shape.kernel_width;
     let start = corner(row);
     // Channels past the end do the last one's work again.

@@ -2,24 +2,12 @@
 // invocation computes one vec4.
 #import shape
 #import epilogue
+#import each
 
 #input x 2
 #output y 4
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    prepare_epilogue();
-    let rows = row_count();
-    let index = (group.y * groups.x + group.x) * WG + local;
-    let row = index / shape.outputs4;
-    if row >= rows {
-        return;
-    }
-    let column = index - row * shape.outputs4;
+fn compute(row: u32, column: u32) {
     let factors = select(row, row / shape.pixels, (shape.flags & 1u) != 0u);
     let out = activate(x_at(row * shape.input_stride4 + column) * residual_at(factors * shape.residual_stride4 + column));
     let there = vec4u(0u, 1u, 2u, 3u) + vec4u(column * 4u) < vec4u(shape.outputs);

@@ -1,25 +1,13 @@
 // The largest (MAX) or the mean value under a window, channel by channel. An invocation computes one vec4.
 #import shape
 #import epilogue
+#import each
 #import window
 
 #input x 2
 #output y 4
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    prepare_epilogue();
-    let rows = row_count();
-    let index = (group.y * groups.x + group.x) * WG + local;
-    let row = index / shape.outputs4;
-    if row >= rows {
-        return;
-    }
-    let column = index - row * shape.outputs4;
+fn compute(row: u32, column: u32) {
     let start = corner(row);
     #ifdef MAX
     var out = vec4f(shape.lowest);

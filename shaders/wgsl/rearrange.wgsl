@@ -2,26 +2,14 @@
 // offset + sum of index * stride over the steps whose indices n counts. An invocation computes one vec4.
 #import shape
 #import epilogue
+#import each
 
 #input x 2
 // The offset, how many steps there are, then size and stride of each, innermost first.
 @group(0) @binding(4) var<storage, read> steps: array<u32>;
 #output y 5
 
-@compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) local: u32,
-) {
-    prepare_epilogue();
-    let rows = row_count();
-    let index = (group.y * groups.x + group.x) * WG + local;
-    let row = index / shape.outputs4;
-    if row >= rows {
-        return;
-    }
-    let column = index - row * shape.outputs4;
+fn compute(row: u32, column: u32) {
     let sample = row / shape.pixels;
     let pixel = row - sample * shape.pixels;
     let pixels = shape.input_height * shape.input_width;
