@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use thinfer_compiler::report::Bars;
+use thinfer_compiler::report::{Bars, Csv};
 use thinfer_compiler::{Error, Result};
 
 fn main() -> std::process::ExitCode {
@@ -23,18 +23,14 @@ fn run() -> Result<()> {
     let [file, out, group, series, value, title] = &arguments[..] else {
         return Err(Error::invalid("usage", "bars FILE.csv OUT.svg GROUP SERIES VALUE TITLE"));
     };
-    let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
-    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let header = lines.next().unwrap_or_default();
-    let column =
-        |name: &String| header.iter().position(|h| h == name).ok_or_else(|| Error::invalid(file, format!("has no column '{name}'")));
+    let csv = Csv::read(Path::new(file))?;
+    let column = |name: &String| csv.place(name).ok_or_else(|| Error::invalid(file, format!("has no column '{name}'")));
     let (group, bar, height) = (column(group)?, column(series)?, column(value)?);
     let mut bars = Bars { title: title.clone(), y_label: value.replace('_', " "), ..Bars::default() };
     let mut values = Vec::new();
-    for line in lines {
-        let cell = |at: usize| line.get(at).copied().unwrap_or_default().to_string();
-        let Ok(number) = cell(height).parse::<f64>() else { continue };
-        let (group, name) = (place(&mut bars.groups, cell(group)), format!("{series} {}", cell(bar)));
+    for row in &csv.rows {
+        let Ok(number) = row[height].parse::<f64>() else { continue };
+        let (group, name) = (place(&mut bars.groups, row[group].clone()), format!("{series} {}", row[bar]));
         let series = bars.series.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
             bars.series.push((name, Vec::new()));
             bars.series.len() - 1

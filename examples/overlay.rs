@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use thinfer_compiler::report::{Chart, Series};
+use thinfer_compiler::report::{Chart, Csv, Series};
 use thinfer_compiler::{Error, Result, files};
 
 fn main() -> std::process::ExitCode {
@@ -95,24 +95,4 @@ fn curves(label: &str, csv: &Csv, policy: &str, (column, scale): (&str, f64)) ->
         found.iter_mut().for_each(|(scheme, series)| series.label = format!("{label}, {scheme}"));
     }
     found.into_iter().map(|(_, series)| series).collect()
-}
-
-/// A CSV file of ours, whose cells hold no commas.
-struct Csv {
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Csv {
-    fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let mut lines = text.lines().map(|line| line.split(',').map(str::to_string).collect());
-        Ok(Self { header: lines.next().unwrap_or_default(), rows: lines.collect() })
-    }
-
-    /// The cells of the column called `name`; none where there is no such column.
-    fn column<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let at = self.header.iter().position(|h| h == name);
-        self.rows.iter().filter_map(move |row| row.get(at?).map(String::as_str))
-    }
 }

@@ -2,34 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod shared;
+
 use std::path::Path;
 
+use shared::{devices, difference};
+
 use thinfer::artifact::{Dtype, Preprocess};
-use thinfer::{Device, DeviceKind, Form, Forms, Options, Session};
+use thinfer::{Form, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::graph::{self, Graph};
 use thinfer_compiler::import::{self, Checkpoint};
 use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::{train, zoo};
-
-/// The CPU, and the GPU where there is one; without one a test says so, or fails if THINFER_REQUIRE_GPU=1.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu()];
-    match Device::open(DeviceKind::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(e) if std::env::var_os("THINFER_REQUIRE_GPU").is_some_and(|v| v == "1") => panic!("{e}"),
-        Err(e) => println!("skipped on the GPU: {e}"),
-    }
-    devices
-}
-
-/// Largest difference as a share of the largest logit.
-fn difference(reference: &[f32], other: &[f32]) -> f32 {
-    assert_eq!(reference.len(), other.len());
-    let largest = reference.iter().fold(0f32, |m, x| m.max(x.abs()));
-    reference.iter().zip(other).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
-}
 
 fn check(graph: &Graph, checkpoint: &Checkpoint, preprocess: &Preprocess, images: &Dataset) {
     let options = lower::Options { preprocess: preprocess.clone(), ..lower::Options::default() };

@@ -3,26 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod shared;
+
 use std::path::Path;
 
+use shared::{devices, difference};
+
 use thinfer::artifact::{Artifact, Dtype, Preprocess};
-use thinfer::{Device, DeviceKind, Options, Session, top1};
+use thinfer::{Options, Session, top1};
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::graph;
 use thinfer_compiler::import::{self, Checkpoint};
 use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::zoo;
-
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::cpu()];
-    match Device::open(DeviceKind::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(e) if std::env::var_os("THINFER_REQUIRE_GPU").is_some_and(|v| v == "1") => panic!("{e}"),
-        Err(e) => println!("skipped on the GPU: {e}"),
-    }
-    devices
-}
 
 /// Logits within 1e-2 of the largest, top-1 within `points` of f32's, weights of half the bytes.
 fn check(name: &str, checkpoint: &Checkpoint, preprocess: Preprocess, images: &Dataset, points: f64) {
@@ -40,8 +34,7 @@ fn check(name: &str, checkpoint: &Checkpoint, preprocess: Preprocess, images: &D
                 Session::new(&device, artifact, &options).unwrap().run_images(&images.images).unwrap()
             };
             let (exact, near) = (logits(&whole), logits(&half));
-            let largest = exact.iter().fold(0f32, |m, x| m.max(x.abs()));
-            let off = exact.iter().zip(&near).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest;
+            let off = difference(&exact, &near);
             let right = |logits: &[f32]| {
                 let rows = logits.chunks_exact(images.classes.len()).zip(&images.labels);
                 rows.filter(|(row, label)| top1(row) == Some(usize::from(**label))).count() as f64

@@ -5,6 +5,40 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 
+/// A table as [`write_csv`] writes it, of fields that need no quotes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Csv {
+    /// The columns' names.
+    pub header: Vec<String>,
+    /// The rows, each with as many fields as there are columns.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Csv {
+    /// Reads `path`. Lines of another number of fields than the header are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let mut lines = text.lines().map(|line| line.split(',').map(str::to_string).collect::<Vec<_>>());
+        let header = lines.next().unwrap_or_default();
+        let rows = lines.filter(|row| row.len() == header.len()).collect();
+        Ok(Self { header, rows })
+    }
+
+    /// Where the column called `name` stands.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.header.iter().position(|h| h == name)
+    }
+
+    /// The fields of the column called `name`; none where there is no such column.
+    pub fn column<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let at = self.place(name);
+        self.rows.iter().filter_map(move |row| row.get(at?).map(String::as_str))
+    }
+}
+
 /// Writes a header line and `rows` to `path` as RFC 4180 has it: commas between fields, CRLF after lines, quotes around
 /// fields that need them.
 ///
@@ -42,6 +76,17 @@ mod tests {
         write_csv(&path, &["x", "y", "z", "long name"], &[row, vec![String::new(); 4]]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "x,y,z,long name\r\n1.5,\"a,b\",\"say \"\"so\"\"\",\"two\nlines\"\r\n,,,\r\n");
+    }
+
+    #[test]
+    fn what_was_written_is_read_by_column() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        write_csv(&path, &["x", "y"], &[vec!["1".into(), "a".into()], vec!["2".into(), "b".into()]]).unwrap();
+        let csv = Csv::read(&path).unwrap();
+        assert_eq!((csv.place("y"), csv.column("y").collect::<Vec<_>>()), (Some(1), vec!["a", "b"]));
+        assert_eq!(csv.column("z").count(), 0);
+        assert!(Csv::read(&dir.path().join("gone.csv")).is_err());
     }
 
     #[test]

@@ -11,5 +11,5 @@ mod html;
 pub use bars::Bars;
 pub use cells::{Cell, Cells};
 pub use chart::{Chart, Series};
-pub use csv::write_csv;
+pub use csv::{Csv, write_csv};
 pub use html::{Section, html_page, html_report};

@@ -8,7 +8,7 @@ use thinfer::inspect::Description;
 use thinfer::table::{Table, bytes, count};
 use thinfer::{Artifact, print};
 use thinfer_compiler::factor::Spectrum;
-use thinfer_compiler::report::{Bars, Chart, Section, Series, html_report};
+use thinfer_compiler::report::{Bars, Chart, Csv, Section, Series, html_report};
 use thinfer_compiler::{Error, Result, files, import};
 
 #[derive(Args)]
@@ -137,17 +137,11 @@ fn spectra(path: &Path) -> Result<Option<String>> {
 /// A folder of `thinferc sweep`.
 fn swept(dir: &Path) -> Result<Section> {
     let path = dir.join("sweep.csv");
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let header = lines.next().unwrap_or_default();
-    let rows: Vec<Vec<&str>> = lines.filter(|l| l.len() == header.len()).collect();
-    let column = |name: &str| {
-        let at = header.iter().position(|h| *h == name);
-        at.ok_or_else(|| Error::invalid(path.display().to_string(), format!("has no column '{name}'")))
-    };
+    let csv = Csv::read(&path)?;
+    let column = |name: &str| csv.place(name).ok_or_else(|| Error::invalid(path.display().to_string(), format!("has no column '{name}'")));
     let top1 = column("top1")?;
     let label_of = ["policy", "scheme"].map(|name| column(name).ok());
-    let label = |row: &[&str]| label_of.iter().flatten().map(|&at| row[at]).collect::<Vec<_>>().join(", ");
+    let label = |row: &[String]| label_of.iter().flatten().map(|&at| row[at].as_str()).collect::<Vec<_>>().join(", ");
     let mut figures = Vec::new();
     for (name, title, x_label, scale) in [
         ("share_kept", "Accuracy against values kept", "singular values kept (%)", 100.0),
@@ -155,7 +149,7 @@ fn swept(dir: &Path) -> Result<Section> {
     ] {
         let at = column(name)?;
         let mut series: Vec<Series> = Vec::new();
-        for row in &rows {
+        for row in &csv.rows {
             let (Ok(x), Ok(y)) = (row[at].parse::<f64>(), row[top1].parse::<f64>()) else { continue };
             let label = label(row);
             let known = series.iter().position(|s| s.label == label).unwrap_or_else(|| {
@@ -166,8 +160,8 @@ fn swept(dir: &Path) -> Result<Section> {
         }
         figures.extend(line_chart(title.into(), [x_label, "top-1 (%)"], false, series)?);
     }
-    let mut table = Table::new(header.iter().copied());
-    rows.iter().for_each(|row| table.row(row.iter().map(ToString::to_string)));
+    let mut table = Table::new(csv.header.iter().map(String::as_str));
+    csv.rows.iter().for_each(|row| table.row(row.iter().cloned()));
     Ok(Section { heading: format!("Sweep: {}", dir.display()), text: table.to_string(), figures })
 }
 
