@@ -55,8 +55,15 @@ fn run(dir: &Path) -> Result<()> {
     if run_dir.exists() {
         std::fs::remove_dir_all(&run_dir).map_err(Error::io(&run_dir))?;
     }
-    let job =
-        Job { config: &config, start: None, data: &images, run_dir: &run_dir, resume: false, checkpoint_every: Duration::from_secs(60) };
+    let job = Job {
+        config: &config,
+        start: None,
+        teachers: &[],
+        data: &images,
+        run_dir: &run_dir,
+        resume: false,
+        checkpoint_every: Duration::from_secs(60),
+    };
     let start = Instant::now();
     let summary = train(&job, &mut Lines, &AtomicBool::new(false))?;
     println!("   {:.1} s, {:.1} ms a step", start.elapsed().as_secs_f64(), summary.ms_per_step);

@@ -18,7 +18,7 @@ use crate::graph::{Graph, Node, Op};
 use crate::tensor::{Kernel, Params, Tensor, swapped};
 
 /// What the tensors of a layer in factors are called behind its name.
-const SUFFIXES: [&str; 3] = ["v", "core", "u"];
+pub(crate) const SUFFIXES: [&str; 3] = ["v", "core", "u"];
 
 /// A layer with a weight, as a checkpoint knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod onnx;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
+pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 
 use std::path::Path;

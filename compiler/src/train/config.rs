@@ -32,6 +32,17 @@ pub enum Schedule {
     Plateau,
 }
 
+/// Learning from the answers of trained networks beside the labels: knowledge distillation (Hinton et al., arXiv 1503.02531).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distil {
+    /// The teachers' files and checksums, as a run that is resumed must have them again.
+    pub teachers: Vec<String>,
+    /// Share w of the teachers in the loss: (1−w)·cross entropy + w·T²·cross entropy against their softmax(logits/T).
+    pub weight: f64,
+    /// T: above 1, what a teacher thinks of the wrong classes counts for more.
+    pub temperature: f64,
+}
+
 /// Everything that decides the numbers of a run. Two runs with equal configurations on the same images and machine give
 /// the same bits; a run may only be resumed with the configuration that it was started with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +72,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// ε of label smoothing: the target is (1−ε)·one-hot + ε/classes.
     pub label_smoothing: f64,
+    /// Teachers, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distil: Option<Distil>,
     /// Decay of the moving average of weights and statistics that is judged and written in their place; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
@@ -97,6 +111,7 @@ impl TrainConfig {
             warmup: 0.0,
             weight_decay: 0.0,
             label_smoothing: 0.0,
+            distil: None,
             ema: None,
             limit: None,
             holdout: 1.0 / 12.0,
@@ -126,6 +141,11 @@ impl TrainConfig {
         )?;
         let share = |x: f64| (0.0..1.0).contains(&x);
         require(share(self.label_smoothing), "label-smoothing", format!("must be at least 0 and below 1, not {}", self.label_smoothing))?;
+        if let Some(d) = &self.distil {
+            require(d.weight > 0.0 && d.weight <= 1.0, "distil", format!("must have a weight above 0 and at most 1, not {}", d.weight))?;
+            let t = d.temperature;
+            require(t.is_finite() && t > 0.0, "distil", format!("must have a positive temperature, not {t}"))?;
+        }
         if let Some(decay) = self.ema {
             require(decay > 0.0 && decay < 1.0, "ema", format!("must be above 0 and below 1, not {decay}"))?;
         }
@@ -164,7 +184,7 @@ mod tests {
         let good = TrainConfig::new("fcn6", "glyphs");
         assert!(good.validate().is_ok());
         type Change = fn(&mut TrainConfig);
-        let bad: [(&str, Change); 18] = [
+        let bad: [(&str, Change); 20] = [
             ("epochs", |c| c.epochs = 0),
             ("batch", |c| c.batch = 0),
             ("lr", |c| c.lr = 0.0),
@@ -172,6 +192,8 @@ mod tests {
             ("warmup", |c| c.warmup = 11.0),
             ("weight-decay", |c| c.weight_decay = -1.0),
             ("label-smoothing", |c| c.label_smoothing = 1.0),
+            ("distil", |c| c.distil = Some(Distil { teachers: vec![], weight: 0.0, temperature: 1.0 })),
+            ("distil", |c| c.distil = Some(Distil { teachers: vec![], weight: 1.0, temperature: f64::NAN })),
             ("ema", |c| c.ema = Some(1.0)),
             ("holdout", |c| c.holdout = f64::NAN),
             ("limit", |c| c.limit = Some(0)),

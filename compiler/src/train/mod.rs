@@ -6,6 +6,7 @@
 //! compares, Burn gives the gradients, `optimizer` moves the tensors.
 
 mod average;
+mod balance;
 mod batches;
 mod checkpoint;
 mod config;
@@ -26,12 +27,13 @@ mod run;
 mod schedule;
 mod settings;
 mod start;
+mod teacher;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
 pub use batches::split;
-pub use config::{OptimizerKind, Schedule, TrainConfig};
+pub use config::{Distil, OptimizerKind, Schedule, TrainConfig};
 pub use device::TrainDevice;
 pub use eval::{Score, logits, score};
 pub use report::{EpochRecord, Gauge, Progress, StepReport, Summary};

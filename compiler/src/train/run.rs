@@ -7,6 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use thinfer::Artifact;
 use thinfer::artifact::Preprocess;
 
 use super::average;
@@ -15,13 +16,14 @@ use super::checkpoint::{self, Position, State};
 use super::config::TrainConfig;
 use super::eval::{argmax, score_on};
 use super::leaves::{Leaves, elements};
-use super::loss::cross_entropy;
+use super::loss::{cross_entropy, soft_cross_entropy};
 use super::methods::{Site, TrainingMethod};
 use super::network::{Mode, Value, forward, sites, supported, update_running};
 use super::optimizer::Optimizer;
 use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
 use super::start::{resumed, started};
+use super::teacher::Teachers;
 use crate::data::{Augment, DataSpec, Dataset, default_preprocess};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
@@ -37,6 +39,8 @@ pub struct Job<'a> {
     pub config: &'a TrainConfig,
     /// Parameters to start from instead of random ones, dense or with layers as factors.
     pub start: Option<&'a Checkpoint>,
+    /// Compiled networks that `config.distil` names, in its order.
+    pub teachers: &'a [Artifact],
     /// The training images; a held-out split is taken from them. Test images have no place here.
     pub data: &'a Dataset,
     /// The folder that everything is written to.
@@ -80,6 +84,8 @@ struct Run<'a> {
     preprocess: Preprocess,
     normaliser: Normaliser,
     augment: Option<Augment>,
+    /// Taken out while their thread has them.
+    teachers: Option<Teachers>,
     /// Indices of the images to train on, and of those held out.
     images: Vec<usize>,
     held_out: Vec<usize>,
@@ -110,6 +116,10 @@ impl<'a> Run<'a> {
         if steps == 0 || config.batch == 1 {
             return Err(Error::invalid("batch", format!("batches of {} of {} images hold no two images", config.batch, images.len())));
         }
+        let teachers = match &config.distil {
+            Some(d) => Some(Teachers::open(job.teachers, d, &preprocess, &graph.input, job.data.classes.len(), config.batch)?),
+            None => None,
+        };
         let method = config.method.build();
         let device = config.device.open()?;
         let state = if job.resume { resumed(job)? } else { started(job, &graph, method.as_ref())? };
@@ -125,6 +135,7 @@ impl<'a> Run<'a> {
             preprocess,
             normaliser,
             augment,
+            teachers,
             images,
             held_out,
             steps,
@@ -151,14 +162,24 @@ impl<'a> Run<'a> {
         let (data, normaliser) = (self.job.data, self.normaliser.clone());
         let augment = self.augment.map(|how| Augmented { how, seed: config.seed, epoch });
         let batches = order.chunks(config.batch).take(self.steps).skip(self.state.position.step);
+        let mut teachers = self.teachers.take();
         std::thread::scope(|scope| {
             // One batch is made ready while the step before it runs. Whoever stops early hangs up, which ends the thread.
             let (ready, next) = sync_channel(0);
-            scope.spawn(move || batches.map(|b| (b, normaliser.inputs(data, b, augment))).try_for_each(|b| ready.send(b)));
-            for (batch, inputs) in next {
+            let taught = &mut teachers;
+            scope.spawn(move || {
+                let mut made = batches.map(|b| {
+                    let inputs = normaliser.inputs(data, b, augment);
+                    let answers = taught.as_mut().map(|t| t.answers(&inputs)).transpose();
+                    answers.map(|answers| (b, inputs, answers))
+                });
+                made.try_for_each(|b| ready.send(b))
+            });
+            for made in next {
+                let (batch, inputs, answers) = made?;
                 let began = Instant::now();
                 lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
-                self.step(batch, inputs, lr)?;
+                self.step(batch, inputs, answers, lr)?;
                 let took = began.elapsed().as_secs_f32();
                 milliseconds.push(took * 1e3);
                 let at = &mut self.state.position;
@@ -173,8 +194,9 @@ impl<'a> Run<'a> {
                     self.save()?;
                 }
             }
-            Ok(())
+            Ok::<_, Error>(())
         })?;
+        self.teachers = teachers;
         let dense = self.dense()?;
         let split = match &self.held_out[..] {
             [] => None,
@@ -211,8 +233,8 @@ impl<'a> Run<'a> {
         self.write_report()
     }
 
-    /// One step on the images `batch`, whose pixels are `inputs`, at learning rate `lr`.
-    fn step(&mut self, batch: &[usize], inputs: Vec<f32>, lr: f64) -> Result<()> {
+    /// One step on the images `batch`, whose pixels are `inputs` and the teachers' `answers`, at learning rate `lr`.
+    fn step(&mut self, batch: &[usize], inputs: Vec<f32>, answers: Option<Vec<f32>>, lr: f64) -> Result<()> {
         let (config, data) = (self.job.config, self.job.data);
         let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
         let steps = self.state.position.total_steps + 1;
@@ -225,9 +247,16 @@ impl<'a> Run<'a> {
         let weight = |site: &Site<'_>| self.method.weight(site, &leaves);
         let (logits, statistics) = forward(&self.graph, &leaves, &self.state.running, &weight, x, config.batch, Mode::Train)?;
         let loss = cross_entropy(logits.clone(), &labels, config.label_smoothing as f32, &self.device);
+        let taught = match (answers, &config.distil) {
+            (Some(answers), Some(d)) => {
+                let soft = soft_cross_entropy(logits.clone(), answers, d.temperature as f32, &self.device);
+                loss.clone().mul_scalar(1.0 - d.weight) + soft.mul_scalar(d.weight)
+            }
+            _ => loss.clone(),
+        };
         let objective = match self.method.penalty(&leaves)? {
-            Some(penalty) => loss.clone() + penalty,
-            None => loss.clone(),
+            Some(penalty) => taught + penalty,
+            None => taught,
         };
         let value = elements(loss.inner())?.first().copied().unwrap_or(f32::NAN);
         let at = &mut self.state.position;

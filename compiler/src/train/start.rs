@@ -1,5 +1,6 @@
 //! How a run begins, or goes on from its latest checkpoint.
 
+use super::balance::balanced;
 use super::checkpoint::{self, Position, State};
 use super::methods::TrainingMethod;
 use super::optimizer::Optimizer;
@@ -15,7 +16,9 @@ pub(super) fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod)
     if checkpoint::holds_run(job.run_dir) {
         return Err(Error::Run { path: job.run_dir.into(), why: "already holds a run: --resume goes on with it".into() });
     }
-    let given = job.start.map(|c| &c.params);
+    // What goes on as it is may at least have weights that a learning rate suits.
+    let even = job.start.filter(|_| method.takes_factors()).map(|c| balanced(graph, &c.params));
+    let given = even.as_ref().or(job.start.map(|c| &c.params));
     let dense = given.map(|params| composed(graph, params)).transpose()?;
     if let Some(params) = &dense {
         graph.check(params)?;

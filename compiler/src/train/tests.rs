@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use super::balance::balanced;
 use super::config::{OptimizerKind, Schedule, TrainConfig};
 use super::run::train_graph;
 use super::settings::{ElrtSettings, Method, Scheme, TrpSettings};
@@ -97,7 +98,7 @@ fn go_from(
     stop_after: usize,
 ) -> Result<Summary> {
     let stop = AtomicBool::new(false);
-    let job = Job { config, start, data, run_dir, resume, checkpoint_every: Duration::ZERO };
+    let job = Job { config, start, teachers: &[], data, run_dir, resume, checkpoint_every: Duration::ZERO };
     let mut progress = StopAfter(stop_after, &stop);
     if config.model == KERNELS { train_graph(kernels(), &job, &mut progress, &stop) } else { train(&job, &mut progress, &stop) }
 }
@@ -277,8 +278,15 @@ fn a_run_can_start_from_a_dense_network() {
     let start = import::Checkpoint { params: graph::init(&graph, 99), ..Default::default() };
     let config = TrainConfig { lr: 1e-30, ..small(Method::Dense) };
     let dir = tempfile::tempdir().unwrap();
-    let job =
-        Job { config: &config, start: Some(&start), data: &data, run_dir: dir.path(), resume: false, checkpoint_every: Duration::MAX };
+    let job = Job {
+        config: &config,
+        start: Some(&start),
+        teachers: &[],
+        data: &data,
+        run_dir: dir.path(),
+        resume: false,
+        checkpoint_every: Duration::MAX,
+    };
     let summary = train(&job, &mut (), &AtomicBool::new(false)).unwrap();
     let end = import::load(&summary.model).unwrap().params;
     assert_eq!(end["layers.0.weight"], start.params["layers.0.weight"]);
@@ -333,13 +341,14 @@ fn every_method_learns_pictures_and_writes_what_it_learned() {
             let factors = import::load(&factors).unwrap();
             assert_eq!(import::composed(&kernels(), &factors.params).unwrap(), dense.params);
 
-            // Fine-tuned without a step's worth of learning rate, factors stay factors and stay what they are.
+            // Fine-tuned without a step's worth of learning rate, factors stay factors and stay what they are but for scale.
             let dir = tempfile::tempdir().unwrap();
             let config = TrainConfig { method: Method::Finetune, lr: 1e-30, ..config };
             let summary = go_from(Some(&factors), &config, &data, dir.path(), false, usize::MAX).unwrap();
             let tuned = import::load(&dir.path().join("factors.safetensors")).unwrap().params;
             let same = |name: &&String| !name.contains("running");
-            assert!(tuned.keys().filter(same).all(|name| tuned[name] == factors.params[name]));
+            let even = balanced(&kernels(), &factors.params);
+            assert!(tuned.keys().filter(same).all(|name| tuned[name] == even[name]));
             assert!(summary.trained_params < 8 * 27 + 2 * 8 * 72 + 516 + 48);
         }
     }

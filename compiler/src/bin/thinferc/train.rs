@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use thinfer::print;
+use thinfer::{Artifact, print};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::import::{self, Checkpoint};
-use thinfer_compiler::train::{EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train};
+use thinfer_compiler::train::{
+    Distil, EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train,
+};
 use thinfer_compiler::{Error, Result, zoo};
 
 use crate::method::{MethodName, Settings};
@@ -66,6 +68,12 @@ pub(crate) struct Args {
     /// Share of the target that is spread over all classes
     #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
     label_smoothing: f64,
+    /// A compiled network whose answers are learned from beside the labels; may be given several times
+    #[arg(long, value_name = "FILE.thin")]
+    teacher: Vec<PathBuf>,
+    /// The teachers' share of the loss and, behind a colon, the temperature of their answers [default: 0.5:4]
+    #[arg(long, value_name = "WEIGHT[:T]", requires = "teacher")]
+    distil: Option<String>,
     /// Judge and write a moving average of the weights that keeps this share of itself at each step, such as 0.999
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     ema: Option<f64>,
@@ -127,7 +135,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         };
         checkpoint.meta.preprocess = Some(args.pixels.over(checkpoint.meta.preprocess.as_ref(), &shape)?);
     }
-    let config = config(&args, start.as_ref())?;
+    let teachers: Vec<Artifact> = args.teacher.iter().map(Artifact::open).collect::<Result<_, _>>()?;
+    let config = TrainConfig { distil: distil(&args, &teachers)?, ..config(&args, start.as_ref())? };
     config.validate()?;
     let data = data::load(&args.data, Part::Train)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -140,11 +149,26 @@ pub(crate) fn run(args: Args) -> Result<()> {
     });
     handler.map_err(|e| Error::invalid("signals", e.to_string()))?;
     let checkpoint_every = Duration::from_secs(args.checkpoint_seconds);
-    let job = Job { config: &config, start: start.as_ref(), data: &data, run_dir: &args.output, resume: args.resume, checkpoint_every };
+    let (start, run_dir) = (start.as_ref(), &args.output);
+    let job = Job { config: &config, start, teachers: &teachers, data: &data, run_dir, resume: args.resume, checkpoint_every };
     let mut shown = Shown::new(config.epochs);
     let summary = train(&job, &mut shown, &stop);
     shown.bar.finish_and_clear();
     show(&summary?)
+}
+
+/// What the flags say of teachers; each is known again by its file's name and checksum.
+fn distil(args: &Args, teachers: &[Artifact]) -> Result<Option<Distil>> {
+    if teachers.is_empty() {
+        return Ok(None);
+    }
+    let text = args.distil.as_deref().unwrap_or("0.5");
+    let wrong = || Error::invalid("--distil", format!("'{text}' is no weight, or weight:temperature, such as 0.5:4"));
+    let (weight, temperature) = text.split_once(':').unwrap_or((text, "4"));
+    let number = |text: &str| text.parse::<f64>().map_err(|_| wrong());
+    let known = |(path, file): (&PathBuf, &Artifact)| format!("{} ({:08x})", path.display(), crc32fast::hash(file.as_bytes()));
+    let teachers = args.teacher.iter().zip(teachers).map(known).collect();
+    Ok(Some(Distil { teachers, weight: number(weight)?, temperature: number(temperature)? }))
 }
 
 /// The architecture that the command line or the checkpoint names.

@@ -1,0 +1,132 @@
+//! Trained networks whose answers a run learns from beside the labels: compiled files, which the runtime's CPU executor runs
+//! while the step before goes on.
+
+use thinfer::artifact::Preprocess;
+use thinfer::{Artifact, Device, Options, Session};
+
+use super::config::Distil;
+use crate::error::{Error, Result};
+
+/// One network, and how an input of the run becomes one of its own.
+struct Teacher {
+    session: Session,
+    /// y = a·x + b for each channel, where the two see pixels differently.
+    ratio: Vec<(f32, f32)>,
+}
+
+/// All of a run.
+pub(super) struct Teachers {
+    teachers: Vec<Teacher>,
+    temperature: f32,
+    classes: usize,
+}
+
+impl Teachers {
+    /// Opens `files` for batches of `batch` inputs of `shape`, prepared as `preprocess` says.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a teacher of other images or classes, or one that the runtime does not open.
+    pub(super) fn open(
+        files: &[Artifact],
+        distil: &Distil,
+        preprocess: &Preprocess,
+        shape: &[usize],
+        classes: usize,
+        batch: usize,
+    ) -> Result<Self> {
+        let open = |(at, file): (usize, &Artifact)| {
+            let name = distil.teachers.get(at).map_or("teacher", String::as_str);
+            let session = Session::new(&Device::cpu(), file, &Options { batch, cache: None, ..Options::default() }).map_err(Error::from)?;
+            let input: Vec<usize> = file.model().input.iter().map(|&d| d as usize).collect();
+            if input.iter().product::<usize>() != shape.iter().product::<usize>() || session.output_len() != classes {
+                let why = format!("takes {input:?} and gives {} classes, the run has {shape:?} and {classes}", session.output_len());
+                return Err(Error::invalid(name, why));
+            }
+            let channels = if shape.len() == 3 { shape[0] } else { 1 };
+            let ratio = (0..channels).map(|c| between(preprocess, &file.model().preprocess, c)).collect();
+            Ok(Teacher { session, ratio })
+        };
+        let teachers = files.iter().enumerate().map(open).collect::<Result<_>>()?;
+        Ok(Self { teachers, temperature: distil.temperature as f32, classes })
+    }
+
+    /// The mean of what the teachers give each class, softmax(logits/T), for these inputs of the run: [samples, classes].
+    ///
+    /// # Errors
+    /// What the runtime says.
+    pub(super) fn answers(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
+        let mut mean = Vec::new();
+        let share = 1.0 / self.teachers.len() as f32;
+        for teacher in &mut self.teachers {
+            let plane = teacher.session.input_len() / teacher.ratio.len();
+            let own: Vec<f32> = inputs
+                .chunks(plane)
+                .zip(teacher.ratio.iter().cycle())
+                .flat_map(|(plane, &(a, b))| plane.iter().map(move |x| a * x + b))
+                .collect();
+            let logits = teacher.session.run(&own)?;
+            mean.resize(logits.len(), 0.0);
+            for (mean, row) in mean.chunks_mut(self.classes).zip(logits.chunks(self.classes)) {
+                let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let powers: Vec<f32> = row.iter().map(|x| ((x - most) / self.temperature).exp()).collect();
+                let by = share / powers.iter().sum::<f32>();
+                mean.iter_mut().zip(powers).for_each(|(m, p)| *m += by * p);
+            }
+        }
+        Ok(mean)
+    }
+}
+
+/// a and b of y = a·x + b, x being a pixel as `from` prepares it and y the same as `to` does, in channel `c`.
+fn between(from: &Preprocess, to: &Preprocess, c: usize) -> (f32, f32) {
+    let of = |values: &[f32], none| values.get(c).or(values.first()).copied().unwrap_or(none);
+    let (scale, step) = (to.scale / from.scale, of(&to.std, 1.0));
+    (of(&from.std, 1.0) * scale / step, (of(&from.mean, 0.0) * scale - of(&to.mean, 0.0)) / step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Part, glyphs};
+    use crate::import::Checkpoint;
+    use crate::lower::{self, Factored};
+    use crate::rank::Policy;
+    use crate::{graph, train, zoo};
+
+    fn compiled(model: &str, preprocess: Preprocess, seed: u64) -> (Artifact, Checkpoint) {
+        let graph = zoo::build(model).unwrap();
+        let checkpoint = Checkpoint { params: graph::init(&graph, seed), ..Checkpoint::default() };
+        let options = lower::Options { preprocess, ..lower::Options::default() };
+        let factored = Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap();
+        let cuts = factored.cuts(Policy::Dense).unwrap();
+        (factored.emit(Policy::Dense, &cuts, thinfer::artifact::Dtype::F32, true).unwrap(), checkpoint)
+    }
+
+    #[test]
+    fn a_teacher_sees_its_own_pixels_and_several_are_averaged() {
+        let ours = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5], std: vec![0.25] };
+        let theirs = Preprocess { scale: 1.0, mean: vec![127.0], std: vec![60.0] };
+        let data = glyphs::generate(Part::Test, 5, 3);
+        let names = [("fcn6", 1), ("fcn8", 2)];
+        let made: Vec<_> = names.iter().map(|&(name, seed)| compiled(name, theirs.clone(), seed)).collect();
+        let files: Vec<Artifact> = names.iter().map(|&(name, seed)| compiled(name, theirs.clone(), seed).0).collect();
+        let distil = Distil { teachers: vec!["a".into(), "b".into()], weight: 0.5, temperature: 3.0 };
+        let mut teachers = Teachers::open(&files, &distil, &ours, &data.shape, 10, 4).unwrap();
+        let mut inputs = vec![0.0; data.images.len()];
+        ours.apply(data.shape, &data.images, &mut inputs);
+        let got = teachers.answers(&inputs).unwrap();
+        let mut expected = vec![0.0f64; 50];
+        for ((name, _), (_, checkpoint)) in names.iter().zip(&made) {
+            let logits = train::logits(&zoo::build(name).unwrap(), &checkpoint.params, &theirs, &data).unwrap();
+            for (e, row) in expected.chunks_mut(10).zip(logits.chunks(10)) {
+                let sum: f64 = row.iter().map(|&x| (f64::from(x) / 3.0).exp()).sum();
+                e.iter_mut().zip(row).for_each(|(e, &x)| *e += (f64::from(x) / 3.0).exp() / sum / 2.0);
+            }
+        }
+        for (g, e) in got.iter().zip(&expected) {
+            assert!((f64::from(*g) - e).abs() < 1e-5, "{g} {e}");
+        }
+        let other = Teachers::open(&files, &distil, &ours, &[3, 32, 32], 10, 4).map(|_| ()).unwrap_err().to_string();
+        assert!(other.starts_with("a: takes [784]"), "{other}");
+    }
+}
