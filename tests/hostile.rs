@@ -4,39 +4,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "fuzz/targets.rs"]
+#[path = "fuzz/lib.rs"]
 #[allow(clippy::expect_used, unreachable_pub, reason = "shared with the fuzzer")]
-mod targets;
+mod fuzz;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use fuzz::targets;
+use fuzz::watched::within_bounds;
 use thinfer_compiler::graph;
 use thinfer_compiler::import::{self, Checkpoint};
 use thinfer_compiler::zoo;
-
-/// Remembers the largest single allocation.
-struct Watched;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Watched {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Watched = Watched;
 
 /// Numbers that are the same every time.
 struct Draw(u64);
@@ -93,10 +71,7 @@ fn attack(name: &str, seeds: &[Vec<u8>], count: usize, target: &dyn Fn(&[u8])) {
     let faults = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/faults").join(name), "");
     let damaged = seeds.iter().flat_map(|seed| (0..count).map(|_| draw.damaged(seed)).collect::<Vec<_>>());
     for input in faults.into_iter().chain(seeds.iter().cloned()).chain(damaged) {
-        LARGEST.store(0, Relaxed);
-        target(&input);
-        let (largest, allowed) = (LARGEST.load(Relaxed), (64 << 20) + 64 * input.len());
-        assert!(largest <= allowed, "{name}: one allocation of {largest} bytes for a file of {}", input.len());
+        within_bounds(name, &input, target);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a hostile file meets: each function takes any bytes, and must come back with a result or a typed error, having
-//! allocated no more than a small multiple of what it was given. Shared by the coverage-guided targets and by
-//! `tests/hostile.rs`, which runs them over every input that was ever a fault.
+//! allocated no more than a small multiple of what it was given. `tests/hostile.rs` runs them over every input that was ever a
+//! fault.
 
 use std::fs;
 use std::path::Path;

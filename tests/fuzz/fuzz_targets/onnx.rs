@@ -1,15 +1,12 @@
 //! ONNX files.
 #![no_main]
 
-#[path = "../targets.rs"]
-#[allow(dead_code)]
-mod targets;
-
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
+use thinfer_fuzz::{targets, watched::within_bounds};
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("a folder"));
 
-fuzz_target!(|data: &[u8]| targets::network("file.onnx", data, FOLDER.path()));
+fuzz_target!(|data: &[u8]| within_bounds("onnx", data, |bytes| targets::network("file.onnx", bytes, FOLDER.path())));

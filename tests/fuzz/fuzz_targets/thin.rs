@@ -2,11 +2,8 @@
 //! are explored.
 #![no_main]
 
-#[path = "../targets.rs"]
-#[allow(dead_code)]
-mod targets;
-
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use thinfer_fuzz::{targets, watched::within_bounds};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {
     let size = fuzzer_mutate(data, size, max_size);
@@ -16,4 +13,4 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {
     len
 });
 
-fuzz_target!(|data: &[u8]| targets::thin(data));
+fuzz_target!(|data: &[u8]| within_bounds("thin", data, targets::thin));

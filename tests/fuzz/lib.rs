@@ -1,0 +1,4 @@
+//! What the coverage-guided targets and `tests/hostile.rs` share.
+
+pub mod targets;
+pub mod watched;
