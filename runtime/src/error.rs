@@ -43,18 +43,18 @@ pub enum Error {
         /// What the system said.
         why: String,
     },
-    /// The network needs more than the device allows.
-    #[error("layer '{layer}' needs {needs} {what}, the device {device} allows {allows}")]
+    /// The network needs more than the device, or a budget, allows.
+    #[error("{part} needs {needs} {what}, {device} allows {allows}")]
     Limit {
-        /// The layer at fault.
-        layer: String,
+        /// A layer, or what else of the network is too much.
+        part: String,
         /// The limit's name.
         what: String,
         /// What the layer needs.
         needs: u64,
         /// What the device allows.
         allows: u64,
-        /// The device.
+        /// The device, or who else allows no more.
         device: String,
     },
     /// The GPU reported an error, ran out of memory or was lost; the session cannot be used any more.

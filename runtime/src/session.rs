@@ -331,8 +331,8 @@ impl Session {
         if let Some(allows) = options.memory {
             let needs = device_bytes(artifact, &plan, halves);
             if needs > allows {
-                let (layer, what, device) = ("all layers".into(), "bytes of memory".into(), device.info().name);
-                return Err(Error::Limit { layer, what, needs, allows, device });
+                let (part, what, device) = ("the session".into(), "bytes of memory".into(), "its budget".into());
+                return Err(Error::Limit { part, what, needs, allows, device });
             }
         }
         let executor = match &device.inner {

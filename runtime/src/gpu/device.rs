@@ -39,6 +39,19 @@ impl Fault {
     }
 }
 
+/// An error and what caused it, on one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    let mut lines: Vec<String> = Vec::new();
+    for line in causes.flat_map(|e| e.to_string().lines().map(|l| l.trim().to_string()).collect::<Vec<_>>()) {
+        // Some errors print their causes themselves.
+        if !line.is_empty() && line != "Caused by:" && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join(": ")
+}
+
 /// All adapters that can compute, the best one first; none in a browser, which must be waited for to name one.
 pub(crate) fn list() -> Vec<DeviceInfo> {
     if cfg!(target_family = "wasm") {
@@ -142,11 +155,11 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) =
-            adapter.request_device(&descriptor).await.map_err(|e| Error::Gpu { device: info.name.clone(), why: e.to_string() })?;
+            adapter.request_device(&descriptor).await.map_err(|e| Error::Gpu { device: info.name.clone(), why: told(&e) })?;
         let fault = Fault::default();
         // Without a handler wgpu panics.
         let (on_error, on_loss) = (fault.clone(), fault.clone());
-        device.on_uncaptured_error(Arc::new(move |e| on_error.record(e.to_string())));
+        device.on_uncaptured_error(Arc::new(move |e| on_error.record(told(&e))));
         device.set_device_lost_callback(move |reason, why| {
             if reason != wgpu::DeviceLostReason::Destroyed {
                 on_loss.record(format!("the device was lost: {why}"));
@@ -222,6 +235,11 @@ impl Gpu {
         Error::Gpu { device: self.0.info.name.clone(), why: why.into() }
     }
 
+    /// An [`Error::Gpu`] that says what wgpu said.
+    pub(super) fn caused(&self, by: &dyn std::error::Error) -> Error {
+        self.error(told(by))
+    }
+
     /// # Errors
     /// [`Error::Gpu`] in a browser, where results only come once the page's code has returned.
     pub(super) fn check_may_block(&self) -> Result<()> {
@@ -232,7 +250,7 @@ impl Gpu {
     /// Blocks until everything that was submitted is done, callbacks included.
     pub(super) fn wait(&self) -> Result<()> {
         self.check_may_block()?;
-        self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| self.error(e.to_string()))?;
+        self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| self.caused(&e))?;
         self.check()
     }
 }
@@ -254,6 +272,17 @@ mod tests {
             Ok(gpu) => assert_eq!(Some(gpu.info()), listed.first()),
             Err(e) => assert!(listed.is_empty() && matches!(e, Error::NoDevice { .. }), "{e}"),
         }
+    }
+
+    #[test]
+    fn causes_stand_on_one_line_and_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("it failed\n\nCaused by:\n  no room")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("no room")]
+        struct Inner;
+        assert_eq!(told(&Outer(Inner)), "it failed: no room");
     }
 
     #[test]

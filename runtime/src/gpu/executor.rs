@@ -66,7 +66,7 @@ impl Executor {
         #[cfg(not(target_family = "wasm"))]
         for scope in scopes.into_iter().rev() {
             if let Some(e) = pollster::block_on(scope.pop()) {
-                return Err(built.err().unwrap_or_else(|| gpu.error(e.to_string())));
+                return Err(built.err().unwrap_or_else(|| gpu.caused(&e)));
             }
         }
         gpu.check()?;
@@ -81,7 +81,7 @@ impl Executor {
             if needs > allows {
                 let what = "bytes in one buffer".into();
                 let device = gpu.info().name.clone();
-                return Err(Error::Limit { layer: "activations".into(), what, needs, allows, device });
+                return Err(Error::Limit { part: "a value between layers".into(), what, needs, allows, device });
             }
             activations.push(Memory::empty(gpu, "activations", needs));
         }

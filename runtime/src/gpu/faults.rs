@@ -21,6 +21,11 @@ fn gpu() -> Option<Device> {
     devices().into_iter().nth(1).and_then(|_| Device::open(DeviceKind::Gpu).ok())
 }
 
+/// A line of the fault table in docs/security.md.
+fn told(fault: &str, error: &Error) {
+    println!("fault: {fault}: {error}");
+}
+
 /// A new session on a new device, which must run.
 fn works() {
     let device = Device::open(DeviceKind::Gpu).unwrap();
@@ -39,10 +44,15 @@ fn a_device_that_is_destroyed_under_a_session_is_an_error() {
     // The run under way may still end; whatever comes after it does not.
     let _ = session.wait();
     for session in [&mut session, &mut other] {
-        assert!(matches!(session.run(&noise(64)), Err(Error::Gpu { .. })));
-        assert!(matches!(session.run(&noise(64)), Err(Error::Gpu { .. })));
+        for _ in 0..2 {
+            let error = session.run(&noise(64)).unwrap_err();
+            assert!(matches!(error, Error::Gpu { .. }), "{error}");
+            told("device destroyed under a session, a run", &error);
+        }
     }
-    assert!(matches!(Session::new(&device, &artifact("linear:64,32"), &options()), Err(Error::Gpu { .. })));
+    let error = Session::new(&device, &artifact("linear:64,32"), &options()).unwrap_err();
+    assert!(matches!(error, Error::Gpu { .. }), "{error}");
+    told("device destroyed, a new session on it", &error);
     works();
 }
 
@@ -54,9 +64,12 @@ fn more_memory_than_the_device_has_is_an_error_and_so_is_more_than_is_allowed() 
     let vast = Options { batch: 1 << 24, ..options() };
     let refused = Session::new(&device, &small, &vast).unwrap_err();
     assert!(matches!(refused, Error::Limit { .. } | Error::Gpu { .. } | Error::Invalid { .. }), "{refused}");
+    told("2 TB of values", &refused);
     for device in [device, Device::cpu()] {
         let needs = |memory| Session::new(&device, &small, &Options { memory, ..options() });
-        let Err(Error::Limit { needs: bytes, allows: 1000, .. }) = needs(Some(1000)) else { unreachable!("no limit") };
+        let over = needs(Some(1000)).unwrap_err();
+        told("a budget of 1000 bytes", &over);
+        let Error::Limit { needs: bytes, allows: 1000, .. } = over else { unreachable!("no limit") };
         assert!(needs(Some(bytes - 1)).is_err());
         assert!(needs(Some(bytes)).unwrap().run(&noise(8 * 64 * 64)).is_ok());
     }
@@ -72,8 +85,11 @@ fn a_run_that_takes_too_long_is_given_up() {
     let input = noise(16 * session.input_len());
     let why = session.run(&input).unwrap_err();
     assert!(matches!(&why, Error::Gpu { why, .. } if why.contains("longer than")), "{why}");
+    told("a run beyond the session's patience", &why);
     // What the device still does with the session's buffers is not known.
-    assert!(matches!(session.run(&input), Err(Error::Gpu { .. })));
+    let after = session.run(&input).unwrap_err();
+    assert!(matches!(after, Error::Gpu { .. }), "{after}");
+    told("the run after that", &after);
     let patient = Options { batch: 16, patience: Some(Duration::from_secs(600)), ..options() };
     assert!(Session::new(&device, &artifact, &patient).unwrap().run(&input).is_ok());
 }

@@ -29,7 +29,7 @@ impl Flight {
 
     /// Puts `input`, `rows` samples, into the mapped staging; `staged` holds them as they lie on the device.
     pub(super) fn fill(&self, gpu: &Gpu, slot: Slot, input: &[f32], rows: usize, staged: &mut [f32]) -> Result<()> {
-        let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| gpu.error(e.to_string()))?;
+        let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| gpu.caused(&e))?;
         let len = rows * slot.stride();
         let input = if is_plain(slot) {
             input
@@ -46,7 +46,7 @@ impl Flight {
     /// Reads the mapped result of `rows` samples.
     pub(super) fn take(&self, gpu: &Gpu, slot: Slot, rows: usize, output: &mut [f32], staged: &mut [f32]) -> Result<()> {
         let len = rows * slot.stride();
-        let view = self.readback.buffer().get_mapped_range(..(len * 4) as u64).map_err(|e| gpu.error(e.to_string()))?;
+        let view = self.readback.buffer().get_mapped_range(..(len * 4) as u64).map_err(|e| gpu.caused(&e))?;
         // Copied as bytes: nobody promises that what is mapped is aligned for floats.
         if is_plain(slot) {
             bytemuck::cast_slice_mut(output).copy_from_slice(&view);

@@ -52,7 +52,7 @@ impl Timestamps {
     pub(super) fn read(&self, gpu: &Gpu) -> Result<Vec<Duration>> {
         self.readback.map();
         self.readback.block(gpu, None, None)?;
-        let view = self.readback.buffer().get_mapped_range(..).map_err(|e| gpu.error(e.to_string()))?;
+        let view = self.readback.buffer().get_mapped_range(..).map_err(|e| gpu.caused(&e))?;
         let period = f64::from(gpu.queue().get_timestamp_period());
         let tick = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));
         let times = view

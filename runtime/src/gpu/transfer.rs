@@ -63,7 +63,7 @@ impl Staging {
         let start = Instant::now();
         let awake = patience.map_or(AWAKE, |patience| patience.min(AWAKE));
         while gpu.is_software() && pending() && start.elapsed() < awake {
-            gpu.device().poll(wgpu::PollType::Poll).map_err(|e| gpu.error(e.to_string()))?;
+            gpu.device().poll(wgpu::PollType::Poll).map_err(|e| gpu.caused(&e))?;
             std::thread::yield_now();
         }
         if pending() {
@@ -71,7 +71,7 @@ impl Staging {
             let waited = gpu.device().poll(wgpu::PollType::Wait { submission_index: submission, timeout });
             waited.map_err(|e| match (e, patience) {
                 (wgpu::PollError::Timeout, Some(patience)) => gpu.error(format!("a run took longer than {patience:?}")),
-                (e, _) => gpu.error(e.to_string()),
+                (e, _) => gpu.caused(&e),
             })?;
         }
         // A device that is gone answers nothing.
@@ -85,7 +85,7 @@ impl Staging {
     fn outcome(&self, gpu: &Gpu) -> Result<()> {
         gpu.check()?;
         match &lock(&self.mapped).outcome {
-            Some(Err(e)) => Err(gpu.error(e.to_string())),
+            Some(Err(e)) => Err(gpu.caused(&e)),
             Some(Ok(())) | None => Ok(()),
         }
     }
@@ -113,7 +113,7 @@ impl Future for Ready<'_> {
         if cfg!(not(target_family = "wasm"))
             && let Err(e) = self.gpu.device().poll(wgpu::PollType::Poll)
         {
-            return Poll::Ready(Err(self.gpu.error(e.to_string())));
+            return Poll::Ready(Err(self.gpu.caused(&e)));
         }
         let mut mapped = lock(&self.staging.mapped);
         if mapped.outcome.is_none() {

@@ -86,16 +86,16 @@ pub(super) fn best(candidates: &[Candidate]) -> Option<&'static Kernel> {
 /// [`Error::Limit`] where the device can run it with none.
 pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static Kernel> {
     best(&candidates(gpu, batch, step)).ok_or_else(|| {
-        let (layer, device) = (step.name.clone(), gpu.info().name.clone());
+        let (part, device) = (format!("layer '{}'", step.name), gpu.info().name.clone());
         match &step.kind {
             StepKind::Linear(LinearStep { second: Some(_), rank, .. }) | StepKind::Conv(ConvStep { second: Some(_), rank, .. }) => {
                 let (what, needs, allows) = (low_rank::RANK.into(), *rank as u64, low_rank::capacity(gpu));
-                Error::Limit { layer, what, needs, allows, device }
+                Error::Limit { part, what, needs, allows, device }
             }
             // Only sums can be too long for every kernel.
             _ => {
                 let (what, needs) = ("values in one sum".into(), step.input.stride() as u64);
-                Error::Limit { layer, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
+                Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
             }
         }
     })
@@ -230,7 +230,7 @@ impl Context<'_> {
             return Ok(());
         }
         let device = self.gpu.info().name.clone();
-        Err(Error::Limit { layer: self.layer.into(), what: what.into(), needs, allows, device })
+        Err(Error::Limit { part: format!("layer '{}'", self.layer), what: what.into(), needs, allows, device })
     }
 
     /// Binds `weights` between the values and checks every limit that wgpu would not report in our words, or at all;

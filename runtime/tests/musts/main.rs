@@ -48,7 +48,7 @@ fn place(error: &FormatError) -> String {
 
 /// What the page says, its lines joined.
 fn page() -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/format.md");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/format.md");
     std::fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
