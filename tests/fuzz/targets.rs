@@ -16,7 +16,7 @@ use thinfer_compiler::rank::Policy;
 use thinfer_compiler::zoo;
 
 /// Multiply–accumulates and values beyond which a network is opened and described, but not run.
-const MOST_WORK: u64 = 1 << 22;
+const MOST_WORK: u64 = 1 << 16;
 
 /// The bytes of a `.thin` file with lengths and checksum as they must be, so that what follows them is looked at.
 pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
