@@ -27,15 +27,23 @@ pub(super) fn eigen(name: &str, matrix: DMatrix<f64>) -> Result<(Vec<f64>, DMatr
     Ok((values, eigen.eigenvectors.select_columns(&order)))
 }
 
-/// The lower Cholesky factor of a symmetric positive definite matrix.
+/// The lower Cholesky factor of a covariance. Sums of products were rounded to f32 here and there, by as much as 1e-7 of the
+/// largest eigenvalue, so that one with a dominant direction may be indefinite: it gets as small a ridge as makes it definite.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming `name` when it is not positive definite.
+/// [`Error::Invalid`] naming `name` when it holds what is no number, or is far from definite.
 pub(super) fn cholesky(name: &str, matrix: DMatrix<f64>) -> Result<DMatrix<f64>> {
-    match nalgebra::Cholesky::new(matrix) {
-        Some(c) => Ok(c.unpack()),
-        None => Err(Error::invalid(format!("weight '{name}'"), "the moments of its data are no covariance")),
-    }
+    let trace = matrix.trace().abs();
+    let ridges = (0..7).map(|n| trace * 10f64.powi(n - 10));
+    std::iter::once(0.0)
+        .chain(ridges)
+        .find_map(|ridge| {
+            let mut ridged = matrix.clone();
+            (0..ridged.nrows()).for_each(|i| ridged[(i, i)] += ridge);
+            nalgebra::Cholesky::new(ridged)
+        })
+        .map(nalgebra::Cholesky::unpack)
+        .ok_or_else(|| Error::invalid(format!("weight '{name}'"), "the moments of its data are no covariance"))
 }
 
 /// X with Lᵀ·X = B for a lower triangular L whose diagonal is positive.
@@ -100,4 +108,21 @@ pub fn multiply(weight: &[f32], x: &[f32], len: usize) -> Vec<f32> {
     let x = nalgebra::DMatrixView::from_slice(&x[..n * len], n, len);
     let product: DMatrix<f32> = x * weight;
     product.data.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rounding_made_indefinite_is_a_covariance_and_what_never_was_one_is_not() {
+        // One direction has all of the variance; rounding took 1e-8 of it away from each of the others.
+        let rounded = DMatrix::from_fn(40, 40, |i, j| if i == j { 1.0 - 1e-8 } else { 1.0 });
+        assert!(nalgebra::Cholesky::new(rounded.clone()).is_none());
+        let l = cholesky("w", rounded.clone()).unwrap();
+        assert!((&l * l.transpose() - rounded).amax() < 1e-6);
+        for matrix in [-DMatrix::identity(3, 3), DMatrix::from_element(3, 3, f64::NAN)] {
+            assert!(cholesky("w", matrix).unwrap_err().to_string().contains("'w'"));
+        }
+    }
 }
