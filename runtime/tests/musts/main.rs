@@ -61,7 +61,7 @@ const ELSEWHERE: [&str; 6] = [
     "for each MUST of this page",
     // `provenance_changes_nothing` below.
     "It MUST NOT change what is computed",
-    // tests/golden.rs.
+    // golden.rs.
     "a later version has types of its own; a reader MUST go on reading every older version for ever",
 ];
 
