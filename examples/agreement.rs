@@ -14,13 +14,7 @@ use thinfer_compiler::rank::Policy;
 use thinfer_compiler::{Error, Result, import, train, zoo};
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    thinfer::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -9,13 +9,7 @@ use thinfer_compiler::report::{Bars, Csv};
 use thinfer_compiler::{Error, Result};
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    thinfer::print::ended(run())
 }
 
 fn run() -> Result<()> {

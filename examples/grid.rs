@@ -19,13 +19,7 @@ const RUNS: usize = 9;
 const SECONDS: f64 = 2e-3;
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    thinfer::print::ended(run())
 }
 
 /// A layer, the samples of a run, and the kind that it is summed up under.

@@ -15,13 +15,7 @@ use thinfer_compiler::{Error, Result, files, import};
 const STEPS: usize = 16;
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    thinfer::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -25,13 +25,7 @@ struct Entry {
 }
 
 fn main() -> std::process::ExitCode {
-    match run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    thinfer::print::ended(run())
 }
 
 fn run() -> Result<()> {

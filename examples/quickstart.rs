@@ -28,13 +28,7 @@ const MAX_DROP: f64 = 0.5;
 const BATCH: usize = 64;
 
 fn main() -> std::process::ExitCode {
-    match run(Path::new("target/quickstart")) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    thinfer::print::ended(run(Path::new("target/quickstart")))
 }
 
 fn run(dir: &Path) -> Result<()> {

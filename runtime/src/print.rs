@@ -1,7 +1,8 @@
-//! Standard output for command lines.
+//! Standard output, standard error and exit codes for command lines.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stdout};
+use std::process::ExitCode;
 
 use crate::error::{Error, Result};
 
@@ -32,6 +33,17 @@ fn written(done: std::io::Result<()>) -> Result<()> {
 /// Writes `text` and a newline to standard error, if it takes them: progress must not stop what it tells of.
 pub fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// How a program ends: silently, or with its error on one line of standard error and exit code 1.
+pub fn ended<E: Display>(done: Result<(), E>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(format_args!("error: {error}"));
+            ExitCode::from(1)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -69,14 +69,9 @@ pub(super) fn score_on(
         let max = row.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
         let sum: f64 = row.iter().map(|&x| f64::from(x - max).exp()).sum();
         loss += sum.ln() - f64::from(row[label] - max);
-        correct += usize::from(argmax(row) == label);
+        correct += usize::from(thinfer::top1(row) == Some(label));
     }
     Ok(Score { loss: (loss / images.len().max(1) as f64) as f32, correct, count: images.len() })
-}
-
-/// The index of the first largest element.
-pub(super) fn argmax(row: &[f32]) -> usize {
-    row.iter().enumerate().fold(0, |best, (i, x)| if *x > row[best] { i } else { best })
 }
 
 fn logits_of(

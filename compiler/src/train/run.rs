@@ -14,7 +14,7 @@ use super::average;
 use super::batches::{Augmented, Normaliser, check_fit, epoch_order, split, steps_per_epoch};
 use super::checkpoint::{self, Position, State};
 use super::config::TrainConfig;
-use super::eval::{argmax, score_on};
+use super::eval::score_on;
 use super::leaves::{Leaves, elements};
 use super::loss::{cross_entropy, soft_cross_entropy};
 use super::methods::{Site, TrainingMethod};
@@ -265,7 +265,11 @@ impl<'a> Run<'a> {
             return Err(Error::Run { path: self.job.run_dir.into(), why });
         }
         let logits = elements(logits.inner())?;
-        let right = logits.chunks_exact(data.classes.len()).zip(&labels).filter(|(row, label)| argmax(row) == usize::from(**label)).count();
+        let right = logits
+            .chunks_exact(data.classes.len())
+            .zip(&labels)
+            .filter(|(row, label)| thinfer::top1(row) == Some(usize::from(**label)))
+            .count();
         at.loss_bits = (f64::from_bits(at.loss_bits) + f64::from(value) * batch.len() as f64).to_bits();
         at.correct += right;
         at.seen += batch.len();

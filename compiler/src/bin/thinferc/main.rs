@@ -46,7 +46,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    print::ended(match Cli::parse().command {
         Command::Init(a) => init::run(&a),
         Command::Train(a) => train::run(a),
         Command::Compile(a) => compile::run(&a),
@@ -54,14 +54,7 @@ fn main() -> ExitCode {
         Command::Sweep(a) => sweep::run(&a),
         Command::Inspect(a) => inspect::run(&a),
         Command::Report(a) => report::run(&a),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::note(format_args!("error: {error}"));
-            ExitCode::from(1)
-        }
-    }
+    })
 }
 
 /// Writes `figures` to `path`, if one was asked for.

@@ -78,21 +78,14 @@ impl DeviceArguments {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    print::ended(match Cli::parse().command {
         Command::Run(a) => run::run(&a),
         Command::Eval(a) => eval::run(&a),
         Command::Bench(a) => bench::run(&a),
         Command::Inspect(a) => inspect::run(&a),
         Command::Measure(a) => measure::run(&a),
         Command::Devices(a) => devices::run(&a),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::note(format_args!("error: {error}"));
-            ExitCode::from(1)
-        }
-    }
+    })
 }
 
 /// Writes `figures` to `path`, if one was asked for.

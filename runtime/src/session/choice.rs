@@ -1,0 +1,86 @@
+//! What became of each layer, and what that takes.
+
+use crate::artifact::Artifact;
+use crate::plan::{Form, Plan, Slot, Step, StepKind};
+use crate::tune;
+
+/// What a session made of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerChoice {
+    /// The layer's name.
+    pub name: String,
+    /// Features or channels in.
+    pub inputs: usize,
+    /// Features or channels out.
+    pub outputs: usize,
+    /// Components of its factors, or Tucker's output rank; `None` for a layer stored dense or without a weight.
+    pub rank: Option<usize>,
+    /// Tucker's input rank.
+    pub input_rank: Option<usize>,
+    /// The form in which it runs.
+    pub form: Form,
+    /// Multiply–accumulates for one sample in that form.
+    pub macs: u64,
+    /// Bytes of its weights on the device.
+    pub weight_bytes: u64,
+    /// Bytes that a run of the whole batch moves at least: what its steps read and write, and their weights once.
+    pub bytes: u64,
+    /// The kernels that it is run with, in their order.
+    pub kernels: Vec<&'static str>,
+    /// What tuning measured for each form, microseconds a run of the whole batch; empty without tuning.
+    pub measured_us: Vec<(Form, f64)>,
+}
+
+/// A pipeline that a session runs kernels by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// The kernel's variant.
+    pub kernel: &'static str,
+    /// The numbers of the activation and of the kind of residual that are compiled into it, and 1 for weights in f16.
+    pub constants: [u32; 3],
+    /// Steps that it runs.
+    pub steps: usize,
+    /// Milliseconds that it took to make. Some drivers compile it only when it first runs.
+    pub made_ms: f64,
+}
+/// Bytes of a step's weights.
+fn step_bytes(artifact: &Artifact, step: &Step, halves: bool) -> u64 {
+    step.kind.macs(1) * if halves && step.kind.is_half(artifact) { 2 } else { 4 }
+}
+
+/// Bytes of everything that a session keeps on its device but for rounding: weights, values, and what brings and takes them.
+pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, halves: bool) -> u64 {
+    let weights: u64 = plan.steps.iter().map(|step| step_bytes(artifact, step, halves)).sum();
+    let staging = 8 * (plan.batch * (plan.input.stride() + plan.output.stride())) as u64;
+    weights + plan.memory.bytes() + staging
+}
+
+/// What became of layer `index`.
+pub(super) fn layer_choice(
+    artifact: &Artifact,
+    plan: &Plan,
+    index: usize,
+    kernels: &[Vec<&'static str>],
+    halves: bool,
+    choice: tune::Choice,
+) -> LayerChoice {
+    let layer = &artifact.model().layers[index];
+    let steps: Vec<_> = plan.steps.iter().zip(kernels).filter(|(s, _)| s.layer == index).collect();
+    let (input, output) = (steps.first().map_or_else(Slot::default, |s| s.0.input), plan.values[index + 1]);
+    let flat = matches!(steps.first().map(|s| &s.0.kind), Some(StepKind::Linear(_)));
+    let weight = crate::plan::weight(&layer.op);
+    let weight_bytes = steps.iter().map(|s| step_bytes(artifact, s.0, halves)).sum();
+    LayerChoice {
+        name: layer.name.clone(),
+        inputs: if flat { input.len() } else { input.channels },
+        outputs: output.channels,
+        rank: weight.and_then(|w| w.rank(artifact)),
+        input_rank: weight.and_then(|w| w.input_rank(artifact)),
+        form: plan.forms[index],
+        macs: weight.map_or(0, |_| steps.iter().map(|s| s.0.macs()).sum()),
+        weight_bytes,
+        bytes: steps.iter().map(|s| 4 * s.0.values() * plan.batch as u64).sum::<u64>() + weight_bytes,
+        kernels: steps.iter().flat_map(|s| s.1.iter().copied()).collect(),
+        measured_us: choice.measured_us,
+    }
+}

@@ -1,0 +1,128 @@
+//! What sessions run on.
+
+use super::run::block_on;
+use crate::cpu;
+use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
+use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::plan::{Factored, Form};
+
+/// Something to run on; cheap to clone, and sessions on clones share it.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub(super) inner: Inner,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Inner {
+    Cpu,
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Gpu),
+}
+
+impl Device {
+    /// Opens the best device of a kind; `Auto` prefers a real GPU to the CPU, and the CPU to a software adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when a GPU was asked for and there is no adapter, and in a browser, which gives one only to
+    /// [`Device::open_async`].
+    pub fn open(kind: DeviceKind) -> Result<Self> {
+        if cfg!(target_family = "wasm") && kind != DeviceKind::Cpu {
+            return Err(Error::NoDevice { wanted: "GPU".into(), why: "a page cannot wait for one: Device::open_async can".into() });
+        }
+        block_on(Self::open_async(kind))
+    }
+
+    /// [`Device::open`] for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub async fn open_async(kind: DeviceKind) -> Result<Self> {
+        match kind {
+            DeviceKind::Cpu => Ok(Self::cpu()),
+            DeviceKind::Gpu => Self::open_gpu().await,
+            DeviceKind::Auto => match Self::open_gpu().await {
+                Ok(device) if device.info().class != DeviceClass::Software => Ok(device),
+                _ => Ok(Self::cpu()),
+            },
+        }
+    }
+
+    /// The CPU, which is always there.
+    pub fn cpu() -> Self {
+        Self { inner: Inner::Cpu }
+    }
+
+    #[cfg(feature = "gpu")]
+    async fn open_gpu() -> Result<Self> {
+        Ok(Self { inner: Inner::Gpu(gpu::Gpu::open_async().await?) })
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    async fn open_gpu() -> Result<Self> {
+        Err(Error::NoDevice { wanted: "GPU".into(), why: "this build has no GPU support (feature `gpu`)".into() })
+    }
+
+    /// Every device on this machine, the CPU last; in a browser the CPU alone.
+    pub fn list() -> Vec<DeviceInfo> {
+        #[cfg(feature = "gpu")]
+        let gpus = gpu::list();
+        #[cfg(not(feature = "gpu"))]
+        let gpus = [];
+        gpus.into_iter().chain([cpu::info()]).collect()
+    }
+
+    /// What it is.
+    pub fn info(&self) -> DeviceInfo {
+        match &self.inner {
+            Inner::Cpu => cpu::info(),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu.info().clone(),
+        }
+    }
+
+    /// The GPU behind it.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gpu(&self) -> Option<&gpu::Gpu> {
+        match &self.inner {
+            Inner::Cpu => None,
+            Inner::Gpu(gpu) => Some(gpu),
+        }
+    }
+
+    /// Multiply–adds and bytes a second, measured.
+    pub(crate) fn peak(&self) -> Result<(f64, f64)> {
+        match &self.inner {
+            Inner::Cpu => Ok(cpu::peak()),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu::peak(gpu),
+        }
+    }
+
+    /// What makes measurements on one device hold on another: its name and driver, and the version of our kernels.
+    pub(crate) fn fingerprint(&self) -> String {
+        let DeviceInfo { name, backend, driver, .. } = self.info();
+        let kernels: String = match &self.inner {
+            Inner::Cpu => cpu::level().into(),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => gpu.kernels(),
+        };
+        format!("{name} | {backend} | {driver} | {kernels} | thinfer {}", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Whether a thread can wait for what it computes, so that it can be timed: a page cannot wait for its GPU.
+    pub(crate) fn can_wait(&self) -> bool {
+        cfg!(not(target_family = "wasm")) || matches!(self.inner, Inner::Cpu)
+    }
+
+    /// Whether this device can run `layer` in `form`.
+    pub(crate) fn supports(&self, form: Form, layer: &Factored) -> bool {
+        match (&self.inner, form, &layer.fused) {
+            (_, Form::Fused, None) => false,
+            #[cfg(feature = "gpu")]
+            (Inner::Gpu(gpu), Form::Fused, Some(step)) => gpu::supports_fused(gpu, step),
+            _ => true,
+        }
+    }
+}

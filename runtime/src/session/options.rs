@@ -1,0 +1,61 @@
+//! What a session may be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::plan::Form;
+use crate::tune;
+
+/// How the form of each factored layer is chosen. A form that the device cannot run becomes two-stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Forms {
+    /// Each layer's forms, and on a GPU its kernels, are timed when the session opens, and the fastest are taken; what was
+    /// timed is kept in [`Options::cache`]. As [`Forms::Ruled`] on a browser's GPU, which cannot be timed.
+    #[default]
+    Timed,
+    /// A written-down rule for the class of device decides: quick to open, the same every time.
+    Ruled,
+    /// All alike.
+    All(Form),
+    /// One for each layer of the model, such as an earlier session chose; [`Form::Dense`] for a layer that it leaves out.
+    Each(Vec<Form>),
+}
+
+/// How a session is set up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The most samples that go through the device at once; larger inputs are cut, smaller ones cost what they need.
+    pub batch: usize,
+    /// How the form of each factored layer is chosen.
+    pub forms: Forms,
+    /// The share (0…1) of each factored layer's components that is loaded, the most important ones: the same file made
+    /// thinner ([`Artifact::with_ranks`]).
+    pub ranks: f64,
+    /// Never multiply a factored layer back to its dense form, even where dense is faster.
+    pub keep_factors: bool,
+    /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
+    pub keep_values: bool,
+    /// The most bytes that weights, values and staging may take on the device together; a network that needs more is refused
+    /// before anything is made. `None`: whatever the device gives.
+    pub memory: Option<u64>,
+    /// How long a run may take on a GPU before it is given up, and the session with it. `None` waits for ever.
+    pub patience: Option<Duration>,
+    /// The folder where the choices of [`Forms::Timed`] are kept between sessions, so that the next one opens at once and
+    /// chooses the same; `None` times anew and keeps nothing. By default a folder of the user's, as the system has it.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            forms: Forms::Timed,
+            ranks: 1.0,
+            keep_factors: false,
+            keep_values: false,
+            memory: None,
+            patience: None,
+            cache: tune::user_folder(),
+        }
+    }
+}
