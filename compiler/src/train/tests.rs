@@ -10,10 +10,12 @@ use super::balance::balanced;
 use super::config::{OptimizerKind, Schedule, TrainConfig};
 use super::run::train_graph;
 use super::settings::{ElrtSettings, Method, Scheme, TrpSettings};
-use super::{EpochRecord, Job, Progress, StepReport, Summary, logits, train};
+use super::{Distil, EpochRecord, Job, Progress, StepReport, Summary, logits, train};
 use crate::data::{Dataset, SetKind, default_preprocess};
 use crate::error::{Error, Result};
 use crate::graph::{Activation, BatchNorm, Builder, Conv2d, Graph, Linear, Op, Window};
+use crate::lower::{self, Factored};
+use crate::rank::Policy;
 use crate::rng::{Purpose, keyed};
 use crate::{graph, import, zoo};
 
@@ -97,10 +99,13 @@ fn go_from(
     resume: bool,
     stop_after: usize,
 ) -> Result<Summary> {
+    run(&Job { config, start, teachers: &[], data, run_dir, resume, checkpoint_every: Duration::ZERO }, stop_after)
+}
+
+fn run(job: &Job<'_>, stop_after: usize) -> Result<Summary> {
     let stop = AtomicBool::new(false);
-    let job = Job { config, start, teachers: &[], data, run_dir, resume, checkpoint_every: Duration::ZERO };
     let mut progress = StopAfter(stop_after, &stop);
-    if config.model == KERNELS { train_graph(kernels(), &job, &mut progress, &stop) } else { train(&job, &mut progress, &stop) }
+    if job.config.model == KERNELS { train_graph(kernels(), job, &mut progress, &stop) } else { train(job, &mut progress, &stop) }
 }
 
 fn model(dir: &Path) -> Vec<u8> {
@@ -291,6 +296,46 @@ fn a_run_can_start_from_a_dense_network() {
     let end = import::load(&summary.model).unwrap().params;
     assert_eq!(end["layers.0.weight"], start.params["layers.0.weight"]);
     assert_ne!(end["layers.1.running_mean"], start.params["layers.1.running_mean"]);
+}
+
+#[test]
+fn a_teacher_teaches_what_no_label_says() {
+    let data = patches(440, 8, 4);
+    let config = TrainConfig { model: "mlp:64-16-4".into(), epochs: 8, lr: 1e-2, ..small(Method::Dense) };
+    let dir = tempfile::tempdir().unwrap();
+    let knows = import::load(&go(&config, &data, dir.path(), false, usize::MAX).unwrap().model).unwrap();
+    let (graph, preprocess) = (zoo::build("mlp:64-16-4").unwrap(), default_preprocess(SetKind::Glyphs));
+    let options = lower::Options { preprocess: preprocess.clone(), ..lower::Options::default() };
+    let factored = Factored::new(&graph, &knows, options, &|_, _, _| ()).unwrap();
+    let cuts = factored.cuts(Policy::Dense).unwrap();
+    let teachers = [factored.emit(Policy::Dense, &cuts, thinfer::artifact::Dtype::F32, true).unwrap()];
+
+    // Every label is a lie, and has no weight.
+    let blank = Dataset { labels: vec![0; 440], ..data.clone() };
+    let distil = |name: &str| Some(Distil { teachers: vec![name.into()], weight: 1.0, temperature: 2.0 });
+    let taught = TrainConfig { distil: distil("one"), seed: 5, ..config };
+    let job = |config, run_dir, resume| Job {
+        config,
+        start: None,
+        teachers: &teachers,
+        data: &blank,
+        run_dir,
+        resume,
+        checkpoint_every: Duration::ZERO,
+    };
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let summary = run(&job(&taught, whole.path(), false), usize::MAX).unwrap();
+    let learned = import::load(&summary.model).unwrap().params;
+    let logits = logits(&graph, &learned, &preprocess, &data).unwrap();
+    let right = logits.chunks(4).zip(&data.labels).filter(|(row, label)| thinfer::top1(row) == Some(usize::from(**label))).count();
+    assert!(right > 425, "{right} of 440");
+
+    assert!(matches!(run(&job(&taught, parts.path(), false), 5), Err(Error::Interrupted { .. })));
+    let another = TrainConfig { distil: distil("two"), ..taught.clone() };
+    let why = run(&job(&another, parts.path(), true), usize::MAX).unwrap_err().to_string();
+    assert!(why.contains("distil was"), "{why}");
+    run(&job(&taught, parts.path(), true), usize::MAX).unwrap();
+    assert_eq!(model(whole.path()), model(parts.path()));
 }
 
 #[test]
