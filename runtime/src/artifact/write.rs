@@ -155,11 +155,13 @@ pub(super) mod tests {
     #[test]
     fn truncated_grown_or_flipped_files_are_refused() {
         let bytes = Artifact::build(sample(), sample_tensors()).unwrap().as_bytes().to_vec();
-        for len in 0..bytes.len() {
+        // All of them take Miri hours.
+        let step = if cfg!(miri) { 97 } else { 1 };
+        for len in (0..bytes.len()).step_by(step) {
             assert!(Artifact::from_bytes(bytes[..len].to_vec()).is_err(), "cut to {len}");
         }
         assert!(Artifact::from_bytes([&bytes[..], &[0]].concat()).is_err());
-        for bit in 0..bytes.len() * 8 {
+        for bit in (0..bytes.len() * 8).step_by(step) {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(Artifact::from_bytes(flipped).is_err(), "bit {bit}");
