@@ -6,7 +6,11 @@ use std::time::Instant;
 
 use thinfer::{Artifact, Device, DeviceKind, Options, Session};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::process::ExitCode {
+    thinfer::print::ended(run())
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let path = arguments.first().ok_or("usage: camera MODEL.thin [cpu|gpu|auto] [FRAMES]")?;
     let kind = arguments.get(1).map_or(Ok(DeviceKind::Auto), |kind| kind.parse::<DeviceKind>())?;

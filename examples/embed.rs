@@ -4,7 +4,11 @@
 
 use thinfer::{Artifact, Device, DeviceKind, Options, Session, top1};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::process::ExitCode {
+    thinfer::print::ended(run())
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: embed MODEL.thin")?;
     let artifact = Artifact::open(&path)?;
     let device = Device::open(DeviceKind::Auto)?;

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use thinfer::{Artifact, Device, DeviceKind, Forms, Options, Session, bench};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::process::ExitCode {
+    thinfer::print::ended(run())
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, kind, runs, threads] = &arguments[..] else { return Err("usage: soak MODEL.thin cpu|gpu RUNS THREADS".into()) };
     let (kind, runs, threads): (DeviceKind, usize, usize) = (kind.parse()?, runs.parse()?, threads.parse()?);

@@ -26,7 +26,7 @@ pub enum Error {
         why: String,
     },
     /// A checkpoint's tensors are not those of the network; all faults at once.
-    #[error("the tensors do not fit {model}: {}", faults.join("; "))]
+    #[error("the tensors do not fit {model}: {}", first(faults))]
     Params {
         /// The network.
         model: String,
@@ -96,6 +96,14 @@ pub enum Error {
     /// The runtime refused an artifact or a device.
     #[error(transparent)]
     Runtime(#[from] thinfer::Error),
+}
+
+/// The first few of many, and how many more there are.
+fn first(faults: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let rest = faults.len().saturating_sub(SHOWN);
+    let shown = faults[..faults.len() - rest].join("; ");
+    if rest == 0 { shown } else { format!("{shown}; and {rest} more") }
 }
 
 impl Error {

@@ -54,7 +54,7 @@ pub fn check_fit(artifact: &Artifact, data: &Dataset) -> Result<()> {
         let why = format!("images of shape {shape:?} ({} values) do not fit the network's input of {wanted} values", data.image_len());
         return Err(Error::data(&data.name, why));
     }
-    if data.classes.len() > artifact.output_len() {
+    if data.classes.len() != artifact.output_len() {
         return Err(Error::data(&data.name, format!("has {} classes, the network {} outputs", data.classes.len(), artifact.output_len())));
     }
     Ok(())

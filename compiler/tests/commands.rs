@@ -80,7 +80,21 @@ fn a_closed_pipe_is_quiet() {
     let dir = tempfile::tempdir().unwrap();
     thinferc(&["init", "--model", "resnet20", "-o", "x.safetensors"], dir.path());
     let mut command = Command::new(env!("CARGO_BIN_EXE_thinferc"));
-    command.args(["compile", "x.safetensors", "--ranks", "local:0.5", "--explain", "-o", "x.thin", "--json", "x.json"]);
+    command.args([
+        "compile",
+        "x.safetensors",
+        "--mean",
+        "0.5",
+        "--std",
+        "0.25",
+        "--ranks",
+        "local:0.5",
+        "--explain",
+        "-o",
+        "x.thin",
+        "--json",
+        "x.json",
+    ]);
     let mut child = command.current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();

@@ -248,6 +248,42 @@ fn convolutional_networks_are_refused_by_what_does_not_fit() {
     refused(&["eval", "o.thin", "--data", "glyphs"], dir, &["glyphs", "[1, 28, 28]", "3072"]);
 }
 
+/// What a newcomer mixes up: nothing is lost, and the line says what the file is.
+#[test]
+fn files_of_another_kind_are_named_and_none_is_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save(dir, "good.safetensors", |_| ());
+    fs::copy(dir.join("good.safetensors"), dir.join("other.safetensors")).unwrap();
+    let held = fs::read(dir.join("good.safetensors")).unwrap();
+    let compile = |file: &'static str, extra: &[&'static str]| [&["compile", file, "--ranks", "dense"][..], extra].concat();
+    for output in ["good.safetensors", "other.safetensors"] {
+        refused(&compile("good.safetensors", &["-o", output]), dir, &[output, "choose another name"]);
+    }
+    let onto = ["-o", "o.thin", "--emit-factors", "good.safetensors"];
+    refused(&compile("good.safetensors", &onto), dir, &["good.safetensors", "choose another name"]);
+    assert!(["good", "other"].iter().all(|name| fs::read(dir.join(format!("{name}.safetensors"))).unwrap() == held));
+
+    assert!(thinferc(&compile("good.safetensors", &["-o", "o.thin"]), dir).status.success());
+    assert!(thinferc(&compile("good.safetensors", &["-o", "o.thin"]), dir).status.success(), "a .thin file is replaced");
+    refused(&compile("o.thin", &["-o", "p.thin"]), dir, &["o.thin", "is a .thin file"]);
+    fs::write(dir.join("picture.png"), b"\x89PNG\r\n\x1a\n0000").unwrap();
+    refused(&compile("picture.png", &["-o", "p.thin"]), dir, &["picture.png", "an image"]);
+    refused(&["eval", "good.safetensors", "--data", "glyphs"], dir, &["good.safetensors", "thinferc compile"]);
+
+    let cnn = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/small_cnn.onnx");
+    refused(&["compile", cnn, "--model", "resnet20", "--ranks", "dense", "-o", "p.thin"], dir, &["--model resnet20", "small_cnn.onnx"]);
+
+    // Three outputs, ten classes.
+    refused(&["eval", "o.thin", "--data", "glyphs"], dir, &["glyphs"]);
+    let train = ["train", "--model", "fcn6", "--data", "glyphs", "--method", "dense", "-o", "run", "--teacher"];
+    refused(&[&train[..], &["absent.thin"]].concat(), dir, &["absent.thin"]);
+    refused(&[&train[..], &["good.safetensors"]].concat(), dir, &["good.safetensors"]);
+    refused(&[&train[..], &["o.thin"]].concat(), dir, &["o.thin", "gives 3 classes"]);
+    refused(&[&train[..], &["o.thin", "--distil", "much"]].concat(), dir, &["--distil", "'much'"]);
+    refused(&[&train[..], &["o.thin", "--distil", "2"]].concat(), dir, &["distil", "weight"]);
+}
+
 #[test]
 fn a_report_names_what_it_cannot_read() {
     let dir = tempfile::tempdir().unwrap();

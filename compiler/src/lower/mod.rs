@@ -202,7 +202,10 @@ impl Factored {
     pub fn cuts(&self, policy: Policy) -> Result<Vec<Cut>> {
         if policy == Policy::Keep {
             if self.kept.iter().all(Option::is_none) {
-                let why = format!("{} holds no layer as factors, so there is nothing to keep", self.identity.source);
+                let why = format!(
+                    "{} holds no layer as factors, so there is nothing to keep (a run writes them into factors.safetensors)",
+                    self.identity.source
+                );
                 return Err(Error::invalid("--ranks keep", why));
             }
             return Ok(self.kept.iter().map(|f| f.as_ref().map(|f| (f.scheme, f.rank))).collect());

@@ -59,7 +59,7 @@ impl Policy {
             {
                 Ok(())
             }
-            _ => refuse("the share must be above 0 and at most 1"),
+            _ => refuse("the share must be above 0 and at most 1, such as 0.5 for a half"),
         }
     }
 }

@@ -13,7 +13,7 @@ pub enum FormatError {
         need: u64,
     },
     /// The first four bytes are not `THIN`.
-    #[error("not a .thin file: it starts with {found:02x?} instead of 'THIN'")]
+    #[error("not a .thin file: it starts with {found:02x?} instead of 'THIN' (thinferc compile makes one of a checkpoint)")]
     Magic {
         /// The first four bytes.
         found: [u8; 4],

@@ -76,7 +76,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.ranks.check()?;
     refuse_idle(arguments)?;
     crate::check_output(&arguments.output)?;
+    crate::check_replaced(&arguments.output)?;
     arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
+    arguments.emit_factors.as_deref().map_or(Ok(()), |path| arguments.source.check_kept(path))?;
     let given = arguments.clock.read(arguments.ranks)?;
     let source = arguments.source.load()?;
     // Batch norm that is unfolded for a trainer has the statistics of images as training shows them.
@@ -171,6 +173,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         print::line("")?;
     }
     print::text(&description)?;
+    if source.says_nothing_of_pixels {
+        let file = arguments.source.file.display();
+        print::note(format_args!(
+            "note: {file} does not say how its pixels were normalised, so they are only divided by 255; --mean and --std say it"
+        ));
+    }
     print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
         print::line(format_args!("wrote {}", path.display()))?;

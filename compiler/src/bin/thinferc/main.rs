@@ -27,6 +27,9 @@ struct Cli {
     command: Command,
 }
 
+/// Of a checkpoint without a word of its network.
+const UNNAMED: &str = "does not say which architecture it holds; give --model NAME (thinferc compile --help lists them), or export the network as ONNX, which brings its own";
+
 #[derive(Subcommand)]
 enum Command {
     /// Write a checkpoint of random weights
@@ -61,6 +64,18 @@ fn main() -> ExitCode {
 fn write_json(path: Option<&Path>, figures: &serde_json::Value) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
     thinfer_compiler::files::write_atomic(path, format!("{figures:#}\n").as_bytes())
+}
+
+/// Refuses to write a .thin file over what is none: a checkpoint whose name was given twice would be lost.
+fn check_replaced(path: &Path) -> Result<()> {
+    let mut start = [0; 4];
+    let held = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
+    match held {
+        Ok(()) if &start != b"THIN" => {
+            Err(Error::invalid(path.display().to_string(), "is there already and is no .thin file: it stays, choose another name"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses an output whose folder does not exist, before any work is done for it.

@@ -28,16 +28,16 @@ pub(crate) struct SourceArguments {
     pixels: PixelArguments,
 }
 
-/// How pixels become the network's input, where the file does not say it.
+/// How pixels become the network's input, in place of what the file says, if it says anything.
 #[derive(Args, Debug)]
 pub(crate) struct PixelArguments {
-    /// What a pixel of 255 is before mean and deviation, where the file does not say it: 255 for networks that take pixels as they are [default: 1]
+    /// What a pixel of 255 is before mean and deviation, instead of what the file says: 255 for networks that take pixels as they are [default: 1]
     #[arg(long, value_name = "HIGH")]
     range: Option<f32>,
-    /// Mean of each channel, of pixels from 0 to --range, where the file does not say it
+    /// Mean of each channel, of pixels from 0 to --range, instead of what the file says
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     mean: Vec<f32>,
-    /// Deviation of each channel, of pixels from 0 to --range, where the file does not say it
+    /// Deviation of each channel, of pixels from 0 to --range, instead of what the file says
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     std: Vec<f32>,
 }
@@ -82,6 +82,8 @@ pub(crate) struct Source {
     pub(crate) preprocess: Preprocess,
     /// What made the graph of an imported file.
     pub(crate) rewrites: Vec<Rewrite>,
+    /// Neither the file nor a flag says how images of several channels were normalised, as nearly all are.
+    pub(crate) says_nothing_of_pixels: bool,
     name: String,
 }
 
@@ -97,16 +99,32 @@ impl SourceArguments {
         }
         zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
         let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), &graph.input)?;
-        Ok(Source { graph, checkpoint, held, preprocess, rewrites, name: file_name(&self.file) })
+        let of_several = graph.input.len() == 3 && graph.input[0] > 1;
+        let says_nothing_of_pixels = of_several && checkpoint.meta.preprocess.is_none() && !self.pixels.are_given();
+        Ok(Source { graph, checkpoint, held, preprocess, rewrites, says_nothing_of_pixels, name: file_name(&self.file) })
+    }
+
+    /// Refuses to write over the file itself.
+    pub(crate) fn check_kept(&self, output: &Path) -> Result<()> {
+        match (self.file.canonicalize(), output.canonicalize()) {
+            (Ok(file), Ok(output)) if file == output => {
+                Err(Error::invalid(output.display().to_string(), "is what is compiled: choose another name"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The network that the file brings, or that its name or its tensors tell.
     fn graph(&self, checkpoint: &Checkpoint) -> Result<Graph> {
-        if let Some(graph) = &checkpoint.meta.graph {
-            return Ok(graph.clone());
+        match (&checkpoint.meta.graph, &self.model) {
+            (Some(_), Some(name)) => {
+                return Err(Error::invalid(format!("--model {name}"), format!("{} brings its own network", self.file.display())));
+            }
+            (Some(graph), None) => return Ok(graph.clone()),
+            (None, _) => {}
         }
         let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
-        let why = "does not say which architecture it holds; give --model NAME".to_string();
+        let why = crate::UNNAMED.to_string();
         let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why })?;
         zoo::build_for(&model, &checkpoint.params)
     }
@@ -118,7 +136,9 @@ impl Source {
     pub(crate) fn factor(&self, options: Options) -> Result<Factored> {
         let options = Options { source: self.name.clone(), preprocess: self.preprocess.clone(), ..options };
         let bar = crate::train::bar(0, "");
+        let beat = crate::train::Beat::new();
         let factored = Factored::new(&self.graph, &self.checkpoint, options, &|what, done, total| {
+            beat.tell(|| format!("{what}: {done} of {total}"));
             bar.set_prefix(what.to_string());
             bar.set_length(total as u64);
             bar.set_position(done as u64);

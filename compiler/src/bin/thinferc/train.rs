@@ -2,9 +2,9 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -178,7 +178,7 @@ fn model(args: &Args, start: Option<&Checkpoint>) -> Result<String> {
     }
     let stated = args.model.clone().or_else(|| start.and_then(|c| c.meta.model.clone().or_else(|| zoo::guess(&c.params))));
     let path = args.from.clone().unwrap_or_default();
-    let why = "does not say which architecture it holds; give --model NAME".to_string();
+    let why = crate::UNNAMED.to_string();
     let name = stated.ok_or(Error::Checkpoint { path, why })?;
     match start {
         Some(checkpoint) => Ok(zoo::build_for(&name, &checkpoint.params)?.name),
@@ -226,16 +226,34 @@ fn config(args: &Args, start: Option<&Checkpoint>) -> Result<TrainConfig> {
     })
 }
 
+/// A line every half minute where standard error is no terminal, so that a log tells that work goes on.
+pub(crate) struct Beat(Mutex<Instant>);
+
+impl Beat {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
+        let Ok(mut last) = self.0.lock() else { return };
+        if last.elapsed() >= Duration::from_secs(30) && !std::io::stderr().is_terminal() {
+            *last = Instant::now();
+            print::note(text());
+        }
+    }
+}
+
 /// A bar where standard error is a terminal, a line an epoch elsewhere.
 struct Shown {
     bar: ProgressBar,
     terminal: bool,
+    beat: Beat,
     epochs: usize,
 }
 
 impl Shown {
     fn new(epochs: usize) -> Self {
-        Self { bar: bar(0, ""), terminal: std::io::stderr().is_terminal(), epochs }
+        Self { bar: bar(0, ""), terminal: std::io::stderr().is_terminal(), beat: Beat::new(), epochs }
     }
 }
 
@@ -250,6 +268,9 @@ pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
 
 impl Progress for Shown {
     fn step(&mut self, r: &StepReport) {
+        let line =
+            || format!("epoch {}/{}  step {} of {}  loss {:.4}  {} left", r.epoch, r.epochs, r.step, r.steps, r.loss, span(r.seconds_left));
+        self.beat.tell(line);
         if self.terminal {
             self.bar.set_length(r.steps as u64);
             self.bar.set_position(r.step as u64);
@@ -285,7 +306,7 @@ fn show(s: &Summary) -> Result<()> {
     if let Some(last) = s.epochs.last() {
         print::line(format_args!("training accuracy   {:.2} %", last.train_accuracy))?;
         if let Some(accuracy) = last.split_accuracy {
-            print::line(format_args!("held-out accuracy   {accuracy:.2} %"))?;
+            print::line(format_args!("held-out accuracy   {accuracy:.2} % (of training images that were held out)"))?;
         }
     }
     print::line(format_args!("a step              {:.2} ms, {:.1} M multiply-accumulates", s.ms_per_step, s.macs_per_step as f64 / 1e6))?;
@@ -294,5 +315,10 @@ fn show(s: &Summary) -> Result<()> {
         print::line(format_args!("the method's share  {:.2} % of the steps' time (its decompositions)", 100.0 * share))?;
     }
     print::line(format_args!("parameters          {} trained, {} as a dense network", s.trained_params, s.dense_params))?;
-    Ok(print::line(format_args!("wrote               {}", s.model.display()))?)
+    print::line(format_args!("wrote               {}", s.model.display()))?;
+    let factors = s.model.with_file_name("factors.safetensors");
+    if factors.is_file() {
+        print::line(format_args!("wrote               {} (for compile --ranks keep)", factors.display()))?;
+    }
+    Ok(())
 }

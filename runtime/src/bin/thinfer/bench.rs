@@ -68,6 +68,9 @@ struct Contestant {
 }
 
 fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
+    if arguments.runs == 0 {
+        return Err(Error::invalid("--runs", "must be at least 1"));
+    }
     let forms = if arguments.device.no_tune { Forms::Ruled } else { Forms::Timed };
     let options = arguments.device.options(arguments.batch, forms);
     // Both files are read before anything is measured, so that a bad second one costs no time.
@@ -150,7 +153,11 @@ fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Valu
             true => bench::against_dense(&c.session, artifact, CHECK_ROUNDS)?,
             false => bench::against_dense(&c.session, &artifact.with_ranks(c.ranks)?, CHECK_ROUNDS)?,
         };
-        let mut table = Table::new([c.path.display().to_string().as_str(), "runs as", "µs", "dense µs", "of dense", "noise"]);
+        let mut table = Table::new([c.path.display().to_string().as_str(), "runs as", "µs", "dense µs", "side by side", "noise"]);
+        if checks.is_empty() {
+            figures["check"] = json!([]);
+            continue;
+        }
         for check in &checks {
             let timed = check.form != Form::Dense;
             let or_dash = |text: String| if timed { text } else { "-".into() };
@@ -175,6 +182,10 @@ fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Valu
         print::line(format_args!("\n{table}"))?;
         let count = checks.iter().filter(|c| c.is_slower()).count();
         print::line(format_args!("{count} of {} layers in factors are slower than dense beyond the noise", checks.len()))?;
+        let noisy = checks.iter().filter(|c| c.form != Form::Dense && c.noise > 0.5).count();
+        if noisy > 0 {
+            print::line(format_args!("{noisy} of them could not be judged: the machine was too busy (noise above 50 %)"))?;
+        }
         let figure = |c: &LayerCheck| json!({ "name": c.name, "form": c.form.name(), "us": c.us, "dense_us": c.dense_us, "ratio": c.ratio, "noise": c.noise, "slower": c.is_slower() });
         figures["check"] = json!(checks.iter().map(figure).collect::<Vec<_>>());
     }
