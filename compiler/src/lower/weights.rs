@@ -146,7 +146,8 @@ impl Written {
             }
             ids.push(put(TensorData { name: format!("{name}.weight.{}", t.suffix), dtype, shape, values: t.values.clone() }));
         }
-        let tail_energy = factors.tail_energy as f32;
+        // Of weights near the largest f32 the energy is beyond it.
+        let tail_energy = factors.tail_energy.min(f32::MAX.into()) as f32;
         match (ids[..].first_chunk(), ids.len(), factors.rank) {
             (Some(&[v, u]), 2, Rank::One(rank)) => {
                 let sigma = put(TensorData::f32(format!("{name}.weight.sigma"), &[rank], factors.sigma.clone()));

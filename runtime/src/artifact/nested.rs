@@ -47,7 +47,7 @@ impl Artifact {
                 Weight::LowRank { v, u, sigma, tail_energy } | Weight::Spatial { v, u, sigma, tail_energy } => {
                     let rank = wanted.rank;
                     let energies: Vec<f64> = self.tensor(*sigma).iter().map(|&s| f64::from(s).powi(2)).collect();
-                    *tail_energy = (f64::from(*tail_energy) + energies.iter().skip(rank).sum::<f64>()) as f32;
+                    *tail_energy = stored(f64::from(*tail_energy) + energies.iter().skip(rank).sum::<f64>());
                     kept.extend([*v, *u, *sigma].map(|id| (id, vec![rank])));
                     kept.extend(note.and_then(|n| n.means).map(|id| (id, vec![rank])));
                     (*u, energies.iter().sum::<f64>(), energies.iter().take(rank).sum::<f64>())
@@ -58,7 +58,7 @@ impl Artifact {
                     let values = self.tensor(*core);
                     let energy = |values: &[f32]| values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
                     let now = values.chunks(shape[1] * taps).take(output).map(|row| energy(&row[..input * taps])).sum::<f64>();
-                    *tail_energy = (f64::from(*tail_energy) + energy(&values) - now).max(0.0) as f32;
+                    *tail_energy = stored((f64::from(*tail_energy) + energy(&values) - now).max(0.0));
                     kept.extend([(*a, vec![input]), (*core, vec![output, input]), (*b, vec![output])]);
                     kept.extend(note.and_then(|n| n.means).map(|id| (id, vec![input])));
                     (*b, energy(&values), now)
@@ -180,6 +180,11 @@ impl Artifact {
             Weight::Tucker2 { a, core, b, .. } => [a, core, b].map(elements).to_vec(),
         }
     }
+}
+
+/// An energy as a file has it: of weights near the largest f32 it would be infinite.
+fn stored(energy: f64) -> f32 {
+    energy.min(f32::MAX.into()) as f32
 }
 
 /// The first entries of row-major `values` along the first axes, as many as `kept` says of each (one or two); the others whole.

@@ -115,7 +115,9 @@ impl<'a> Converter<'a> {
             match atoms[..] {
                 [Atom { stride, size }] if (start, len, step) != (0, size, 1) => {
                     offset += start * stride;
-                    axes.push(canonical([Atom { size: len, stride: stride * step }]));
+                    // One element is reached by no step, however large the file says that it is.
+                    let stride = if len > 1 { stride.checked_mul(step).ok_or("steps beyond its input")? } else { stride };
+                    axes.push(canonical([Atom { size: len, stride }]));
                 }
                 _ => axes.push(atoms.clone()),
             }
