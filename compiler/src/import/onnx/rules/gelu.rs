@@ -27,14 +27,14 @@ pub(super) fn by_tanh(model: &mut Model) -> Vec<String> {
 
 /// x of erf(x/√2).
 fn inner_erf(model: &Model, erf: &str) -> Option<String> {
-    let scaled = model.producer(&model.producer(erf)?.inputs[0])?;
+    let scaled = model.producer(model.producer(erf)?.input(0)?)?;
     let divided = with_number(model, scaled, "Div", std::f32::consts::SQRT_2);
     divided.or_else(|| with_number(model, scaled, "Mul", std::f32::consts::FRAC_1_SQRT_2)).map(String::from)
 }
 
 /// x of tanh(√(2/π)·(x + 0.044715·x³)).
 fn inner_tanh(model: &Model, tanh: &str) -> Option<String> {
-    let scaled = model.producer(&model.producer(tanh)?.inputs[0])?;
+    let scaled = model.producer(model.producer(tanh)?.input(0)?)?;
     let sum = model.producer(with_number(model, scaled, "Mul", (2.0 / std::f32::consts::PI).sqrt())?)?;
     if sum.op != "Add" {
         return None;

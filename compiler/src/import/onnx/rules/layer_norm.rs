@@ -27,17 +27,17 @@ struct Found {
 }
 
 fn find(model: &Model, root: &str) -> Option<Found> {
-    let sum = model.producer(&model.producer(root)?.inputs[0]).filter(|n| n.op == "Add")?;
+    let sum = model.producer(model.producer(root)?.input(0)?).filter(|n| n.op == "Add")?;
     let (variance, eps) = sum.inputs.iter().find_map(|i| Some((other(sum, i)?, model.scalar(i)?)))?;
     let mean_square = model.producer(variance).filter(|n| n.op == "ReduceMean")?;
-    let square = model.producer(&mean_square.inputs[0])?;
+    let square = model.producer(mean_square.input(0)?)?;
     let centred = match square.op.as_str() {
-        "Mul" if square.inputs[0] == square.inputs[1] => square.inputs[0].as_str(),
+        "Mul" if square.input(0) == square.input(1) => square.input(0)?,
         _ => with_number(model, square, "Pow", 2.0)?,
     };
     let difference = model.producer(centred).filter(|n| n.op == "Sub")?;
     let [x, mean] = &difference.inputs[..] else { return None };
-    let mean = model.producer(mean).filter(|n| n.op == "ReduceMean" && n.inputs[0] == *x)?;
+    let mean = model.producer(mean).filter(|n| n.op == "ReduceMean" && n.input(0) == Some(x))?;
     let axes = axes(model, mean)?;
     if axes != self::axes(model, mean_square)? {
         return None;
