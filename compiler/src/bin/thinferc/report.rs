@@ -217,8 +217,13 @@ fn measurements(measured: &[(PathBuf, Value)]) -> Result<Section> {
     let timed: Vec<_> = rows.iter().filter(|(_, f)| f["ms_p50"].is_f64()).collect();
     let mut figures = Vec::new();
     if !timed.is_empty() {
-        let mut adapters: Vec<&str> = timed.iter().filter_map(|(_, f)| f["adapter"].as_str()).collect();
-        adapters.dedup();
+        let mut adapters: Vec<&str> = Vec::new();
+        let named = timed.iter().filter_map(|(_, f)| f["adapter"].as_str());
+        named.for_each(|name| {
+            if !adapters.contains(&name) {
+                adapters.push(name)
+            }
+        });
         let mut groups: Vec<String> = timed.iter().map(|(name, _)| name.clone()).collect();
         groups.sort();
         groups.dedup();
