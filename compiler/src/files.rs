@@ -1,7 +1,7 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and what kind one is.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -13,6 +13,13 @@ use crate::error::{Error, Result};
 /// [`Error::Io`] naming `path`; no temporary file is left.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     thinfer::artifact::write_atomic(path, bytes).map_err(Error::io(path))
+}
+
+/// The four bytes that say what kind of file is at `path`; `None` where there is no file of that many.
+pub fn first_bytes(path: &Path) -> Option<[u8; 4]> {
+    let mut start = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    Some(start)
 }
 
 /// Makes `path` and its parents.

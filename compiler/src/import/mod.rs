@@ -10,10 +10,10 @@ pub use checkpoint::{Checkpoint, Meta, save};
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 
-use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files::first_bytes;
 use crate::tensor::Params;
 
 /// What PyTorch's `DataParallel` puts before the name of every tensor.
@@ -56,10 +56,8 @@ pub fn import(path: &Path) -> Result<(Checkpoint, Vec<Rewrite>)> {
 
 /// What a file is whose first bytes say that it is no checkpoint at all.
 fn foreign(path: &Path) -> Option<&'static str> {
-    let mut start = [0; 4];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).ok()?;
     let named = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match &start {
+    match &first_bytes(path)? {
         b"THIN" => Some("a .thin file, compiled already"),
         b"\x89PNG" | b"\xff\xd8\xff\xe0" => Some("an image"),
         b"PK\x03\x04" if !["pth", "pt", "bin"].contains(&named) => Some("a zip archive; a PyTorch state dict is named .pth or .pt"),

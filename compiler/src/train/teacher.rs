@@ -36,7 +36,7 @@ impl Teachers {
     ) -> Result<Self> {
         let open = |(at, file): (usize, &Artifact)| {
             let name = distil.teachers.get(at).map_or("teacher", String::as_str);
-            let session = Session::new(&Device::cpu(), file, &Options { batch, cache: None, ..Options::default() }).map_err(Error::from)?;
+            let session = Session::new(&Device::cpu(), file, &Options { batch, cache: None, ..Options::default() })?;
             let input: Vec<usize> = file.model().input.iter().map(|&d| d as usize).collect();
             if input.iter().product::<usize>() != shape.iter().product::<usize>() || session.output_len() != classes {
                 let why = format!("takes {input:?} and gives {} classes, the run has {shape:?} and {classes}", session.output_len());
@@ -108,15 +108,14 @@ mod tests {
         let theirs = Preprocess { scale: 1.0, mean: vec![127.0], std: vec![60.0] };
         let data = glyphs::generate(Part::Test, 5, 3);
         let names = [("fcn6", 1), ("fcn8", 2)];
-        let made: Vec<_> = names.iter().map(|&(name, seed)| compiled(name, theirs.clone(), seed)).collect();
-        let files: Vec<Artifact> = names.iter().map(|&(name, seed)| compiled(name, theirs.clone(), seed).0).collect();
+        let (files, made): (Vec<_>, Vec<_>) = names.iter().map(|&(name, seed)| compiled(name, theirs.clone(), seed)).unzip();
         let distil = Distil { teachers: vec!["a".into(), "b".into()], weight: 0.5, temperature: 3.0 };
         let mut teachers = Teachers::open(&files, &distil, &ours, &data.shape, 10, 4).unwrap();
         let mut inputs = vec![0.0; data.images.len()];
         ours.apply(data.shape, &data.images, &mut inputs);
         let got = teachers.answers(&inputs).unwrap();
         let mut expected = vec![0.0f64; 50];
-        for ((name, _), (_, checkpoint)) in names.iter().zip(&made) {
+        for ((name, _), checkpoint) in names.iter().zip(&made) {
             let logits = train::logits(&zoo::build(name).unwrap(), &checkpoint.params, &theirs, &data).unwrap();
             for (e, row) in expected.chunks_mut(10).zip(logits.chunks(10)) {
                 let sum: f64 = row.iter().map(|&x| (f64::from(x) / 3.0).exp()).sum();

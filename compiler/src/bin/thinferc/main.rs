@@ -68,10 +68,8 @@ fn write_json(path: Option<&Path>, figures: &serde_json::Value) -> Result<()> {
 
 /// Refuses to write a .thin file over what is none: a checkpoint whose name was given twice would be lost.
 fn check_replaced(path: &Path) -> Result<()> {
-    let mut start = [0; 4];
-    let held = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut start));
-    match held {
-        Ok(()) if &start != b"THIN" => {
+    match thinfer_compiler::files::first_bytes(path) {
+        Some(start) if &start != b"THIN" => {
             Err(Error::invalid(path.display().to_string(), "is there already and is no .thin file: it stays, choose another name"))
         }
         _ => Ok(()),

@@ -219,11 +219,11 @@ fn measurements(measured: &[(PathBuf, Value)]) -> Result<Section> {
     if !timed.is_empty() {
         let mut adapters: Vec<&str> = Vec::new();
         let named = timed.iter().filter_map(|(_, f)| f["adapter"].as_str());
-        named.for_each(|name| {
+        for name in named {
             if !adapters.contains(&name) {
-                adapters.push(name)
+                adapters.push(name);
             }
-        });
+        }
         let mut groups: Vec<String> = timed.iter().map(|(name, _)| name.clone()).collect();
         groups.sort();
         groups.dedup();
