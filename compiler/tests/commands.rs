@@ -56,13 +56,19 @@ fn the_whole_way_by_commands() {
     assert!(thinferc(&["inspect", "run/model.safetensors", "--json", "ckpt.json"], dir).contains("layers.0"));
     assert_eq!(json(&dir.join("ckpt.json"))["layers"][0]["full_rank"], 64);
 
-    thinferc(&["report", "run", "sweep", "thin.thin", "eval.json", "-o", "report.html"], dir);
+    let device = thinfer::Device::cpu();
+    let file = thinfer::Artifact::open(dir.join("dense.thin")).unwrap();
+    let table = thinfer::latency::measure(&device, &file, 1, 0.2, &mut |_, _| ()).unwrap();
+    fs::write(dir.join("times.json"), serde_json::to_string(&table).unwrap()).unwrap();
+
+    thinferc(&["report", "run", "sweep", "thin.thin", "times.json", "eval.json", "-o", "report.html"], dir);
     let page = fs::read_to_string(dir.join("report.html")).unwrap();
     for part in [
         "Measured",
         "Training: run",
         "Sweep: sweep",
         "Compiled: thin.thin",
+        "Layer times: times.json",
         "dense.thin",
         "Singular values",
         "Accuracy against values kept",

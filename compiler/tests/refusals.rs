@@ -285,6 +285,17 @@ fn files_of_another_kind_are_named_and_none_is_written_over() {
 }
 
 #[test]
+fn a_mean_without_a_deviation_is_a_slip() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert!(thinferc(&["init", "--model", "resnet8", "-o", "a.safetensors"], dir).status.success());
+    let compile = ["compile", "a.safetensors", "--ranks", "dense", "-o", "a.thin"];
+    refused(&[&compile[..], &["--mean", "0.5"]].concat(), dir, &["--mean", "--std"]);
+    refused(&[&compile[..], &["--std", "0.5"]].concat(), dir, &["--std", "--mean"]);
+    assert!(thinferc(&[&compile[..], &["--mean", "0.5", "--std", "0.2"]].concat(), dir).status.success());
+}
+
+#[test]
 fn a_report_names_what_it_cannot_read() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

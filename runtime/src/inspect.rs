@@ -181,14 +181,12 @@ impl std::fmt::Display for Description {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let known = |what: &str| if what.is_empty() { "unknown".into() } else { what.to_string() };
         writeln!(f, "{}: {:?} → {:?}, {}", known(&self.model), self.input, self.output, bytes(self.bytes))?;
-        writeln!(
-            f,
-            "from {}, trained by {}, ranks {}, written by {}",
-            known(&self.source),
-            known(&self.method),
-            known(&self.policy),
-            known(&self.tool)
-        )?;
+        // What the file does not say is left out.
+        let said = [("from", &self.source), ("trained by", &self.method), ("ranks", &self.policy), ("written by", &self.tool)];
+        let said: Vec<String> = said.iter().filter(|(_, what)| !what.is_empty()).map(|(by, what)| format!("{by} {what}")).collect();
+        if !said.is_empty() {
+            writeln!(f, "{}", said.join(", "))?;
+        }
         writeln!(f, "input = {}", self.preprocess)?;
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
         writeln!(

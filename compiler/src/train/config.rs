@@ -1,6 +1,9 @@
 //! What a training run is asked to do.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::device::TrainDevice;
 use super::settings::Method;
@@ -156,21 +159,37 @@ impl TrainConfig {
     }
 
     /// Refuses to go on with a run that was started as `started`, unless both are equal; names every field that differs.
-    pub(super) fn differences(&self, started: &serde_json::Value) -> Vec<String> {
+    pub(super) fn differences(&self, started: &Value) -> Vec<String> {
         // Through text and back, so that both sides went through the same printing and parsing of numbers.
-        let Ok(now) = serde_json::to_string(self).and_then(|text| serde_json::from_str::<serde_json::Value>(&text)) else {
+        let Ok(now) = serde_json::to_string(self).and_then(|text| serde_json::from_str::<Value>(&text)) else {
             return vec!["the configuration cannot be written down".into()];
         };
-        let empty = serde_json::Map::new();
-        let (now, then) = (now.as_object().unwrap_or(&empty), started.as_object().unwrap_or(&empty));
-        let show = |v: Option<&serde_json::Value>| v.map_or("nothing".into(), ToString::to_string);
-        let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys.into_iter()
-            .filter(|k| now.get(*k) != then.get(*k))
-            .map(|k| format!("{k} was {}, not {}", show(then.get(k)), show(now.get(k))))
-            .collect()
+        let mut out = Vec::new();
+        differing("", started, &now, &mut out);
+        out
+    }
+}
+
+/// Names every value that differs between two configurations, those within others by both names (`method factors`).
+fn differing(name: &str, then: &Value, now: &Value, out: &mut Vec<String>) {
+    // A variant with settings is an object of one key, its name, and under that the settings.
+    let variant =
+        |v: &Value| v.as_object().filter(|o| o.len() == 1 && o.values().all(Value::is_object)).and_then(|o| o.keys().next().cloned());
+    let show = |v: &Value| match v {
+        Value::Null => "nothing".into(),
+        Value::String(text) => text.clone(),
+        _ => variant(v).unwrap_or_else(|| v.to_string()),
+    };
+    match (then, now) {
+        _ if then == now => {}
+        (Value::Object(a), Value::Object(b)) if variant(then) == variant(now) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let within = if variant(then).is_some() { name.into() } else { format!("{name} {key}").trim_start().to_string() };
+                differing(&within, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), out);
+            }
+        }
+        _ => out.push(format!("{name} was {}, not {}", show(then), show(now))),
     }
 }
 
@@ -224,11 +243,22 @@ mod tests {
     fn a_changed_field_is_named_and_an_equal_configuration_is_not() {
         let mut config = TrainConfig::new("fcn6", "glyphs");
         config.lr = 0.1 + 0.2;
-        let started: serde_json::Value = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+        let started: Value = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
         assert_eq!(config.differences(&started), Vec::<String>::new());
         // What a run of an earlier version could not say is no difference.
         assert!(!started.as_object().unwrap().contains_key("ema") && !started.as_object().unwrap().contains_key("device"));
         config.epochs = 11;
         assert_eq!(config.differences(&started), ["epochs was 10, not 11"]);
+        config.epochs = 10;
+        config.method = Method::Lorita { factors: 2 };
+        assert_eq!(config.differences(&started), ["method was dense, not lorita"]);
+        let lorita: Value = serde_json::to_value(&config).unwrap();
+        config.method = Method::Lorita { factors: 3 };
+        assert_eq!(config.differences(&lorita), ["method factors was 2, not 3"]);
+        let distil = |weight| Some(Distil { teachers: vec!["a".into()], weight, temperature: 4.0 });
+        config.distil = distil(0.5);
+        let taught: Value = serde_json::to_value(&config).unwrap();
+        config.distil = distil(0.9);
+        assert_eq!(config.differences(&taught), ["distil weight was 0.5, not 0.9"]);
     }
 }

@@ -14,6 +14,7 @@ use crate::device::DeviceClass;
 use crate::error::{Error, Result};
 use crate::plan::Form;
 use crate::session::Device;
+use crate::table::Table;
 
 /// The newest version of a table that this build reads and the one that it writes.
 pub const VERSION: u32 = 1;
@@ -191,6 +192,31 @@ impl LatencyTable {
     pub fn dense_us(&self) -> f64 {
         let layers = (0..self.layers.len()).filter_map(|i| self.fastest(i, "dense", None, None));
         self.fixed_us + layers.map(|c| self.cost_us(c)).sum::<f64>()
+    }
+}
+
+impl std::fmt::Display for LatencyTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = Table::new(["layer", "dense µs", "candidates", "fastest", "µs"]);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let Some(best) = layer.candidates.iter().min_by(|a, b| self.cost_us(a).total_cmp(&self.cost_us(b))) else { continue };
+            let dense = self.fastest(i, "dense", None, None).map_or_else(|| "-".into(), |c| format!("{:.1}", self.cost_us(c)));
+            let ranks: String = [best.input_rank, best.rank].into_iter().flatten().map(|r| format!(" {r}")).collect();
+            let form = if best.scheme == "dense" { "" } else { &best.form };
+            let fastest = format!("{}{ranks} {form}", best.scheme).trim_end().to_string();
+            shown.row([layer.name.clone(), dense, layer.candidates.len().to_string(), fastest, format!("{:.1}", self.cost_us(best))]);
+        }
+        write!(
+            f,
+            "{}, batch {}\n\n{shown}\nall dense: {:.3} ms. Of that {:.1} µs a run and {:.1} µs a step are no layer's own (submitting, \
+             waiting); repeated measurements differ by {:.1} %",
+            self.adapter,
+            self.batch,
+            self.dense_us() / 1e3,
+            self.fixed_us,
+            self.dispatch_us,
+            100.0 * self.noise
+        )
     }
 }
 

@@ -114,7 +114,7 @@ impl ClockArguments {
 }
 
 /// Reads and checks a table.
-fn read(path: &Path) -> Result<LatencyTable> {
+pub(crate) fn read(path: &Path) -> Result<LatencyTable> {
     let at = path.display().to_string();
     let length = fs::metadata(path).map_err(Error::io(path))?.len();
     if length > MOST_BYTES {

@@ -240,11 +240,17 @@ fn explain(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Table {
     for ((layer, weighted, cut), choice) in weighted.zip(factored.choices()) {
         let (rows, columns) = (weighted.kernel.outputs, weighted.kernel.columns());
         let factoring = cut.and_then(|(scheme, _)| choice.factorings.iter().find(|f| f.scheme() == scheme));
-        let lost = if keep { cut.map(|_| 0.0) } else { factoring.zip(*cut).and_then(|(f, (_, rank))| f.lost(rank).ok()) };
         let (as_cut, dense) = (choice.candidate(*cut, 0.0), choice.candidate(None, 0.0));
         let or_dash = |s: Option<String>| s.unwrap_or_else(|| "-".into());
+        let pays = as_cut.macs < dense.macs || as_cut.params < dense.params;
+        // What is written dense loses nothing.
+        let lost = match cut {
+            Some(_) if keep || !pays => Some(0.0),
+            Some((_, rank)) => factoring.and_then(|f| f.lost(*rank).ok()),
+            None => None,
+        };
         let written = match cut {
-            Some(_) if as_cut.macs < dense.macs || as_cut.params < dense.params => "factors",
+            Some(_) if pays => "factors",
             Some(_) if keep => "factors, though they cost more",
             Some(_) => "dense: factors would cost more",
             None if keep => "dense, as the file has it",

@@ -86,7 +86,6 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         params += layer_params;
     }
     let meta = &source.checkpoint.meta;
-    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
     print::line(format_args!(
         "{}: {:?} → {:?}, {} MACs, {} parameters",
         source.graph.name,
@@ -98,7 +97,10 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     if !source.held.is_empty() {
         print::line(format_args!("{} layers are held as factors; what follows is of their products", source.held.len()))?;
     }
-    print::line(format_args!("trained by {} on {}; input = {}\n", known(&meta.method), known(&meta.data), source.preprocess))?;
+    // What the file does not say is left out.
+    let said = [("trained by", &meta.method), ("on", &meta.data)];
+    let said: String = said.iter().filter_map(|(by, what)| Some(format!("{by} {}; ", what.as_ref()?))).collect();
+    print::line(format_args!("{said}input = {}\n", source.preprocess))?;
     print::text(&table)?;
     let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
     crate::write_json(arguments.json.as_deref(), &figures)

@@ -13,7 +13,7 @@ use thinfer_compiler::{Error, Result, files, import};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folders that train or sweep wrote, .thin files, and the JSON files of eval and bench
+    /// Folders that train or sweep wrote, .thin files, and the JSON files of eval, bench and measure
     #[arg(required = true, value_name = "RUN_DIR|FILE.thin|FIGURES.json")]
     sources: Vec<PathBuf>,
     /// The page to write
@@ -31,14 +31,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             _ if path.join("sweep.csv").is_file() => sections.push(swept(path)?),
             _ if path.is_dir() => return Err(Error::invalid(path.display().to_string(), "holds neither run.json nor sweep.csv")),
             "thin" => sections.push(compiled(path)?),
-            _ => measured.push((path.clone(), json(path)?)),
+            _ => match json(path)? {
+                figures if figures.get("latency_table").is_some() => sections.push(timed(path)?),
+                figures => measured.push((path.clone(), figures)),
+            },
         }
     }
     if !measured.is_empty() {
         sections.insert(0, measurements(&measured)?);
     }
     files::write_atomic(&arguments.output, html_report("thinfer report", &sections).as_bytes())?;
-    Ok(print::line(format_args!("wrote {}: {} parts", arguments.output.display(), sections.len()))?)
+    let parts = if sections.len() == 1 { "part" } else { "parts" };
+    Ok(print::line(format_args!("wrote {}: {} {parts}", arguments.output.display(), sections.len()))?)
 }
 
 fn json(path: &Path) -> Result<Value> {
@@ -186,6 +190,21 @@ fn compiled(path: &Path) -> Result<Section> {
     Ok(Section { heading: format!("Compiled: {}", path.display()), text: description.to_string(), figures })
 }
 
+/// What a device takes for each layer of a network.
+fn timed(path: &Path) -> Result<Section> {
+    let table = crate::clock::read(path)?;
+    let of = |value: &dyn Fn(usize) -> Option<f64>| (0..table.layers.len()).map(|i| value(i).unwrap_or(f64::NAN)).collect::<Vec<f64>>();
+    let dense = |i: usize| table.fastest(i, "dense", None, None).map(|c| table.cost_us(c));
+    let least = |i: usize| table.layers[i].candidates.iter().map(|c| table.cost_us(c)).reduce(f64::min);
+    let times = Bars {
+        title: format!("Layers of {} on {}", table.model, table.adapter),
+        y_label: "µs".into(),
+        groups: table.layers.iter().map(|l| l.name.clone()).collect(),
+        series: vec![("dense".into(), of(&dense)), ("fastest measured".into(), of(&least))],
+    };
+    Ok(Section { heading: format!("Layer times: {}", path.display()), text: table.to_string(), figures: vec![times.svg()?] })
+}
+
 /// What `eval` and `bench` measured, in one table, and accuracy against time and MACs where both are known of a file.
 fn measurements(measured: &[(PathBuf, Value)]) -> Result<Section> {
     let mut rows: Vec<(String, Value)> = Vec::new();
@@ -193,7 +212,8 @@ fn measurements(measured: &[(PathBuf, Value)]) -> Result<Section> {
         let mut take =
             |figures: &Value| rows.push((figures["model"].as_str().map_or_else(|| short(&path.to_string_lossy()), short), figures.clone()));
         if figures.get("ms_p50").is_none() && figures.get("top1").is_none() {
-            return Err(Error::invalid(path.display().to_string(), "holds no figures of eval or bench (no 'top1', no 'ms_p50')"));
+            let why = "holds no figures of eval, bench or measure (no 'top1', no 'ms_p50'); of a compiled network, give the .thin file";
+            return Err(Error::invalid(path.display().to_string(), why));
         }
         take(figures);
         figures.get("against").into_iter().for_each(take);

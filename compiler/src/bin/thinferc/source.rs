@@ -54,6 +54,16 @@ impl PixelArguments {
     /// [`Error::Invalid`] for values that no image can be normalised by.
     pub(crate) fn over(&self, stated: Option<&Preprocess>, shape: &[usize]) -> Result<Preprocess> {
         let mut preprocess = stated.cloned().unwrap_or_default();
+        // One without the other is a slip, unless the file states the other.
+        let (mean, std) = (&self.mean, &self.std);
+        for (flag, given, other, missing) in [
+            ("--mean", !mean.is_empty(), "--std", std.is_empty() && preprocess.std.is_empty()),
+            ("--std", !std.is_empty(), "--mean", mean.is_empty() && preprocess.mean.is_empty()),
+        ] {
+            if given && missing {
+                return Err(Error::invalid(flag, format!("needs {other} beside it: the file states none")));
+            }
+        }
         if let Some(range) = self.range {
             if !(range.is_finite() && range > 0.0) {
                 return Err(Error::invalid("--range", format!("is {range}; it must be positive")));

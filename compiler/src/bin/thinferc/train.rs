@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Optimiser, with PyTorch's defaults; sgd has momentum 0.9
     #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
     optimizer: OptimizerName,
-    /// Learning rate [default: 0.001 for adam, 0.01 for sgd]
+    /// Learning rate [default: 0.01 for sgd; for adam 0.001, or 0.0001 to finetune]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// What the learning rate does after warm-up
@@ -192,6 +192,8 @@ fn config(args: &Args, start: Option<&Checkpoint>) -> Result<TrainConfig> {
     }
     let method = args.settings.method(args.method)?;
     let (optimizer, lr) = match args.optimizer {
+        // What is trained already is led back, not shaken.
+        OptimizerName::Adam if args.method == MethodName::Finetune => (OptimizerKind::Adam, 1e-4),
         OptimizerName::Adam => (OptimizerKind::Adam, 1e-3),
         OptimizerName::Sgd => (OptimizerKind::Sgd, 1e-2),
     };

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::{Artifact, Device, DeviceKind, Error, Forms, Options, Result, Session};
 
@@ -68,6 +69,10 @@ impl DeviceArguments {
 
     /// A session of as many ranks as were asked for, or as the time allows; and what share that is.
     fn session(&self, device: &Device, artifact: &Artifact, options: &Options) -> Result<(Session, f64)> {
+        let thin = || Description::of(artifact).layers.iter().any(|l| l.rank.is_some());
+        if (self.ranks < 1.0 || self.time_budget.is_some()) && !thin() {
+            print::note(format_args!("note: {} has no layer in factors, so there are no ranks to leave out", artifact.model().name));
+        }
         let Some(ms) = self.time_budget else { return Ok((Session::new(device, artifact, options)?, self.ranks)) };
         let budget = Duration::try_from_secs_f64(ms / 1e3).ok().filter(|b| !b.is_zero());
         let budget = budget.ok_or_else(|| Error::invalid(format!("--time-budget {ms}"), "is no positive number of milliseconds"))?;

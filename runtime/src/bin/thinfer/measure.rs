@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::table::Table;
 use thinfer::{Artifact, Device, DeviceKind, Error, Result, latency, print};
 
 #[derive(Args)]
@@ -44,26 +43,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     })?;
     crate::write_json(Some(output), &json!(table))?;
-    let mut shown = Table::new(["layer", "dense µs", "candidates", "fastest", "µs"]);
-    for (i, layer) in table.layers.iter().enumerate() {
-        let dense = table.fastest(i, "dense", None, None).map_or(0.0, |c| table.cost_us(c));
-        let Some(best) = layer.candidates.iter().min_by(|a, b| table.cost_us(a).total_cmp(&table.cost_us(b))) else { continue };
-        let ranks: String = [best.input_rank, best.rank].into_iter().flatten().map(|r| format!(" {r}")).collect();
-        shown.row([
-            layer.name.clone(),
-            format!("{dense:.1}"),
-            layer.candidates.len().to_string(),
-            format!("{}{ranks} {}", best.scheme, if best.scheme == "dense" { "" } else { &best.form }).trim_end().to_string(),
-            format!("{:.1}", table.cost_us(best)),
-        ]);
-    }
-    print::line(format_args!("{}, batch {}\n\n{shown}", device.info(), table.batch))?;
-    print::line(format_args!(
-        "dense {:.3} ms: {:.1} µs a run and {:.1} µs a step beside what the layers' own clock says; noise {:.1} %",
-        table.dense_us() / 1e3,
-        table.fixed_us,
-        table.dispatch_us,
-        100.0 * table.noise
-    ))?;
+    print::line(&table)?;
     print::line(format_args!("wrote {}", output.display()))
 }
