@@ -1,4 +1,6 @@
 //! What the coverage-guided targets and `tests/hostile.rs` share.
 
+#![allow(clippy::expect_used, reason = "a fuzz target fails by panicking")]
+
 pub mod targets;
 pub mod watched;

@@ -71,6 +71,25 @@ pub fn network(name: &str, bytes: &[u8], folder: &Path) {
     compile(&graph, &checkpoint);
 }
 
+/// A checkpoint of the kind that the first byte says.
+pub fn checkpoint(input: &[u8], folder: &Path) {
+    if let [kind, bytes @ ..] = input {
+        network(["file.safetensors", "file.pth"][usize::from(kind & 1)], bytes, folder);
+    }
+}
+
+/// Images, an array or a table, as the first byte says.
+pub fn data(input: &[u8], folder: &Path) {
+    let [kind, bytes @ ..] = input else { return };
+    match kind % 5 {
+        0 => images("mnist", bytes, folder),
+        1 => images("cifar10", bytes, folder),
+        2 => images("cifar100", bytes, folder),
+        3 => array(bytes),
+        _ => table(bytes),
+    }
+}
+
 fn compile(graph: &Graph, checkpoint: &Checkpoint) {
     let Ok(costs) = thinfer_compiler::graph::layer_costs(graph) else { return };
     if costs.iter().map(|c| c.macs).sum::<u64>() > MOST_WORK || graph.nodes.len() > 200 {

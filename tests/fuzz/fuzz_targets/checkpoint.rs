@@ -9,9 +9,4 @@ use thinfer_fuzz::{targets, watched::within_bounds};
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().expect("a folder"));
 
-fuzz_target!(|data: &[u8]| {
-    if let [kind, bytes @ ..] = data {
-        let name = ["file.safetensors", "file.pth"][usize::from(kind & 1)];
-        within_bounds(name, bytes, |bytes| targets::network(name, bytes, FOLDER.path()));
-    }
-});
+fuzz_target!(|input: &[u8]| within_bounds("checkpoint", input, |input| targets::checkpoint(input, FOLDER.path())));
