@@ -47,6 +47,22 @@ pub struct Factors {
 }
 
 impl Factors {
+    /// Factors as they were found, cut from nothing: W' is their product.
+    pub fn uncut(scheme: Scheme, rank: Rank, kernel: Kernel, tensors: Vec<NamedFactor>) -> Self {
+        Self {
+            scheme,
+            rank,
+            kernel,
+            tensors,
+            sigma: Vec::new(),
+            tail_energy: 0.0,
+            energy: 1.0,
+            means: Vec::new(),
+            gained: false,
+            bias: None,
+        }
+    }
+
     /// W', [out, in, kh, kw] row-major, summed in f64.
     pub fn product(&self) -> Vec<f32> {
         self.product_f64().into_iter().map(|x| x as f32).collect()

@@ -89,18 +89,7 @@ mod tests {
             NamedFactor { suffix, shape, values }
         };
         let tensors = layout.map(tensor).collect();
-        Factors {
-            scheme,
-            rank,
-            kernel,
-            tensors,
-            sigma: Vec::new(),
-            tail_energy: 0.0,
-            energy: 1.0,
-            means: Vec::new(),
-            gained: false,
-            bias: None,
-        }
+        Factors::uncut(scheme, rank, kernel, tensors)
     }
 
     /// The first components alone.

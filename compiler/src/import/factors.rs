@@ -102,18 +102,7 @@ impl<'a> Place<'a> {
             let values = if suffix == "u" { swapped(data, stored[0], stored[1]) } else { data.to_vec() };
             tensors.push(NamedFactor { suffix: to, shape, values });
         }
-        Ok(Some(Factors {
-            scheme,
-            rank,
-            kernel: self.kernel,
-            tensors,
-            sigma: Vec::new(),
-            tail_energy: 0.0,
-            energy: 1.0,
-            means: Vec::new(),
-            gained: false,
-            bias: None,
-        }))
+        Ok(Some(Factors::uncut(scheme, rank, self.kernel, tensors)))
     }
 
     /// `factors` of this layer under their names, the opposite of [`Place::read`].

@@ -8,6 +8,7 @@ mod few;
 pub mod latency;
 mod measure;
 mod rule;
+mod runner;
 mod variants;
 
 use crate::artifact::{Artifact, Dtype, Layer, Model, Op, Residual, TensorData, Weight, Window};
@@ -34,6 +35,11 @@ impl Choice {
     pub(crate) fn of(form: Form) -> Self {
         Self { form, kernels: Vec::new(), measured_us: Vec::new() }
     }
+}
+
+/// The median; 0 of nothing.
+fn median(samples: Vec<f64>) -> f64 {
+    Times::new(samples).p50()
 }
 
 /// Sessions that each contestant is timed in: where buffers happen to lie is worth up to a third of a small layer's time.

@@ -3,14 +3,10 @@
 use std::sync::Arc;
 
 use super::array::{Array, Data};
+use super::dims::{Ranges, affordable, axes, axis, broadcast, dims, permutation, squeezed, target_shape, unsqueezed};
 use super::logic;
 use super::model::{Attribute, Node};
 use crate::tensor::count;
-
-/// The most elements that an operation may make of fewer.
-pub(super) const MOST: usize = 1 << 24;
-/// The most axes of a value.
-const AXES: usize = 64;
 
 /// The output of `node` over constants; `None` for an operation that is not done here.
 ///
@@ -50,73 +46,6 @@ pub(super) fn evaluate(node: &Node, inputs: &[Option<Arc<Array>>]) -> Option<Res
     })
 }
 
-/// `axis` of `rank` axes, counted from the end where negative.
-///
-/// # Errors
-/// A phrase for one that there is not.
-pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
-    let at = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(at).ok().filter(|a| *a < rank).ok_or_else(|| format!("names axis {axis} of {rank}"))
-}
-
-/// The axes that a node names by attribute or, since operator set 13, by input.
-pub(super) fn axes(node: &Node, input: Option<&Array>) -> Result<Option<Vec<i64>>, String> {
-    match (node.ints("axes"), input) {
-        (Some(axes), _) => Ok(Some(axes.to_vec())),
-        (None, Some(array)) => Ok(Some(array.as_ints().ok_or("names its axes by no integers")?.to_vec())),
-        (None, None) => Ok(None),
-    }
-}
-
-/// `shape` without the axes of one element, or without those named.
-pub(super) fn squeezed(shape: &[usize], axes: Option<&[i64]>) -> Result<Vec<usize>, String> {
-    let Some(axes) = axes else { return Ok(shape.iter().copied().filter(|&d| d != 1).collect()) };
-    let gone = axes.iter().map(|&a| axis(a, shape.len())).collect::<Result<Vec<_>, _>>()?;
-    if let Some(&a) = gone.iter().find(|&&a| shape[a] != 1) {
-        return Err(format!("takes away axis {a} of {shape:?}, which has more than one element"));
-    }
-    Ok(shape.iter().enumerate().filter(|(i, _)| !gone.contains(i)).map(|(_, &d)| d).collect())
-}
-
-/// `shape` with axes of one element where `axes` say.
-pub(super) fn unsqueezed(shape: &[usize], axes: Option<&[i64]>) -> Result<Vec<usize>, String> {
-    let axes = axes.ok_or("does not say which axes")?;
-    let rank = shape.len() + axes.len();
-    if rank > AXES {
-        return Err(format!("makes {rank} axes, more than {AXES}"));
-    }
-    let new = axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
-    let mut old = shape.iter().copied();
-    let out: Vec<usize> = (0..rank).map(|i| if new.contains(&i) { 1 } else { old.next().unwrap_or(1) }).collect();
-    if old.next().is_some() { Err(format!("names an axis twice: {axes:?}")) } else { Ok(out) }
-}
-
-/// The dimensions that `target` asks for, of a value of `shape`.
-pub(super) fn target_shape(node: &Node, shape: &[usize], target: &Array) -> Result<Vec<usize>, String> {
-    let target = target.as_ints().ok_or("has a target shape of no integers")?;
-    let copies = node.int("allowzero", 0) == 0;
-    let mut out = Vec::with_capacity(target.len());
-    for (i, &d) in target.iter().enumerate() {
-        out.push(match d {
-            0 if copies => *shape.get(i).ok_or_else(|| format!("copies axis {i} of {shape:?}"))?,
-            -1 => 1,
-            d => usize::try_from(d).map_err(|_| format!("has the target shape {target:?}"))?,
-        });
-    }
-    let misfit = || format!("cannot make {target:?} of {shape:?}");
-    let (all, known) = (count(shape).ok_or_else(misfit)?, count(&out).ok_or_else(misfit)?);
-    match target.iter().filter(|d| **d == -1).count() {
-        0 if all == known => {}
-        1 if known > 0 && all.is_multiple_of(known) => {
-            if let Some(at) = target.iter().position(|d| *d == -1) {
-                out[at] = all / known;
-            }
-        }
-        _ => return Err(misfit()),
-    }
-    Ok(out)
-}
-
 /// What `Shape` gives of a value of `shape`.
 pub(super) fn shape_of(node: &Node, shape: &[usize]) -> Array {
     let rank = shape.len() as i64;
@@ -135,16 +64,6 @@ fn constant(node: &Node) -> Result<Array, String> {
         Attribute::Ints(i) => Ok(Array::ints(i.clone())),
         Attribute::Text(_) | Attribute::Other => Err(format!("holds a {name}, which is neither float nor integer")),
     }
-}
-
-fn dims(shape: &Array) -> Result<Vec<usize>, String> {
-    let ints = shape.as_ints().ok_or("has a shape of no integers")?;
-    ints.iter().map(|&d| usize::try_from(d).map_err(|_| format!("has the shape {ints:?}"))).collect()
-}
-
-/// Elements of `shape`, if an operation may make so many.
-pub(super) fn affordable(shape: &[usize]) -> Result<usize, String> {
-    count(shape).filter(|n| *n <= MOST).ok_or_else(|| format!("would make a constant of {shape:?}, more than {MOST} elements"))
 }
 
 fn constant_of_shape(node: &Node, shape: &Array) -> Result<Array, String> {
@@ -208,15 +127,6 @@ fn transpose(node: &Node, x: &Array) -> Result<Array, String> {
     Ok(picked(x, shape.clone(), walk(&shape, &steps, 0)))
 }
 
-/// The order of axes that a Transpose of `rank` axes names.
-pub(super) fn permutation(node: &Node, rank: usize) -> Result<Vec<usize>, String> {
-    let Some(order) = node.ints("perm") else { return Ok((0..rank).rev().collect()) };
-    let order = order.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
-    let mut sorted = order.clone();
-    sorted.sort_unstable();
-    if sorted.into_iter().eq(0..rank) { Ok(order) } else { Err(format!("has the order {order:?} for {rank} axes")) }
-}
-
 fn concat(node: &Node, inputs: &[Option<Arc<Array>>]) -> Result<Array, String> {
     let parts: Vec<&Array> = inputs.iter().flatten().map(|a| &**a).collect();
     let first = parts.first().ok_or("has no inputs")?;
@@ -253,71 +163,12 @@ fn gather(node: &Node, x: &Array, indices: &Array) -> Result<Array, String> {
     Ok(picked(x, shape, places.map(|(o, p, i)| (o * x.shape[at] + p) * inner + i)))
 }
 
-/// What a Slice takes of each axis.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ranges {
-    /// First index, number of elements and step, axis by axis.
-    pub(super) axes: Vec<(usize, usize, i64)>,
-}
-
-impl Ranges {
-    /// Of a node that slices a value of `shape`: by attributes, or by inputs 1 to 4.
-    ///
-    /// # Errors
-    /// A phrase for ranges that are no constants or do not fit.
-    pub(super) fn of(node: &Node, inputs: &[Option<Arc<Array>>], shape: &[usize]) -> Result<Self, String> {
-        let get = |name: &str, i: usize| -> Result<Option<Vec<i64>>, String> {
-            match (node.ints(name), inputs.get(i).cloned().flatten()) {
-                (Some(v), _) => Ok(Some(v.to_vec())),
-                (None, Some(a)) => a.as_ints().map(|v| Some(v.to_vec())).ok_or_else(|| format!("has {name} of no integers")),
-                (None, None) => Ok(None),
-            }
-        };
-        let starts = get("starts", 1)?.ok_or("does not say where it starts")?;
-        let ends = get("ends", 2)?.ok_or("does not say where it ends")?;
-        let axes = get("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = get("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
-        if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
-            return Err("has starts, ends, axes and steps of different lengths".into());
-        }
-        let mut out: Vec<(usize, usize, i64)> = shape.iter().map(|&n| (0, n, 1)).collect();
-        for (((start, end), a), step) in starts.into_iter().zip(ends).zip(axes).zip(steps) {
-            let at = axis(a, shape.len())?;
-            let n = shape[at] as i64;
-            if n == 0 {
-                continue;
-            }
-            let from_end = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
-            let (start, end) = match step {
-                0 => return Err("has a step of 0".into()),
-                1.. => (from_end(start).clamp(0, n), from_end(end).clamp(0, n)),
-                _ => (from_end(start).clamp(0, n - 1), from_end(end).clamp(-1, n - 1)),
-            };
-            let count = if step > 0 { (end - start).max(0) as u64 } else { (start - end).max(0) as u64 }.div_ceil(step.unsigned_abs());
-            out[at] = (start.max(0) as usize, count as usize, step);
-        }
-        Ok(Self { axes: out })
-    }
-}
-
 fn slice(x: &Array, ranges: &Ranges) -> Result<Array, String> {
     let from = strides(&x.shape);
     let shape: Vec<usize> = ranges.axes.iter().map(|r| r.1).collect();
     let start: usize = ranges.axes.iter().zip(&from).map(|(r, s)| r.0 * s).sum();
     let steps: Vec<i64> = ranges.axes.iter().zip(&from).map(|(r, s)| r.2.saturating_mul(*s as i64)).collect();
     Ok(picked(x, shape.clone(), walk(&shape, &steps, start as i64)))
-}
-
-/// The shape that two broadcast to.
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
-    let rank = a.len().max(b.len());
-    let dim = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
-    let one = |i: usize| match (dim(a, i), dim(b, i)) {
-        (x, y) if x == y || y == 1 => Ok(x),
-        (1, y) => Ok(y),
-        _ => Err(format!("cannot bring {a:?} and {b:?} together")),
-    };
-    (0..rank).map(one).collect()
 }
 
 /// For each element of `shape` the element of a constant of `of`, which broadcasts to it.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::array::{Array, Data};
-use super::eval::{affordable, broadcast, spread};
+use super::dims::{affordable, broadcast};
+use super::eval::spread;
 use super::model::Node;
 
 /// The output of `node` over constants; `None` for an operation that is not done here.

@@ -4,6 +4,7 @@ mod array;
 #[cfg(test)]
 mod conformance;
 mod convert;
+mod dims;
 mod eval;
 mod external;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Activations, arithmetic with constants, and sums.
 
 use super::super::array::Array;
-use super::super::eval;
 use super::super::model::Node;
 use super::super::view::{Atom, View, canonical};
+use super::super::{dims, eval};
 use super::{Converter, Step, Value};
 use crate::graph::{Activation, Op, ValueId};
 
@@ -244,7 +244,7 @@ impl<'a> Converter<'a> {
     pub(super) fn softmax(&mut self, node: &'a Node) -> Step<Value> {
         let view = self.computed(node, 0)?;
         let sizes = view.sizes();
-        let at = eval::axis(node.int("axis", if self.model.opset < 13 { 1 } else { -1 }), sizes.len() + 1)?;
+        let at = dims::axis(node.int("axis", if self.model.opset < 13 { 1 } else { -1 }), sizes.len() + 1)?;
         // Before operator set 13 everything from the axis on was one.
         let over: Vec<usize> = if self.model.opset < 13 { (at..=sizes.len()).collect() } else { vec![at] };
         let log = node.op == "LogSoftmax";
@@ -290,8 +290,8 @@ impl<'a> Converter<'a> {
 
 /// `elements`, if so many may be made of a constant of fewer.
 fn affordable(elements: usize) -> Step<usize> {
-    match elements <= eval::MOST {
+    match elements <= dims::MOST {
         true => Ok(elements),
-        false => Err(format!("would need a constant of {elements} elements, more than {}", eval::MOST).into()),
+        false => Err(format!("would need a constant of {elements} elements, more than {}", dims::MOST).into()),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::array::Array;
-use super::super::eval::{self, Ranges};
+use super::super::dims::{self, Ranges};
 use super::super::model::Node;
 use super::super::view::{Atom, View, canonical};
 use super::{Converter, Step, Value};
@@ -135,7 +135,7 @@ impl<'a> Converter<'a> {
     fn split(&mut self, node: &'a Node) -> Step<Vec<Value>> {
         let view = self.computed(node, 0)?;
         let sizes = view.sizes();
-        let at = eval::axis(node.int("axis", 0), sizes.len() + 1)?.checked_sub(1).ok_or("takes the batch apart")?;
+        let at = dims::axis(node.int("axis", 0), sizes.len() + 1)?.checked_sub(1).ok_or("takes the batch apart")?;
         let stated = match (node.ints("split"), self.optional(node, 1)?) {
             (Some(split), _) => Some(split.to_vec()),
             (None, Some(split)) => Some(split.as_ints().ok_or("has parts of no integers")?.to_vec()),
@@ -171,10 +171,10 @@ impl<'a> Converter<'a> {
     pub(super) fn gather(&mut self, node: &'a Node) -> Step<Value> {
         let (view, index) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let sizes = view.sizes();
-        let at = eval::axis(node.int("axis", 0), sizes.len() + 1)?.checked_sub(1).ok_or("picks samples")?;
+        let at = dims::axis(node.int("axis", 0), sizes.len() + 1)?.checked_sub(1).ok_or("picks samples")?;
         let Some([one]) = index.as_ints() else { return Err(format!("picks {} elements; one is supported", index.len()).into()) };
         let mut ranges: Vec<(usize, usize, i64)> = sizes.iter().map(|&n| (0, n, 1)).collect();
-        ranges[at] = (eval::axis(*one, sizes[at])?, 1, 1);
+        ranges[at] = (dims::axis(*one, sizes[at])?, 1, 1);
         let (mut part, offset) = self.part(node, &view, &ranges)?;
         if index.shape.is_empty() {
             part.axes.remove(at);

@@ -1,6 +1,6 @@
 //! Windows, pools and means.
 
-use super::super::eval;
+use super::super::dims;
 use super::super::model::Node;
 use super::super::view::{Atom, View, canonical};
 use super::{Converter, Step, Stop, Value};
@@ -95,8 +95,8 @@ impl<'a> Converter<'a> {
         let rank = view.axes.len() + 1;
         let (gone, keeps): (Vec<usize>, bool) = if node.op == "ReduceMean" {
             let input = self.optional(node, 1)?;
-            let axes = eval::axes(node, input.as_deref())?.ok_or("takes the mean over the batch too")?;
-            (axes.iter().map(|&a| eval::axis(a, rank)).collect::<Result<_, _>>()?, node.int("keepdims", 1) != 0)
+            let axes = dims::axes(node, input.as_deref())?.ok_or("takes the mean over the batch too")?;
+            (axes.iter().map(|&a| dims::axis(a, rank)).collect::<Result<_, _>>()?, node.int("keepdims", 1) != 0)
         } else {
             ((2..rank).collect(), true)
         };

@@ -1,9 +1,9 @@
 //! Nodes that move elements or say how many there are.
 
 use super::super::array::{Array, Data};
-use super::super::eval;
 use super::super::model::Node;
 use super::super::view::{Atom, View, canonical};
+use super::super::{dims, eval};
 use super::{Converter, Step, Value};
 use crate::graph::{Op, ShortcutA, ValueId, Window};
 
@@ -17,7 +17,7 @@ impl<'a> Converter<'a> {
         let seen = |view: View| offset.map_or_else(|| Value::Computed(view.clone()), |at| Value::Part(view.clone(), at));
         let full = self.full_shape(&view);
         if node.op == "Transpose" {
-            let order = eval::permutation(node, full.len())?;
+            let order = dims::permutation(node, full.len())?;
             let Some((0, rest)) = order.split_first().map(|(f, r)| (*f, r)) else { return Err("moves the batch to another axis".into()) };
             let order: Vec<usize> = rest.iter().map(|a| a - 1).collect();
             self.note("transposes, reshapes and flattens taken into views", node);
@@ -26,16 +26,16 @@ impl<'a> Converter<'a> {
         let second = self.optional(node, 1)?;
         let to = match node.op.as_str() {
             "Reshape" => match (second, node.ints("shape")) {
-                (Some(target), _) => eval::target_shape(node, &full, &target)?,
-                (None, Some(target)) => eval::target_shape(node, &full, &Array::ints(target.to_vec()))?,
+                (Some(target), _) => dims::target_shape(node, &full, &target)?,
+                (None, Some(target)) => dims::target_shape(node, &full, &Array::ints(target.to_vec()))?,
                 (None, None) => return Err("has no target shape".into()),
             },
             "Flatten" => {
-                let at = eval::axis(node.int("axis", 1), full.len() + 1)?;
+                let at = dims::axis(node.int("axis", 1), full.len() + 1)?;
                 vec![full[..at].iter().product(), full[at..].iter().product()]
             }
-            "Squeeze" => eval::squeezed(&full, eval::axes(node, second.as_deref())?.as_deref())?,
-            _ => eval::unsqueezed(&full, eval::axes(node, second.as_deref())?.as_deref())?,
+            "Squeeze" => dims::squeezed(&full, dims::axes(node, second.as_deref())?.as_deref())?,
+            _ => dims::unsqueezed(&full, dims::axes(node, second.as_deref())?.as_deref())?,
         };
         let [batch, sizes @ ..] = &to[..] else { return Err("takes the batch away".into()) };
         if *batch != self.batch {
@@ -68,12 +68,12 @@ impl<'a> Converter<'a> {
         let constants = self.constants(node);
         if let (Some(Some(_)), Some(None)) = (constants.first(), constants.last()) {
             let last = self.computed(node, constants.len() - 1)?;
-            let at = eval::axis(node.int("axis", 0), last.axes.len() + 1)?.checked_sub(1).ok_or("puts samples together")?;
+            let at = dims::axis(node.int("axis", 0), last.axes.len() + 1)?.checked_sub(1).ok_or("puts samples together")?;
             return self.with_class_tokens(node, at);
         }
         let views = (0..node.inputs.len()).map(|i| self.computed(node, i)).collect::<Step<Vec<_>>>()?;
         let [first, rest @ ..] = &views[..] else { return Err("has no inputs".into()) };
-        let at = eval::axis(node.int("axis", 0), first.axes.len() + 1)?.checked_sub(1).ok_or("puts samples together")?;
+        let at = dims::axis(node.int("axis", 0), first.axes.len() + 1)?.checked_sub(1).ok_or("puts samples together")?;
         if rest.is_empty() {
             return Ok(Value::Computed(first.clone()));
         }
@@ -180,7 +180,7 @@ impl<'a> Converter<'a> {
         let pads = given.as_ref().and_then(|a| a.as_ints()).or(node.ints("pads")).ok_or("does not say how much")?;
         let axes = match self.optional(node, 3)? {
             Some(a) => {
-                a.as_ints().ok_or("names its axes by no integers")?.iter().map(|&a| eval::axis(a, rank)).collect::<Result<_, _>>()?
+                a.as_ints().ok_or("names its axes by no integers")?.iter().map(|&a| dims::axis(a, rank)).collect::<Result<_, _>>()?
             }
             None => (0..rank).collect::<Vec<_>>(),
         };

@@ -2,9 +2,9 @@
 //! images, their features the channels.
 
 use super::super::array::Array;
-use super::super::eval;
 use super::super::model::Node;
 use super::super::view::View;
+use super::super::{dims, eval};
 use super::{Converter, Step, Value};
 use crate::graph::{Attention, Embed, Op, Positions, ValueId};
 
@@ -54,7 +54,7 @@ impl<'a> Converter<'a> {
         let view = self.computed(node, 0)?;
         let rank = view.axes.len() + 1;
         let stated = node.ints("over").map_or_else(|| vec![node.int("axis", -1)], <[i64]>::to_vec);
-        let mut axes = stated.iter().map(|&a| eval::axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
+        let mut axes = stated.iter().map(|&a| dims::axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
         axes.sort_unstable();
         if node.ints("over").is_none() {
             axes = (axes[0]..rank).collect();
@@ -114,7 +114,7 @@ impl<'a> Converter<'a> {
         }
         let mut read = (0..3).map(|i| self.seen(node, i)).collect::<Step<Vec<_>>>()?;
         let rank = read[0].0.axes.len();
-        if eval::axis(node.int("axis", -1), rank + 1)? != rank {
+        if dims::axis(node.int("axis", -1), rank + 1)? != rank {
             return Err("takes its softmax over another axis than the last".into());
         }
         for (view, _) in &mut read {

@@ -1,6 +1,11 @@
 //! The shape that each op gives, and what must hold for it.
 
-use super::{Activation, Limits, Model, Op, PoolKind, Residual, Stride, TensorId, TensorInfo, Weight, Window};
+mod weights;
+mod windows;
+
+use super::{Activation, Model, Op, PoolKind, Weight};
+use weights::{axes, conv_weight, expect, expect_bias, linear_weight};
+use windows::{check_occupied, check_residual, check_steps, moved};
 
 /// The output's shape of `op` over values of these shapes; the one thing that is wrong as a sentence.
 pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
@@ -168,28 +173,6 @@ fn image(shape: &[usize]) -> Result<[u32; 3], String> {
     <[u32; 3]>::try_from(narrow(shape)?).map_err(|_| format!("reads images, its input has shape {shape:?}"))
 }
 
-/// Every element that `steps` reach is one of `input`, and they give as many as `shape` has.
-fn check_steps(shape: &[u32], offset: u32, steps: &[Stride], input: &[usize]) -> Result<(), String> {
-    if shape.is_empty() || shape.len() > Limits::AXES || steps.len() > Limits::AXES {
-        return Err(format!(
-            "has {} axes and {} steps; 1 to {} axes and at most as many steps are allowed",
-            shape.len(),
-            steps.len(),
-            Limits::AXES
-        ));
-    }
-    let product = |sizes: &mut dyn Iterator<Item = u32>| sizes.fold(1u64, |n, s| n.saturating_mul(s.into()));
-    let (given, needed) = (product(&mut steps.iter().map(|s| s.size)), product(&mut shape.iter().copied()));
-    if given != needed {
-        return Err(format!("gives {given} elements for a shape of {shape:?}"));
-    }
-    let last = steps
-        .iter()
-        .fold(u64::from(offset), |at, s| at.saturating_add(u64::from(s.size.saturating_sub(1)).saturating_mul(s.stride.into())));
-    let len = input.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
-    if last >= len { Err(format!("reaches element {last} of {len}")) } else { Ok(()) }
-}
-
 /// The shape of an image or a vector, whose first axis is channels.
 fn channelled(shape: &[usize]) -> Result<Vec<u32>, String> {
     if [1, 3].contains(&shape.len()) { narrow(shape) } else { Err(format!("reads images or vectors, its input has shape {shape:?}")) }
@@ -200,151 +183,6 @@ fn check_activation(activation: Activation) -> Result<(), String> {
         Activation::LeakyRelu(slope) if !slope.is_finite() => Err(format!("the slope of its leaky ReLU is {slope}")),
         _ => Ok(()),
     }
-}
-
-/// The output's height and width.
-fn moved(window: &Window, height: u32, width: u32) -> Result<[u32; 2], String> {
-    let Window { kernel, stride, padding, dilation } = *window;
-    for (what, values) in [("kernel", kernel), ("stride", stride), ("dilation", dilation)] {
-        if values.contains(&0) {
-            return Err(format!("its {what} is {values:?}, each must be at least 1"));
-        }
-    }
-    let largest = [kernel, stride, dilation].into_iter().flatten().chain(padding).max().unwrap_or(0);
-    if largest > Limits::WINDOW {
-        return Err(format!("a window of {largest} is larger than {}", Limits::WINDOW));
-    }
-    let mut out = [0; 2];
-    for (axis, len) in [height, width].into_iter().enumerate() {
-        // At most 2²⁴ by the limit above.
-        let span = dilation[axis] * (kernel[axis] - 1) + 1;
-        if padding[axis] >= span || padding[axis + 2] >= span {
-            return Err(format!("padding {padding:?} is not below the {span} elements that its kernel spans"));
-        }
-        let count = window.output(axis, len as usize);
-        if count == 0 {
-            return Err(format!("its kernel spans {span} elements, its padded input has fewer along axis {axis}"));
-        }
-        out[axis] = u32::try_from(count).map_err(|_| format!("{count} outputs along axis {axis} are too many"))?;
-    }
-    Ok(out)
-}
-
-/// Every window of a pool holds an element: without dilation it does, as padding is below the kernel's size.
-fn check_occupied(window: &Window, axis: usize, len: u32, outputs: u32) -> Result<(), String> {
-    let [kernel, stride, dilation, before] =
-        [window.kernel[axis], window.stride[axis], window.dilation[axis], window.padding[axis]].map(i64::from);
-    // Those of windows that begin inside always do; only the ones before the first element need a look.
-    let outside = (0..i64::from(outputs)).map(|o| o * stride - before).take_while(|&start| start < 0);
-    let empty = |start: i64| {
-        let tap = (-start + dilation - 1) / dilation;
-        tap >= kernel || start + tap * dilation >= i64::from(len)
-    };
-    if dilation > 1 && outside.into_iter().any(empty) {
-        return Err(format!("a window with dilation {dilation} holds nothing but padding"));
-    }
-    Ok(())
-}
-
-fn check_residual(residual: Residual, second: &[usize], output: &[u32]) -> Result<(), String> {
-    let second = narrow(second)?;
-    let misfit = || format!("a residual of shape {second:?} with {residual:?} does not fit {output:?}");
-    if residual.stride == 0 || residual.stride > Limits::WINDOW {
-        return Err(format!("its residual has stride {}", residual.stride));
-    }
-    let ([channels, space @ ..], [outputs, out @ ..]) = (&second[..], output) else { return Err(misfit()) };
-    let fits = channels.checked_add(residual.offset).is_some_and(|end| end <= *outputs);
-    // Only vectors and images have channels to move.
-    if ![1, 3].contains(&output.len()) && (second != output || residual != (Residual { stride: 1, offset: 0 })) {
-        return Err(misfit());
-    }
-    if !fits || space.len() != out.len() || space.iter().zip(out).any(|(s, o)| s.div_ceil(residual.stride) != *o) {
-        return Err(misfit());
-    }
-    Ok(())
-}
-
-/// Outputs and inputs of a fully connected weight, its tensors checked against each other.
-fn linear_weight(model: &Model, weight: &Weight) -> Result<(u32, u32), String> {
-    match *weight {
-        Weight::Dense(id) => {
-            let [outputs, inputs] = axes(model, id, "weight")?;
-            Ok((outputs, inputs))
-        }
-        Weight::LowRank { v, u, sigma, tail_energy } => {
-            let ([rank, inputs], [u_rank, outputs]) = (axes(model, v, "factor V")?, axes(model, u, "factor U")?);
-            if u_rank != rank || rank > inputs.min(outputs) {
-                return Err(format!(
-                    "factors V [{rank}, {inputs}] and Uᵀ [{u_rank}, {outputs}] make no weight of a rank up to {}",
-                    inputs.min(outputs)
-                ));
-            }
-            expect(model, sigma, &[rank], "singular values")?;
-            check_tail(tail_energy)?;
-            Ok((outputs, inputs))
-        }
-        Weight::Spatial { .. } | Weight::Tucker2 { .. } => Err("a fully connected weight is dense or low-rank".into()),
-    }
-}
-
-/// The kernel's tensors are those of [outputs, inputs, kernel]; `inputs` are those of a group.
-fn conv_weight(model: &Model, weight: &Weight, outputs: u32, inputs: u32, [height, width]: [u32; 2]) -> Result<(), String> {
-    let at_most = |what: &str, rank: u32, sizes: [u64; 2]| {
-        let most = sizes[0].min(sizes[1]);
-        if u64::from(rank) > most { Err(format!("{what} {rank} is above {most}, the most that its kernel can have")) } else { Ok(()) }
-    };
-    let product = |sizes: &[u32]| sizes.iter().fold(1u64, |n, &s| n.saturating_mul(s.into()));
-    match *weight {
-        Weight::Dense(id) => expect(model, id, &[outputs, inputs, height, width], "weight"),
-        Weight::LowRank { v, u, sigma, tail_energy } => {
-            let [rank, ..] = axes::<4>(model, v, "factor V")?;
-            expect(model, v, &[rank, inputs, height, width], "factor V")?;
-            expect(model, u, &[rank, outputs], "factor U")?;
-            expect(model, sigma, &[rank], "singular values")?;
-            at_most("rank", rank, [product(&[inputs, height, width]), outputs.into()])?;
-            check_tail(tail_energy)
-        }
-        Weight::Spatial { v, u, sigma, tail_energy } => {
-            let [rank, ..] = axes::<3>(model, v, "factor V")?;
-            expect(model, v, &[rank, inputs, height], "factor V")?;
-            expect(model, u, &[rank, outputs, width], "factor U")?;
-            expect(model, sigma, &[rank], "singular values")?;
-            at_most("rank", rank, [product(&[inputs, height]), product(&[outputs, width])])?;
-            check_tail(tail_energy)
-        }
-        Weight::Tucker2 { a, core, b, tail_energy } => {
-            let [rank_out, rank_in, ..] = axes::<4>(model, core, "Tucker core")?;
-            expect(model, core, &[rank_out, rank_in, height, width], "Tucker core")?;
-            expect(model, a, &[rank_in, inputs], "Tucker factor A")?;
-            expect(model, b, &[rank_out, outputs], "Tucker factor B")?;
-            at_most("input rank", rank_in, [inputs.into(), product(&[outputs, height, width])])?;
-            at_most("output rank", rank_out, [outputs.into(), product(&[inputs, height, width])])?;
-            check_tail(tail_energy)
-        }
-    }
-}
-
-fn check_tail(energy: f32) -> Result<(), String> {
-    if energy.is_finite() && energy >= 0.0 { Ok(()) } else { Err(format!("tail energy {energy} is no energy")) }
-}
-
-fn tensor<'a>(model: &'a Model, id: TensorId, what: &str) -> Result<&'a TensorInfo, String> {
-    model.tensors.get(id as usize).ok_or_else(|| format!("{what} is tensor {id}, the table has {}", model.tensors.len()))
-}
-
-fn axes<const N: usize>(model: &Model, id: TensorId, what: &str) -> Result<[u32; N], String> {
-    let shape = &tensor(model, id, what)?.shape;
-    let count = ["no", "one", "two", "three", "four"][N.min(4)];
-    shape[..].try_into().map_err(|_| format!("{what} has shape {shape:?}, not {count} axes"))
-}
-
-fn expect_bias(model: &Model, bias: Option<TensorId>, outputs: u32) -> Result<(), String> {
-    bias.map_or(Ok(()), |id| expect(model, id, &[outputs], "bias"))
-}
-
-fn expect(model: &Model, id: TensorId, shape: &[u32], what: &str) -> Result<(), String> {
-    let found = &tensor(model, id, what)?.shape;
-    if found == shape { Ok(()) } else { Err(format!("{what} has shape {found:?} instead of {shape:?}")) }
 }
 
 #[cfg(test)]
