@@ -80,6 +80,8 @@ impl Description {
     pub fn of(artifact: &Artifact) -> Self {
         let model = artifact.model();
         let layers: Vec<LayerDescription> = (0..model.layers.len()).map(|i| layer(artifact, i)).collect();
+        // A file may claim more than there are numbers for.
+        let total = |of: &dyn Fn(&LayerDescription) -> u64| layers.iter().fold(0u64, |n, l| n.saturating_add(of(l)));
         Self {
             model: model.name.clone(),
             input: artifact.shapes()[0].clone(),
@@ -87,10 +89,10 @@ impl Description {
             preprocess: model.preprocess.clone(),
             classes: model.classes.clone(),
             bytes: artifact.as_bytes().len() as u64,
-            macs: layers.iter().map(|l| l.macs).sum(),
-            dense_macs: layers.iter().map(|l| l.dense_macs).sum(),
-            params: layers.iter().map(|l| l.params).sum(),
-            dense_params: layers.iter().map(|l| l.dense_params).sum(),
+            macs: total(&|l| l.macs),
+            dense_macs: total(&|l| l.dense_macs),
+            params: total(&|l| l.params),
+            dense_params: total(&|l| l.dense_params),
             tool: model.provenance.tool.clone(),
             source: model.provenance.source.clone(),
             method: model.provenance.method.clone(),
@@ -142,11 +144,11 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
     let (fan_in, outputs) = match &layer.op {
         Op::Conv { window, outputs, groups, .. } => {
             let taps = window.kernel[0] as usize * window.kernel[1] as usize;
-            (channels(input) / (*groups as usize).max(1) * taps, *outputs as usize)
+            ((channels(input) / (*groups as usize).max(1)).saturating_mul(taps), *outputs as usize)
         }
         _ => (input.iter().product(), channels(output)),
     };
-    let dense = weight.map_or(0, |_| (fan_in * outputs) as u64);
+    let dense = weight.map_or(0, |_| (fan_in as u64).saturating_mul(outputs as u64));
     let singular = |w: &Weight| match *w {
         Weight::LowRank { sigma, .. } | Weight::Spatial { sigma, .. } => vec![sigma],
         Weight::Dense(_) | Weight::Tucker2 { .. } => Vec::new(),
@@ -172,7 +174,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         macs,
         dense_macs,
         params: stored + biases,
-        dense_params: dense + biases,
+        dense_params: dense.saturating_add(biases),
         epilogue,
     }
 }

@@ -162,7 +162,7 @@ fn one_file_runs_at_any_share_of_its_ranks() {
     refused(
         &["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--time-budget", "0.000001"],
         dir,
-        &["--time-budget", "least", "5 %"],
+        &["time budget", "too little", "5 %"],
     );
     refused(&["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--time-budget", "-1"], dir, &["--time-budget"]);
     refused(&["run", "m.thin", "--input", "x.npy", "--device", "cpu", "--ranks", "0"], dir, &["ranks 0", "above 0"]);

@@ -151,7 +151,10 @@ fn check_layers(model: &Model) -> Result<Vec<Vec<usize>>, FormatError> {
 
 fn sample_shape(what: &str, shape: &[u32]) -> Result<Vec<usize>, FormatError> {
     let len = shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
-    if len == 0 || len > Limits::SAMPLE_LEN {
+    if len == 0 {
+        return Err(FormatError::Field { what: format!("the size of {what} {shape:?}"), why: "is 0".into() });
+    }
+    if len > Limits::SAMPLE_LEN {
         return Err(FormatError::TooLarge { what: format!("the size of {what} {shape:?}"), value: len, max: Limits::SAMPLE_LEN });
     }
     Ok(shape.iter().map(|&d| d as usize).collect())

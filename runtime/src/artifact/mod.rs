@@ -1,6 +1,7 @@
 //! The `.thin` file: what it says, what must hold before anyone trusts it, reading and writing. docs/format.md is the
 //! specification.
 
+mod bounded;
 mod check;
 mod error;
 mod nested;

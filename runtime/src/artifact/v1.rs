@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded::bounded;
+
 /// Index into [`Model::tensors`].
 pub type TensorId = u32;
 
@@ -20,10 +22,13 @@ pub struct Model {
     /// How 8-bit images become the network's input.
     pub preprocess: Preprocess,
     /// Class names by output index; may be empty.
+    #[serde(deserialize_with = "bounded")]
     pub classes: Vec<String>,
     /// Layers in execution order.
+    #[serde(deserialize_with = "bounded")]
     pub layers: Vec<Layer>,
     /// The tensors, in the order in which they stand in the file.
+    #[serde(deserialize_with = "bounded")]
     pub tensors: Vec<TensorInfo>,
     /// Where the network came from and what is known of it.
     pub provenance: Provenance,
@@ -333,10 +338,13 @@ pub struct Provenance {
     /// The same if every layer were dense.
     pub dense_params: u64,
     /// What is known of each layer's weight.
+    #[serde(deserialize_with = "bounded")]
     pub layers: Vec<LayerNote>,
     /// Accuracies that were measured on the way.
+    #[serde(deserialize_with = "bounded")]
     pub accuracies: Vec<AccuracyNote>,
     /// Times that were measured on the way.
+    #[serde(deserialize_with = "bounded")]
     pub times: Vec<TimeNote>,
 }
 

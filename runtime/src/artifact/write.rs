@@ -52,7 +52,7 @@ impl Artifact {
         change: impl FnOnce(&mut Model),
     ) -> Result<Self, FormatError> {
         let mut data = Vec::new();
-        model.tensors = tensors.into_iter().map(|t| lay_out(t, &mut data)).collect::<Result<_, _>>()?;
+        model.tensors = tensors.into_iter().enumerate().map(|(i, t)| lay_out(i, t, &mut data)).collect::<Result<_, _>>()?;
         change(&mut model);
         let encoding = |e: postcard::Error| FormatError::Header { why: e.to_string() };
         let mut header = postcard::to_stdvec(&model).map_err(encoding)?;
@@ -82,8 +82,8 @@ impl Artifact {
 }
 
 /// Appends a tensor's bytes to `data`, aligned, and describes it.
-fn lay_out(tensor: TensorData, data: &mut Vec<u8>) -> Result<TensorInfo, FormatError> {
-    let fail = |why: String| FormatError::Tensor { index: 0, tensor: tensor.name.clone(), why };
+fn lay_out(index: usize, tensor: TensorData, data: &mut Vec<u8>) -> Result<TensorInfo, FormatError> {
+    let fail = |why: String| FormatError::Tensor { index, tensor: tensor.name.clone(), why };
     if tensor.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(tensor.values.len()) {
         return Err(fail(format!("{} values do not fill shape {:?}", tensor.values.len(), tensor.shape)));
     }

@@ -21,9 +21,17 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if cfg!(all(target_family = "wasm", target_os = "unknown")) {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let unique = format!(".{}.{}.{}.tmp", name.to_string_lossy(), std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-    let temporary = parent.join(unique);
-    let written = File::create_new(&temporary).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    // Containers' processes have the same few numbers: a name that is taken is another's, or a killed one's, and stays.
+    let (mut file, temporary) = loop {
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let temporary = parent.join(format!(".{}.{}.{count}.tmp", name.to_string_lossy(), std::process::id()));
+        match File::create_new(&temporary) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            made => break (made?, temporary),
+        }
+    };
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    drop(file);
     if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
         // The first error is the one to report; a temporary file that cannot be removed changes nothing about it.
         let _ = fs::remove_file(&temporary);
@@ -48,6 +56,17 @@ mod tests {
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn another_processes_temporary_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let taken: Vec<PathBuf> = (0..100).map(|i| dir.path().join(format!(".x.{}.{i}.tmp", std::process::id()))).collect();
+        taken.iter().for_each(|t| fs::write(t, b"theirs").unwrap());
+        write_atomic(&path, b"ours").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ours");
+        assert!(taken.iter().all(|t| fs::read(t).unwrap() == b"theirs"));
     }
 
     #[test]

@@ -72,6 +72,18 @@ impl Room {
     }
 }
 
+/// Bytes of the room that `batch` samples of so many keys take.
+pub(super) fn kept_bytes(step: &AttentionStep, keys: usize, batch: usize) -> u64 {
+    // Keys are outputs of their panels, of 8; values have channels for outputs.
+    let (keys, size) = (keys.next_multiple_of(8) as u64, step.size.next_multiple_of(8) as u64);
+    (8 * (batch * step.heads) as u64).saturating_mul(keys).saturating_mul(size)
+}
+
+/// Bytes that a thread works in.
+pub(super) fn scratch_bytes(step: &AttentionStep) -> u64 {
+    4 * (QUERIES * (KEYS + 2 * step.size.next_multiple_of(4))) as u64
+}
+
 /// Nothing is left half done in what a run writes before it reads.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

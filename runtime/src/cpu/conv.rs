@@ -12,7 +12,7 @@ use crate::artifact::{Activation, Artifact};
 use crate::plan::{ConvStep, Step, matrix};
 
 /// Below so many channels a tap is too short a loop: the windows of a block are gathered into rows first.
-const GATHER_BELOW: usize = 12;
+pub(super) const GATHER_BELOW: usize = 12;
 
 /// A step with its weights packed.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ mod embed;
 mod epilogue;
 mod exp;
 mod global_average;
+mod kept;
 mod layer_norm;
 mod linear;
 mod multiply;
@@ -25,6 +26,7 @@ mod tile;
 
 use std::time::Duration;
 
+pub(crate) use self::kept::kept_bytes;
 pub(crate) use self::peak::measure as peak;
 
 use self::epilogue::{Epilogue, Residual};

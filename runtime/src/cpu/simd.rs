@@ -22,7 +22,12 @@ pub(super) fn level() -> Level {
         {
             let asked = std::env::var("THINFER_CPU").unwrap_or_default();
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && asked != "base";
-            if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && asked != "avx2" {
+            // All that `vectorized` and the tiles are compiled for: some machines have the first two alone.
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq");
+            if avx2 && avx512 && asked != "avx2" {
                 return Level::Avx512;
             }
             if avx2 {

@@ -1,6 +1,7 @@
 //! Adapters and the device that is opened on one of them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use thinfer_shaders::Kernel;
 
@@ -161,9 +162,10 @@ impl Gpu {
         let (on_error, on_loss) = (fault.clone(), fault.clone());
         device.on_uncaptured_error(Arc::new(move |e| on_error.record(told(&e))));
         device.set_device_lost_callback(move |reason, why| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                on_loss.record(format!("the device was lost: {why}"));
-            }
+            on_loss.record(match reason {
+                wgpu::DeviceLostReason::Destroyed => "the device was destroyed".into(),
+                _ => format!("the device was lost: {why}"),
+            });
         });
         Ok(Self(Arc::new(Inner { device, queue, info, limits, storage, halves, pipelines: Mutex::default(), fault })))
     }
@@ -231,6 +233,21 @@ impl Gpu {
         self.0.fault.get().map_or(Ok(()), |why| Err(self.error(why)))
     }
 
+    /// Does `work`, whose faults on this thread are its own and no other session's.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] with the first of them.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        const FILTERS: [wgpu::ErrorFilter; 3] =
+            [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+        let scopes = FILTERS.map(|filter| self.device().push_error_scope(filter));
+        let done = work();
+        // Each must be popped, the last first.
+        let faults: Vec<_> = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect();
+        faults.first().map_or(Ok(done), |e| Err(self.caused(e)))
+    }
+
     pub(super) fn error(&self, why: impl Into<String>) -> Error {
         Error::Gpu { device: self.0.info.name.clone(), why: why.into() }
     }
@@ -247,11 +264,43 @@ impl Gpu {
         if cfg!(target_family = "wasm") { Err(self.error(why)) } else { Ok(()) }
     }
 
-    /// Blocks until everything that was submitted is done, callbacks included.
-    pub(super) fn wait(&self) -> Result<()> {
+    /// Drives the device and tells what is finished; whether that was done in time.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] when the device is gone.
+    pub(super) fn poll(&self, how: wgpu::PollType) -> Result<bool> {
+        self.driven(|| self.device().poll(how))
+    }
+
+    /// What `poll` gives. wgpu panics where a driver loses its device while somebody waits: that is an error here, though it
+    /// has printed its message, unless the program is built to abort on panics.
+    fn driven(&self, poll: impl FnOnce() -> Result<wgpu::PollStatus, wgpu::PollError>) -> Result<bool> {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(wgpu::PollError::Timeout)) => Ok(false),
+            Ok(Err(e)) => Err(self.caused(&e)),
+            Err(_) => {
+                self.0.fault.record("the device was lost".into());
+                self.check().and_then(|()| Err(self.error("the device was lost")))
+            }
+        }
+    }
+
+    /// Blocks until everything that was submitted is done, callbacks included, or until `patience` is over.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], also for what takes longer.
+    pub(super) fn wait(&self, patience: Option<Duration>) -> Result<()> {
         self.check_may_block()?;
-        self.device().poll(wgpu::PollType::wait_indefinitely()).map_err(|e| self.caused(&e))?;
-        self.check()
+        match self.poll(wgpu::PollType::Wait { submission_index: None, timeout: patience })? {
+            true => self.check(),
+            false => Err(self.too_slow(patience)),
+        }
+    }
+
+    /// What is said of runs that are given up.
+    pub(super) fn too_slow(&self, patience: Option<Duration>) -> Error {
+        self.error(format!("a run took longer than {:?}", patience.unwrap_or_default()))
     }
 }
 
@@ -283,6 +332,16 @@ mod tests {
         #[error("no room")]
         struct Inner;
         assert_eq!(told(&Outer(Inner)), "it failed: no room");
+    }
+
+    #[test]
+    fn a_device_that_is_lost_while_somebody_waits_is_an_error() {
+        let Ok(gpu) = Gpu::open() else { return };
+        assert!(gpu.driven(|| Err(wgpu::PollError::Timeout)).is_ok_and(|in_time| !in_time));
+        for poll in [|| panic!("as wgpu does it"), || Ok(wgpu::PollStatus::QueueEmpty)] {
+            let _ = gpu.driven(poll);
+            assert!(gpu.check().is_err_and(|e| e.to_string().contains("the device was lost")));
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::gpu::pipelines::{Epilogue, Pipeline, prepare};
 use crate::gpu::profile::Timestamps;
 use crate::plan::{Plan, Slot, Step};
 
+/// How long the runs of other sessions on the device may hold up a timing of one that has an end to its patience.
+const OTHERS: Duration = Duration::from_secs(10);
+
 /// Which kernel a step of a plan takes, by its index; `None` leaves it to the estimate.
 pub(crate) type Pick<'a> = &'a dyn Fn(usize) -> Option<&'static Kernel>;
 
@@ -61,14 +64,9 @@ impl Executor {
         // Scopes tell our own faults from other sessions' on this device. A browser's must be awaited: there, faults end
         // with the device.
         #[cfg(not(target_family = "wasm"))]
-        let scopes = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation].map(|f| gpu.device().push_error_scope(f));
+        let built = gpu.scoped(|| Self::build(gpu, artifact, plan, pick)).and_then(|built| built);
+        #[cfg(target_family = "wasm")]
         let built = Self::build(gpu, artifact, plan, pick);
-        #[cfg(not(target_family = "wasm"))]
-        for scope in scopes.into_iter().rev() {
-            if let Some(e) = pollster::block_on(scope.pop()) {
-                return Err(built.err().unwrap_or_else(|| gpu.caused(&e)));
-            }
-        }
         gpu.check()?;
         built
     }
@@ -99,6 +97,8 @@ impl Executor {
         for (step, kernel) in plan.steps.iter().zip(kernels) {
             let ending = ending(gpu, artifact, step);
             let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run, ending };
+            // Before a factored weight is multiplied back, which takes its time.
+            context.holds(step.kind.matrix_lens().into_iter().max().unwrap_or(0).saturating_mul(4))?;
             steps.push(dispatch(&context, artifact, step, kernel)?);
         }
         let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, plan.input, plan.output));
@@ -153,7 +153,7 @@ impl Executor {
         self.check_input(input, rows)?;
         let at = self.turns.next()?;
         self.failed = true;
-        self.flights[at].upload.block(&self.gpu, None, self.patience)?;
+        self.flights[at].upload.block(&self.gpu, self.flights[at].used_by.clone(), self.patience)?;
         self.start(at, input, rows)?;
         self.failed = false;
         Ok(())
@@ -196,9 +196,9 @@ impl Executor {
         let at = self.turns.next()?;
         // Until the end is reached, and for good if this future is dropped before.
         self.failed = true;
-        self.flights[at].upload.ready(&self.gpu).await?;
+        self.flights[at].upload.ready(&self.gpu, self.patience).await?;
         self.start(at, input, rows)?;
-        self.flights[at].readback.ready(&self.gpu).await?;
+        self.flights[at].readback.ready(&self.gpu, self.patience).await?;
         self.flights[at].under_way = None;
         self.flights[at].take(&self.gpu, self.output, rows, output, &mut self.staged)?;
         self.turns.ended();
@@ -245,6 +245,7 @@ impl Executor {
         let flight = &mut self.flights[at];
         flight.upload.map();
         flight.readback.map();
+        flight.used_by = Some(submission.clone());
         flight.under_way = Some((rows, submission));
         self.turns.started();
         Ok(())
@@ -273,13 +274,15 @@ impl Executor {
     /// [`Error::Gpu`].
     pub(crate) fn time(&mut self, repeats: usize) -> Result<Duration> {
         self.set_rows(self.batch);
-        self.gpu.wait()?;
+        // What other sessions have under way may take its time, but not for ever where there is an end to patience.
+        self.gpu.wait(self.patience.map(|patience| patience.max(OTHERS)))?;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.record(&mut encoder, repeats);
         let commands = encoder.finish();
         let start = Instant::now();
         self.gpu.queue().submit([commands]);
-        self.gpu.wait()?;
+        let repeats = u32::try_from(repeats).unwrap_or(u32::MAX);
+        self.gpu.wait(self.patience.map(|patience| patience.saturating_mul(repeats)))?;
         Ok(start.elapsed())
     }
 
@@ -296,8 +299,8 @@ impl Executor {
             step.record(&mut pass, self.rows);
         }
         timestamps.resolve(&mut encoder);
-        self.gpu.queue().submit([encoder.finish()]);
-        timestamps.read(&self.gpu).map(Some)
+        let submission = self.gpu.queue().submit([encoder.finish()]);
+        timestamps.read(&self.gpu, submission, self.patience).map(Some)
     }
 
     /// Fills every activation buffer with NaN, so that whoever reads what was never written is found out.

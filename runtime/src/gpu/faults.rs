@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::bench::{LayerSpec, layer_artifact, noise};
 use crate::conformance::devices;
-use crate::{Artifact, Device, DeviceKind, Error, Forms, Options, Session};
+use crate::{Artifact, Device, DeviceKind, Error, Form, Forms, Options, Session};
 
 fn artifact(spec: &str) -> Artifact {
     layer_artifact(spec.parse::<LayerSpec>().unwrap(), None).unwrap()
@@ -74,6 +74,38 @@ fn more_memory_than_the_device_has_is_an_error_and_so_is_more_than_is_allowed() 
         assert!(needs(Some(bytes)).unwrap().run(&noise(8 * 64 * 64)).is_ok());
     }
     works();
+}
+
+/// A fully connected layer of two factors.
+fn factors(inputs: usize, outputs: usize, rank: usize) -> Artifact {
+    let spec: LayerSpec = format!("linear:{inputs},{outputs}").parse().unwrap();
+    layer_artifact(spec, Some(rank)).unwrap()
+}
+
+#[test]
+fn what_a_layer_would_take_as_dense_is_not_taken_while_forms_are_timed() {
+    for device in devices() {
+        let timed = |memory| Options { memory, cache: None, ..Options::default() };
+        // As dense 64 GiB.
+        let vast = factors(1 << 17, 1 << 17, 1);
+        let session = Session::new(&device, &vast, &timed(None)).unwrap();
+        assert_ne!(session.layers()[0].form, Form::Dense);
+        // As dense 4 MiB, which is more than the budget.
+        let small = factors(1024, 1024, 100);
+        let mut session = Session::new(&device, &small, &timed(Some(3 << 20))).unwrap();
+        assert_ne!(session.layers()[0].form, Form::Dense);
+        assert!(session.run(&noise(1024)).unwrap().iter().all(|x| x.is_finite()));
+    }
+    let Some(device) = gpu() else { return };
+    // As dense 411 MB, which many a device does not take in one buffer.
+    let wide = factors(25_088, 4096, 300);
+    let dense = Session::new(&device, &wide, &Options { forms: Forms::All(Form::Dense), ..options() });
+    let mut session = Session::new(&device, &wide, &Options { cache: None, ..Options::default() }).unwrap();
+    if let Err(error) = dense {
+        told("a layer as dense beyond the device's buffers", &error);
+        assert_ne!(session.layers()[0].form, Form::Dense);
+    }
+    assert!(session.run(&noise(25_088)).unwrap().iter().all(|x| x.is_finite()));
 }
 
 #[test]

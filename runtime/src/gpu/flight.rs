@@ -15,6 +15,8 @@ pub(super) struct Flight {
     pub(super) readback: Staging,
     /// Samples of the run, and what to wait for.
     pub(super) under_way: Option<(usize, wgpu::SubmissionIndex)>,
+    /// The last submission that used the staging.
+    pub(super) used_by: Option<wgpu::SubmissionIndex>,
 }
 
 impl Flight {
@@ -24,7 +26,7 @@ impl Flight {
         let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(input));
         let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(output));
         upload.map();
-        Self { upload, readback, under_way: None }
+        Self { upload, readback, under_way: None, used_by: None }
     }
 
     /// Puts `input`, `rows` samples, into the mapped staging; `staged` holds them as they lie on the device.

@@ -224,9 +224,9 @@ mod tests {
                 let staging = crate::gpu::transfer::Staging::new(&gpu, "test", wgpu::MapMode::Read, len as u64 * 4);
                 let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
                 memory.store(&mut encoder, staging.buffer(), len as u64 * 4);
-                gpu.queue().submit([encoder.finish()]);
+                let submission = gpu.queue().submit([encoder.finish()]);
                 staging.map();
-                staging.block(&gpu, None, None).unwrap();
+                staging.block(&gpu, Some(submission), None).unwrap();
                 assert_eq!(staging.buffer().get_mapped_range(..).unwrap()[..], *bytemuck::cast_slice::<f32, u8>(&data));
             }
         }

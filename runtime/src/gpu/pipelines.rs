@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thinfer_shaders::{Binding, BindingKind, Kernel};
 
 use crate::clock::Instant;
+use crate::error::Result;
 use crate::gpu::device::Gpu;
 
 /// A kernel that is ready to be bound and launched.
@@ -33,19 +34,32 @@ pub(crate) struct Epilogue {
 }
 
 /// The pipelines of a device, by the variant's name.
-pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<OnceLock<Arc<Pipeline>>>>;
+pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Mutex<Option<Arc<Pipeline>>>>>;
 
-/// The pipeline of `kernel`. Faults are reported by the device, not here.
-pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Arc<Pipeline> {
+/// The pipeline of `kernel`, kept once it could be made. In a browser faults are reported by the device, not here.
+///
+/// # Errors
+/// [`crate::Error::Gpu`] for one that the device or its driver refuses.
+pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Result<Arc<Pipeline>> {
     let cell = Arc::clone(gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner).entry((kernel.name, epilogue)).or_default());
-    Arc::clone(cell.get_or_init(|| Arc::new(build(gpu.device(), kernel, epilogue))))
+    // Whoever wants the same one waits for it here.
+    let mut kept = cell.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(made) = &*kept {
+        return Ok(Arc::clone(made));
+    }
+    let make = || Arc::new(build(gpu.device(), kernel, epilogue));
+    #[cfg(not(target_family = "wasm"))]
+    let made = gpu.scoped(make)?;
+    #[cfg(target_family = "wasm")]
+    let made = make();
+    Ok(Arc::clone(kept.insert(made)))
 }
 
 /// Makes all of `wanted` that are not there yet: a browser has no threads to give.
 #[cfg(target_family = "wasm")]
 pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
     for &(kernel, epilogue) in wanted {
-        pipeline(gpu, kernel, epilogue);
+        let _ = pipeline(gpu, kernel, epilogue);
     }
 }
 
@@ -58,7 +72,8 @@ pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(&(kernel, epilogue)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-            pipeline(gpu, kernel, epilogue);
+            // One that cannot be made is tried again, and reported, where it is bound.
+            let _ = pipeline(gpu, kernel, epilogue);
         }
     };
     std::thread::scope(|scope| {
@@ -134,9 +149,9 @@ mod tests {
         let Ok(gpu) = Gpu::open() else { return };
         for kernel in thinfer_shaders::KERNELS.iter().filter(|k| k.lanes().is_none() || gpu.storage() == Storage::Textures) {
             let (plain, relu) = (Epilogue::default(), Epilogue { activation: 3, residual: 1, half: gpu.halves() });
-            let first = pipeline(&gpu, kernel, plain);
-            assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, plain)));
-            assert!(!Arc::ptr_eq(&first, &pipeline(&gpu, kernel, relu)));
+            let first = pipeline(&gpu, kernel, plain).unwrap();
+            assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, plain).unwrap()));
+            assert!(!Arc::ptr_eq(&first, &pipeline(&gpu, kernel, relu).unwrap()));
         }
         gpu.check().unwrap();
     }

@@ -45,13 +45,13 @@ impl Timestamps {
         encoder.copy_buffer_to_buffer(&self.resolved, 0, self.readback.buffer(), 0, self.resolved.size());
     }
 
-    /// The time of each step, once what was submitted is done.
+    /// The time of each step, once `submission` is done.
     ///
     /// # Errors
     /// [`crate::Error::Gpu`].
-    pub(super) fn read(&self, gpu: &Gpu) -> Result<Vec<Duration>> {
+    pub(super) fn read(&self, gpu: &Gpu, submission: wgpu::SubmissionIndex, patience: Option<Duration>) -> Result<Vec<Duration>> {
         self.readback.map();
-        self.readback.block(gpu, None, None)?;
+        self.readback.block(gpu, Some(submission), patience)?;
         let view = self.readback.buffer().get_mapped_range(..).map_err(|e| gpu.caused(&e))?;
         let period = f64::from(gpu.queue().get_timestamp_period());
         let tick = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b));

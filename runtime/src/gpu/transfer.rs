@@ -13,6 +13,9 @@ use crate::gpu::device::Gpu;
 
 /// How long a thread that waits for a software adapter stays awake.
 const AWAKE: Duration = Duration::from_millis(20);
+/// How long a mapping may be untold after the device has done what it waited for: a thread that was preempted on the way is
+/// back long before.
+const UNTOLD: Duration = Duration::from_secs(30);
 
 /// A buffer that the host maps again and again.
 #[derive(Debug)]
@@ -54,29 +57,36 @@ impl Staging {
         });
     }
 
-    /// Blocks until the mapping is there, or until `patience` is over; `submission` is the one that it waits for, all of them
-    /// where `None`.
+    /// Blocks until the mapping is there, or until `patience` is over; `submission` is the last that used the buffer, none
+    /// where there was none.
     pub(super) fn block(&self, gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>, patience: Option<Duration>) -> Result<()> {
         let pending = || lock(&self.mapped).outcome.is_none();
+        let start = Instant::now();
+        // What is done needs no waiting, least of all for what other sessions have under way.
+        gpu.poll(wgpu::PollType::Poll)?;
         // A core that sleeps takes longer to wake than many a kernel runs: this thread keeps one awake while others compute
         // on it, for as long as a small network takes.
-        let start = Instant::now();
         let awake = patience.map_or(AWAKE, |patience| patience.min(AWAKE));
         while gpu.is_software() && pending() && start.elapsed() < awake {
-            gpu.device().poll(wgpu::PollType::Poll).map_err(|e| gpu.caused(&e))?;
+            gpu.poll(wgpu::PollType::Poll)?;
             std::thread::yield_now();
         }
-        if pending() {
+        if pending() && submission.is_some() {
             let timeout = patience.map(|patience| patience.saturating_sub(start.elapsed()));
-            let waited = gpu.device().poll(wgpu::PollType::Wait { submission_index: submission, timeout });
-            waited.map_err(|e| match (e, patience) {
-                (wgpu::PollError::Timeout, Some(patience)) => gpu.error(format!("a run took longer than {patience:?}")),
-                (e, _) => gpu.caused(&e),
-            })?;
+            gpu.poll(wgpu::PollType::Wait { submission_index: submission, timeout })?;
         }
-        // A device that is gone answers nothing.
-        if pending() {
-            return gpu.check().and_then(|()| Err(gpu.error("a buffer was never mapped")));
+        // The thread of another session may have taken this mapping from the device, and be about to tell it here.
+        let waited = Instant::now();
+        while pending() {
+            gpu.check()?;
+            if patience.is_some_and(|patience| start.elapsed() >= patience) {
+                return Err(gpu.too_slow(patience));
+            }
+            if waited.elapsed() > UNTOLD {
+                return Err(gpu.error("a buffer was never mapped"));
+            }
+            gpu.poll(wgpu::PollType::Poll)?;
+            std::thread::yield_now();
         }
         self.outcome(gpu)
     }
@@ -90,9 +100,9 @@ impl Staging {
         }
     }
 
-    /// Waits for the mapping. Natively nobody else drives the device, so polling this polls it.
-    pub(super) fn ready<'a>(&'a self, gpu: &'a Gpu) -> Ready<'a> {
-        Ready { staging: self, gpu }
+    /// Waits for the mapping, natively for at most `patience`. There nobody else drives the device, so polling this polls it.
+    pub(super) fn ready<'a>(&'a self, gpu: &'a Gpu, patience: Option<Duration>) -> Ready<'a> {
+        Ready { staging: self, gpu, start: Instant::now(), patience }
     }
 }
 
@@ -104,6 +114,8 @@ fn lock(mapped: &Mutex<Mapped>) -> std::sync::MutexGuard<'_, Mapped> {
 pub(super) struct Ready<'a> {
     staging: &'a Staging,
     gpu: &'a Gpu,
+    start: Instant,
+    patience: Option<Duration>,
 }
 
 impl Future for Ready<'_> {
@@ -111,12 +123,18 @@ impl Future for Ready<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if cfg!(not(target_family = "wasm"))
-            && let Err(e) = self.gpu.device().poll(wgpu::PollType::Poll)
+            && let Err(e) = self.gpu.poll(wgpu::PollType::Poll)
         {
-            return Poll::Ready(Err(self.gpu.caused(&e)));
+            return Poll::Ready(Err(e));
         }
         let mut mapped = lock(&self.staging.mapped);
         if mapped.outcome.is_none() {
+            if let Err(e) = self.gpu.check() {
+                return Poll::Ready(Err(e));
+            }
+            if self.patience.is_some_and(|patience| self.start.elapsed() >= patience) {
+                return Poll::Ready(Err(self.gpu.too_slow(self.patience)));
+            }
             if cfg!(target_family = "wasm") {
                 mapped.waker = Some(cx.waker().clone());
             } else {

@@ -65,7 +65,7 @@ pub(crate) fn layer_macs(artifact: &Artifact, index: usize) -> (u64, u64) {
     if weight(&artifact.model().layers[index].op).is_none() {
         return (0, 0);
     }
-    let macs = |form| expand(artifact, index, form).iter().map(|p| p.kind.macs(p.shape[1] * p.shape[2])).sum();
+    let macs = |form| expand(artifact, index, form).iter().fold(0, |n: u64, p| n.saturating_add(p.kind.macs(p.shape[1] * p.shape[2])));
     (macs(Form::TwoStage), macs(Form::Dense))
 }
 

@@ -1,6 +1,7 @@
 //! Weights as executors ask for them, whatever form they are stored in.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
 
 use crate::artifact::{Artifact, Dtype, TensorId, Weight};
 
@@ -118,23 +119,69 @@ fn narrow(values: &[f64]) -> Cow<'static, [f32]> {
 
 /// [rows, inner] × [inner, columns].
 fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
-    let inner = inner.max(1);
-    let columns = b.len() / inner;
+    /// Columns at a time, so that their sums stay in the nearest cache.
+    const BLOCK: usize = 1024;
+    let (inner, columns) = (inner.max(1), (b.len() / inner.max(1)).max(1));
     let mut out = vec![0f64; a.len() / inner * columns];
-    for (row, out) in a.chunks_exact(inner).zip(out.chunks_exact_mut(columns.max(1))) {
-        for (scale, line) in row.iter().zip(b.chunks_exact(columns.max(1))) {
-            for (sum, x) in out.iter_mut().zip(line) {
-                *sum += scale * x;
+    let some_rows = |a: &[f64], out: &mut [f64]| {
+        for start in (0..columns).step_by(BLOCK) {
+            let end = (start + BLOCK).min(columns);
+            for (row, out) in a.chunks_exact(inner).zip(out.chunks_exact_mut(columns)) {
+                let out = &mut out[start..end];
+                for (scale, line) in row.iter().zip(b.chunks_exact(columns)) {
+                    for (sum, x) in out.iter_mut().zip(&line[start..end]) {
+                        *sum += scale * x;
+                    }
+                }
             }
         }
-    }
+    };
+    shared_out(a, inner, &mut out, columns, &some_rows);
     out
+}
+
+/// Lets every core do its share of the rows where there is enough to do; each sum is one thread's, so the bits are the same.
+fn shared_out(a: &[f64], inner: usize, out: &mut [f64], columns: usize, work: &(impl Fn(&[f64], &mut [f64]) + Sync)) {
+    /// Multiply–accumulates below which threads are not worth their start.
+    const ENOUGH: usize = 1 << 24;
+    let rows = a.len() / inner;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if cfg!(target_family = "wasm") || cores == 1 || out.len().saturating_mul(inner) < ENOUGH {
+        return work(a, out);
+    }
+    let share = rows.div_ceil(cores).max(1);
+    let shares = Mutex::new(a.chunks(share * inner).zip(out.chunks_mut(share * columns)));
+    let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || {
+        while let Some((a, out)) = next() {
+            work(a, out);
+        }
+    };
+    std::thread::scope(|scope| {
+        // This thread is one of them; one that the system does not give leaves its share to the others.
+        for _ in 1..cores {
+            let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
+        }
+        worker();
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::artifact::{Op, tests::two_layers};
+
+    #[test]
+    fn shared_out_or_not_a_product_has_the_same_bits() {
+        let values = |len: usize, by: u32| (0..len as u32).map(|i| f64::from(i.wrapping_mul(by) % 1009) / 500.0 - 1.0).collect::<Vec<_>>();
+        let (rows, inner, columns) = (37, 200, 2500);
+        let (a, b) = (values(rows * inner, 2_654_435_761), values(inner * columns, 40_503));
+        let got = product(&a, &b, inner);
+        for (r, c) in [(0, 0), (5, 1023), (5, 1024), (36, 2499), (18, 2048)] {
+            let sum = (0..inner).fold(0.0, |sum, k| sum + a[r * inner + k] * b[k * columns + c]);
+            assert_eq!(got[r * columns + c], sum);
+        }
+    }
 
     #[test]
     fn factors_multiply_back_to_their_product() {

@@ -170,19 +170,24 @@ impl ConvStep {
         self.groups > 1 && self.groups == self.inputs && self.outputs == self.inputs
     }
 
+    /// What one output is summed over: inputs of a group under all taps.
+    fn fan_in(&self) -> u64 {
+        let taps = u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1]);
+        ((self.inputs / self.groups.max(1)) as u64).saturating_mul(taps)
+    }
+
     /// Multiply–accumulates for one pixel of the output.
     fn macs(&self) -> u64 {
-        let taps = u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1]);
-        let inputs = (self.inputs / self.groups.max(1)) as u64 * taps;
-        pair_macs(inputs, self.outputs, self.second.as_ref().map(|_| self.rank))
+        pair_macs(self.fan_in(), self.outputs, self.second.as_ref().map(|_| self.rank))
     }
 }
 
-/// Multiply–accumulates of one row through one matrix, or through `rank` features and a second.
+/// Multiply–accumulates of one row through one matrix, or through `rank` features and a second. A file may ask for more than
+/// there are numbers for.
 fn pair_macs(inputs: u64, outputs: usize, rank: Option<usize>) -> u64 {
     match rank {
-        Some(rank) => rank as u64 * (inputs + outputs as u64),
-        None => inputs * outputs as u64,
+        Some(rank) => (rank as u64).saturating_mul(inputs.saturating_add(outputs as u64)),
+        None => inputs.saturating_mul(outputs as u64),
     }
 }
 
@@ -207,11 +212,21 @@ impl StepKind {
         is_half(artifact, matrix) && second.as_ref().is_none_or(|second| is_half(artifact, second))
     }
 
+    /// Elements of its matrices, the second one's 0 where there is none.
+    pub(crate) fn matrix_lens(&self) -> [u64; 2] {
+        let (inputs, outputs, rank) = match self {
+            Self::Linear(l) => (l.inputs as u64, l.outputs as u64, l.second.as_ref().map(|_| l.rank as u64)),
+            Self::Conv(c) => (c.fan_in(), c.outputs as u64, c.second.as_ref().map(|_| c.rank as u64)),
+            _ => return [0; 2],
+        };
+        [inputs.saturating_mul(rank.unwrap_or(outputs)), rank.map_or(0, |rank| rank.saturating_mul(outputs))]
+    }
+
     /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.
     pub fn macs(&self, pixels: usize) -> u64 {
         match self {
             Self::Linear(l) => pair_macs(l.inputs as u64, l.outputs, l.second.as_ref().map(|_| l.rank)),
-            Self::Conv(c) => c.macs() * pixels as u64,
+            Self::Conv(c) => c.macs().saturating_mul(pixels as u64),
             Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
             Self::Softmax { .. } | Self::Rearrange(_) | Self::Multiply { .. } => 0,
             Self::LayerNorm(_) | Self::Attention(_) | Self::Embed(_) => 0,

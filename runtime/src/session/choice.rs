@@ -1,6 +1,7 @@
 //! What became of each layer, and what that takes.
 
 use crate::artifact::Artifact;
+use crate::cpu;
 use crate::plan::{Form, Plan, Slot, Step, StepKind};
 use crate::tune;
 
@@ -45,14 +46,38 @@ pub struct Pipeline {
 }
 /// Bytes of a step's weights.
 fn step_bytes(artifact: &Artifact, step: &Step, halves: bool) -> u64 {
-    step.kind.macs(1) * if halves && step.kind.is_half(artifact) { 2 } else { 4 }
+    step.kind.macs(1).saturating_mul(if halves && step.kind.is_half(artifact) { 2 } else { 4 })
 }
 
-/// Bytes of everything that a session keeps on its device but for rounding: weights, values, and what brings and takes them.
-pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, halves: bool) -> u64 {
-    let weights: u64 = plan.steps.iter().map(|step| step_bytes(artifact, step, halves)).sum();
-    let staging = 8 * (plan.batch * (plan.input.stride() + plan.output.stride())) as u64;
-    weights + plan.memory.bytes() + staging
+/// Bytes of everything that a session keeps on its device but for rounding: weights as they are packed, values, what brings and
+/// takes them, and on the CPU tables and what threads work in. `gpu` says which; `halves` whether it keeps weights in f16.
+pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, gpu: bool, halves: bool) -> u64 {
+    // Outputs stand in panels: of 8 on the CPU, of 8 vec4s on a GPU.
+    let panel = if gpu { 32 } else { 8 };
+    let step = |step: &Step| {
+        let element = if halves && step.kind.is_half(artifact) { 2 } else { 4 };
+        let beside = if gpu { 0 } else { cpu::kept_bytes(step, plan.batch) };
+        packed_elements(&step.kind, panel).saturating_mul(element).saturating_add(beside)
+    };
+    let staging = 8 * (plan.batch as u64).saturating_mul((plan.input.stride() + plan.output.stride()) as u64);
+    plan.steps.iter().map(step).fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add)
+}
+
+/// Elements of a step's weights, inputs padded to 4 and outputs to whole panels.
+fn packed_elements(kind: &StepKind, panel: usize) -> u64 {
+    let product = |sizes: [usize; 3]| sizes.iter().fold(1u64, |n, &s| n.saturating_mul(s as u64));
+    let pair = |inputs: usize, taps: usize, outputs: usize, rank: Option<usize>| {
+        let matrix = |taps, inputs: usize, outputs: usize| product([taps, inputs.next_multiple_of(4), outputs.next_multiple_of(panel)]);
+        matrix(taps, inputs, rank.unwrap_or(outputs)).saturating_add(rank.map_or(0, |rank| matrix(1, rank, outputs)))
+    };
+    match kind {
+        StepKind::Linear(l) => pair(l.inputs, 1, l.outputs, l.second.as_ref().map(|_| l.rank)),
+        StepKind::Conv(c) => {
+            let taps = c.window.kernel[0] as usize * c.window.kernel[1] as usize;
+            pair(c.inputs / c.groups.max(1), taps, c.outputs, c.second.as_ref().map(|_| c.rank))
+        }
+        _ => 0,
+    }
 }
 
 /// What became of layer `index`.

@@ -94,8 +94,8 @@ impl Session {
         }
         let (least, ranks, ms) = open(1)?;
         if ms > wanted {
-            let why = format!("the least that {} takes is {ms:.3} ms, at {:.0} % of its ranks", artifact.model().name, 100.0 * ranks);
-            return Err(Error::invalid(format!("--time-budget {wanted}"), why));
+            let why = format!("is too little: {} takes {ms:.3} ms at {:.0} % of its ranks", artifact.model().name, 100.0 * ranks);
+            return Err(Error::invalid(format!("a time budget of {wanted} ms"), why));
         }
         let (mut best, mut fits, mut not) = ((least, ranks), 1, SHARES);
         while not - fits > 1 {
@@ -119,13 +119,13 @@ impl Session {
             Plan::new(artifact, options.batch, form)?
         };
         // On the CPU weights are widened when the session opens.
-        let halves = match &device.inner {
-            Inner::Cpu => false,
+        let (on_gpu, halves) = match &device.inner {
+            Inner::Cpu => (false, false),
             #[cfg(feature = "gpu")]
-            Inner::Gpu(gpu) => gpu.halves(),
+            Inner::Gpu(gpu) => (true, gpu.halves()),
         };
         if let Some(allows) = options.memory {
-            let needs = device_bytes(artifact, &plan, halves);
+            let needs = device_bytes(artifact, &plan, on_gpu, halves);
             if needs > allows {
                 let (part, what, device) = ("the session".into(), "bytes of memory".into(), "its budget".into());
                 return Err(Error::Limit { part, what, needs, allows, device });

@@ -31,14 +31,16 @@ pub struct Options {
     /// The share (0…1) of each factored layer's components that is loaded, the most important ones: the same file made
     /// thinner ([`Artifact::with_ranks`]).
     pub ranks: f64,
-    /// Never multiply a factored layer back to its dense form, even where dense is faster.
+    /// Never multiply a factored layer back to its dense form, even where dense is faster; [`Forms`] that say a layer's form
+    /// by name come first.
     pub keep_factors: bool,
     /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
     pub keep_values: bool,
-    /// The most bytes that weights, values and staging may take on the device together; a network that needs more is refused
-    /// before anything is made. `None`: whatever the device gives.
+    /// The most bytes that weights, values, staging and tables may take on the device together, while layers are timed too; a
+    /// network that needs more is refused before anything is made. `None`: whatever the device gives.
     pub memory: Option<u64>,
-    /// How long a run may take on a GPU before it is given up, and the session with it. `None` waits for ever.
+    /// How long a run may take on a GPU before it is given up, and the session with it; in a browser it is not watched. `None`
+    /// waits for ever.
     pub patience: Option<Duration>,
     /// The folder where the choices of [`Forms::Timed`] are kept between sessions, so that the next one opens at once and
     /// chooses the same; `None` times anew and keeps nothing. By default a folder of the user's, as the system has it.

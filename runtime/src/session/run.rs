@@ -25,6 +25,7 @@ impl Session {
         if output.len() != wanted {
             return Err(Error::invalid("output", format!("has room for {} values, {wanted} are computed", output.len())));
         }
+        self.check_idle()?;
         for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
             self.last_rows = input.len() / self.input_len;
             self.executor.run(input, self.last_rows, output)?;
@@ -101,6 +102,7 @@ impl Session {
     /// As [`Session::run`].
     pub async fn run_async(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
+        self.check_idle()?;
         for (input, output) in input.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
             self.last_rows = input.len() / self.input_len;
             self.executor.run_async(input, self.last_rows, output).await?;
@@ -114,6 +116,7 @@ impl Session {
     /// As [`Session::run`].
     pub fn run_images(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
         let mut output = vec![0.0; self.samples(pixels.len(), "images")? * self.output_len];
+        self.check_idle()?;
         let mut staging = std::mem::take(&mut self.staging);
         for (pixels, output) in pixels.chunks(self.batch * self.input_len).zip(output.chunks_mut(self.batch * self.output_len)) {
             staging.resize(pixels.len(), 0.0);
@@ -134,6 +137,11 @@ impl Session {
         let mut input = vec![0.0; pixels.len()];
         self.preprocess.apply(self.image, pixels, &mut input);
         self.run_async(&input).await
+    }
+
+    /// On the CPU a submitted run is done at once, but its result waits: what a GPU refuses is refused there too.
+    fn check_idle(&self) -> Result<()> {
+        if self.done.is_empty() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
 
     pub(super) fn samples(&self, len: usize, what: &str) -> Result<usize> {

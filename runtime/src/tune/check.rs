@@ -3,7 +3,7 @@
 use super::{Choice, Contestant, race, single_layer};
 use crate::artifact::Artifact;
 use crate::bench::Times;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Form, weight};
 use crate::session::{Options, Session};
 
@@ -52,10 +52,15 @@ pub fn against_dense(session: &Session, artifact: &Artifact, rounds: usize) -> R
             continue;
         }
         let alone = single_layer(artifact, layer)?;
-        let dense = race(device, &alone, batch, &[Form::Dense])?;
+        let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
+        let dense = race(device, &alone, &options, &[Form::Dense])?;
         let kernels = choice.kernels.iter().map(|k| Some(*k)).collect();
         let taken = Choice { form, kernels, measured_us: Vec::new() };
-        let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
+        if let Err(Error::Limit { .. }) = Contestant::new(device, &alone, &options, dense.clone()) {
+            // It cannot be run here as dense.
+            all.push(LayerCheck { name, form, us: 0.0, dense_us: f64::INFINITY, ratio: 0.0, noise: 0.0 });
+            continue;
+        }
         let (mut ratios, mut controls, mut times) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
         for _ in 0..INSTANCES {
             let enter = |choice| Contestant::new(device, &alone, &options, choice);

@@ -14,7 +14,7 @@ mod variants;
 use crate::artifact::{Artifact, Dtype, Layer, Model, Op, Residual, TensorData, Weight, Window};
 use crate::bench::Times;
 use crate::clock::Instant;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Factored, Form, Plan, weight};
 use crate::session::{Device, Forms, Options, Session};
 pub(crate) use cache::user_folder;
@@ -105,7 +105,10 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
         (Forms::Each(forms), Some(_)) => Some(forms.get(layer).copied().unwrap_or(Form::Dense)),
         (Forms::Timed | Forms::Ruled, Some(_)) => None,
     };
-    let allowed = |layer: &Factored, form: Form| (form != Form::Dense || !options.keep_factors) && device.supports(form, layer);
+    let allowed = |layer: &Factored, form: Form| match form {
+        Form::Dense => !options.keep_factors && !is_vast(layer),
+        _ => device.supports(form, layer),
+    };
     match options.forms {
         Forms::All(_) | Forms::Each(_) => {
             let form = |(i, f): (usize, &Option<Factored>)| {
@@ -117,6 +120,16 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
         Forms::Timed if device.can_wait() => timed(device, artifact, options, &factored, &allowed),
         Forms::Timed | Forms::Ruled => rule::choose(device, artifact, options, &factored, &allowed),
     }
+}
+
+/// Whether a layer multiplied back would take so much more work and memory than its factors that it is not even tried: what
+/// a small file asks for must not be made large by us.
+fn is_vast(layer: &Factored) -> bool {
+    /// Multiply–accumulates for a sample below which a launch may count for more than they do.
+    const SMALL: u64 = 1 << 22;
+    /// How many times the factors' work.
+    const TIMES: u64 = 16;
+    layer.dense_macs > SMALL && layer.dense_macs / TIMES > layer.thin_macs
 }
 
 /// Whether a layer may take a form.
@@ -152,10 +165,12 @@ fn timed(
             if ruled.is_none() {
                 ruled = Some(rule::choose(device, artifact, options, factored, allowed)?);
             }
-            choices.push(ruled.as_ref().map_or_else(|| Choice::of(forms[0]), |r: &Vec<Choice>| r[layer].clone()));
+            // Dense where it can be: factors that were not timed might be slower.
+            let ruled = ruled.as_ref().map_or_else(|| Choice::of(forms[0]), |r: &Vec<Choice>| r[layer].clone());
+            choices.push(if forms[0] == Form::Dense { Choice::of(Form::Dense) } else { ruled });
             continue;
         }
-        let choice = race(device, &single_layer(artifact, layer)?, options.batch, &forms)?;
+        let choice = race(device, &single_layer(artifact, layer)?, options, &forms)?;
         if !choice.measured_us.is_empty() {
             cache.put(key, choice.clone());
         }
@@ -192,30 +207,42 @@ impl Contestant {
 }
 
 /// Times forms, and the kernels that promise most for each, of a one-layer artifact against each other, in turn, so that a
-/// drift of the machine meets all alike. Nothing is timed where there is nothing to choose.
-fn race(device: &Device, artifact: &Artifact, batch: usize, forms: &[Form]) -> Result<Choice> {
+/// drift of the machine meets all alike. Nothing is timed where there is nothing to choose. What the device, or the session's
+/// budget, has no room for does not take part.
+fn race(device: &Device, artifact: &Artifact, options: &Options, forms: &[Form]) -> Result<Choice> {
     let mut entered = Vec::new();
     for &form in forms {
-        let plan = Plan::new(artifact, batch, |_| form)?;
+        let plan = Plan::new(artifact, options.batch, |_| form)?;
         entered.extend(kernels(device, &plan).into_iter().map(|kernels| Choice { form, kernels, measured_us: Vec::new() }));
     }
     if let [only] = &entered[..] {
         return Ok(only.clone());
     }
-    let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
-    let mut results: Vec<(f64, Choice)> = entered.into_iter().map(|choice| (0.0, choice)).collect();
+    // A budget is for one of them at a time.
+    let together = if options.memory.is_some() { 1 } else { entered.len().max(1) };
+    let options = Options { keep_factors: true, cache: None, forms: Forms::Ruled, ranks: 1.0, keep_values: false, ..options.clone() };
+    let mut entered: Vec<(Option<f64>, Choice)> = entered.into_iter().map(|choice| (Some(0.0), choice)).collect();
     for _ in 0..INSTANCES {
-        let enter = |(_, choice): &(f64, Choice)| Contestant::new(device, artifact, &options, choice.clone());
-        let mut contestants = results.iter().map(enter).collect::<Result<Vec<_>>>()?;
-        for _ in 0..ROUNDS {
-            for c in &mut contestants {
-                c.time()?;
+        for part in entered.chunks_mut(together) {
+            let mut contestants = Vec::with_capacity(part.len());
+            for (time, choice) in part {
+                match Contestant::new(device, artifact, &options, choice.clone()) {
+                    Ok(contestant) => contestants.push((contestant, time)),
+                    Err(Error::Limit { .. }) => *time = None,
+                    Err(other) => return Err(other),
+                }
+            }
+            for _ in 0..ROUNDS {
+                for (contestant, _) in &mut contestants {
+                    contestant.time()?;
+                }
+            }
+            for (contestant, time) in contestants {
+                *time = time.map(|sum| sum + Times::new(contestant.times).p50() / INSTANCES as f64);
             }
         }
-        for (result, c) in results.iter_mut().zip(contestants) {
-            result.0 += Times::new(c.times).p50() / INSTANCES as f64;
-        }
     }
+    let mut results: Vec<(f64, Choice)> = entered.into_iter().filter_map(|(time, choice)| Some((time?, choice))).collect();
     results.sort_by(|a, b| a.0.total_cmp(&b.0));
     let best = |&form: &Form| results.iter().find(|r| r.1.form == form).map(|r| (form, r.0));
     let measured_us = forms.iter().filter_map(best).collect();

@@ -53,7 +53,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(AXES, "Field input shape", "has 0 axes", axes(0)),
         case(AXES, "Field input shape", "has 9 axes", axes(9)),
-        case(AXES, "TooLarge the size of the input [4, 0, 7] 0", "", lie(|m| m.input[1] = 0)),
+        case(AXES, "Field the size of the input [4, 0, 7]", "is 0", lie(|m| m.input[1] = 0)),
         case(SAMPLE, "TooLarge the size of the input [4, 67108865] 268435460", "268435456", lie(|m| m.input = vec![4, 67_108_865])),
         case(
             SAMPLE,

@@ -233,6 +233,12 @@ impl Context<'_> {
         Err(Error::Limit { part: format!("layer '{}'", self.layer), what: what.into(), needs, allows, device })
     }
 
+    /// Refuses an array of more bytes than a kernel can be given.
+    pub(super) fn holds(&self, bytes: u64) -> Result<()> {
+        // Kernels count vec4s in u32, single values of a weight too.
+        self.at_most("bytes in one buffer", bytes, most_bytes(self.gpu).min(u64::from(u32::MAX) * 4))
+    }
+
     /// Binds `weights` between the values and checks every limit that wgpu would not report in our words, or at all;
     /// `trips` are the loop iterations of the busiest invocation.
     fn dispatch(
@@ -257,15 +263,13 @@ impl Context<'_> {
         self.at_most("invocations", groups.saturating_mul(u64::from(kernel.invocations())), u64::from(u32::MAX / 2))?;
 
         let bytes = |slot: Slot| (slot.stride() * self.batch * 4) as u64;
-        // Kernels count vec4s in u32 as well, single values of a weight too.
-        let buffer = most_bytes(self.gpu).min(u64::from(u32::MAX) * 4);
         let second = values.residual.map_or(values.input, |(slot, _)| slot);
         let slots = [Some(values.input), Some(second), values.third, Some(values.output)];
         for needs in slots.into_iter().flatten().map(bytes).chain(weights.iter().map(|w| w.len() as u64 * 4)) {
-            self.at_most("bytes in one buffer", needs, buffer)?;
+            self.holds(needs)?;
         }
 
-        let pipeline = pipeline(self.gpu, kernel, self.ending);
+        let pipeline = pipeline(self.gpu, kernel, self.ending)?;
         let uniform = constant(self.gpu, self.layer, wgpu::BufferUsages::UNIFORM, bytemuck::bytes_of(&shape));
         let weights: Vec<Memory> = weights
             .iter()
