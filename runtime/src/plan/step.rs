@@ -171,7 +171,7 @@ impl ConvStep {
     }
 
     /// What one output is summed over: inputs of a group under all taps.
-    fn fan_in(&self) -> u64 {
+    pub(crate) fn fan_in(&self) -> u64 {
         let taps = u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1]);
         ((self.inputs / self.groups.max(1)) as u64).saturating_mul(taps)
     }

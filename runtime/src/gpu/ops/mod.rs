@@ -93,8 +93,9 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
                 Error::Limit { part, what, needs, allows, device }
             }
             // Only sums can be too long for every kernel.
-            _ => {
-                let (what, needs) = ("values in one sum".into(), step.input.stride() as u64);
+            kind => {
+                let values = if let StepKind::Conv(c) = kind { c.fan_in() } else { step.input.stride() as u64 };
+                let (what, needs) = ("values in one sum".into(), values);
                 Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
             }
         }
