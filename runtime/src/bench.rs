@@ -119,7 +119,7 @@ impl Ceiling {
 /// As [`Session::run`].
 pub fn interleaved(sessions: &mut [&mut Session], warmup: usize, runs: usize) -> Result<Vec<Times>> {
     let inputs: Vec<Vec<f32>> = sessions.iter().map(|s| noise(s.input_len() * s.batch())).collect();
-    let mut samples = vec![Vec::with_capacity(runs); sessions.len()];
+    let mut samples = vec![Vec::new(); sessions.len()];
     for round in 0..warmup + runs {
         for ((session, input), samples) in sessions.iter_mut().zip(&inputs).zip(&mut samples) {
             let start = Instant::now();
@@ -137,7 +137,7 @@ pub fn interleaved(sessions: &mut [&mut Session], warmup: usize, runs: usize) ->
 /// # Errors
 /// [`Error::Gpu`] when the device fails.
 pub fn layers(session: &mut Session, runs: usize) -> Result<Option<Vec<Times>>> {
-    let mut samples = vec![Vec::with_capacity(runs); session.layers().len()];
+    let mut samples = vec![Vec::new(); session.layers().len()];
     for _ in 0..runs {
         let Some(times) = session.layer_times()? else { return Ok(None) };
         for (samples, time) in samples.iter_mut().zip(times) {
@@ -222,7 +222,7 @@ pub fn race_layer(device: &Device, spec: LayerSpec, ranks: &[usize], batch: usiz
             session.run(&noise(session.input_len() * batch))?;
             let once = session.time(2)?.as_secs_f64() / 2.0;
             let repeats = ((2e-3 / once.max(1e-9)) as usize).clamp(1, 2000);
-            racers.push((rank, form, session, repeats, Vec::with_capacity(runs)));
+            racers.push((rank, form, session, repeats, Vec::new()));
         }
         Ok(())
     };

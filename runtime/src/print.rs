@@ -1,7 +1,9 @@
 //! Standard output, standard error and exit codes for command lines.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write, stdout};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::error::{Error, Result};
@@ -35,6 +37,27 @@ pub fn note(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Refuses a file of figures that could not be written, or that would take the place of something else: a network whose name was
+/// given twice would be lost. To be asked before any work is done for it.
+///
+/// # Errors
+/// [`Error::Invalid`] for a folder, a path into none that there is, and a file that holds no JSON.
+pub fn check_figures(path: &Path) -> Result<()> {
+    let fail = |why: String| Err(Error::invalid(path.display().to_string(), why));
+    match path.parent() {
+        _ if path.is_dir() => fail("is a folder".into()),
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => fail(format!("there is no folder {}", folder.display())),
+        _ => {
+            let mut start = [0; 64];
+            let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
+            match start[..read].iter().find(|byte| !byte.is_ascii_whitespace()) {
+                None | Some(b'{' | b'[') => Ok(()),
+                Some(_) => fail("is there already and holds no JSON: it stays, choose another name".into()),
+            }
+        }
+    }
+}
+
 /// How a program ends: silently, or with its error on one line of standard error and exit code 1.
 pub fn ended<E: Display>(done: Result<(), E>) -> ExitCode {
     match done {
@@ -49,6 +72,26 @@ pub fn ended<E: Display>(done: Result<(), E>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_take_the_place_of_figures_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        };
+        for (path, why) in [
+            (file("a.thin", b"THIN\x01\0"), "stays"),
+            (file("b.safetensors", b"\x40\0\0\0\0\0\0\0{"), "stays"),
+            (dir.path().to_path_buf(), "is a folder"),
+            (dir.path().join("none/c.json"), "no folder"),
+        ] {
+            assert!(check_figures(&path).is_err_and(|e| e.to_string().contains(why)), "{path:?}");
+        }
+        for path in [file("d.json", b"{}"), file("e.json", b"\n [1]"), file("f.json", b""), dir.path().join("g.json")] {
+            check_figures(&path).unwrap();
+        }
+    }
 
     #[test]
     fn only_a_reader_that_has_gone_is_forgiven() {

@@ -89,7 +89,7 @@ fn bench_writes_the_figures_that_it_shows() {
     save_model(&dir.join("a.thin"), 1.0);
     save_model(&dir.join("b.thin"), 2.0);
     let text = succeed(&["bench", "a.thin", "--against", "b.thin", "--device", "cpu", "--runs", "5", "--layers", "--json", "x.json"], dir);
-    assert!(text.contains("cpu") && text.contains("realised"), "{text}");
+    assert!(text.contains("cpu") && text.contains("b.thin with 1.00× fewer MACs"), "{text}");
     let figures = json(&dir.join("x.json"));
     for key in ["ms_p50", "ms_p90", "ms_cold", "speedup", "macs", "dense_macs", "params", "bytes"] {
         assert!(figures[key].is_number(), "{key} in {figures}");
@@ -232,6 +232,16 @@ fn bad_input_is_one_line_that_names_it() {
         &["three.npy", "3 labels for 2 inputs"],
     );
     refused(&["bench", "m.thin", "--batch", "0", "--device", "cpu"], dir, &["batch"]);
+    refused(&["bench", "m.thin", "--batch", "10000000000000", "--device", "cpu"], dir, &["batch of 10000000000000", "memory"]);
+    save_array(&dir.join("nan.npy"), &[4], NpyData::F32(vec![0.0, f32::NAN, 0.0, 0.0]));
+    refused(&["run", "m.thin", "--input", "nan.npy", "--device", "cpu"], dir, &["nan.npy", "NaN as value 1"]);
+    // No figures take the place of a network.
+    for command in [&["inspect", "m.thin", "--json", "m.thin"][..], &["measure", "m.thin", "--device", "cpu", "-o", "m.thin"]] {
+        let before = fs::read(dir.join("m.thin")).unwrap();
+        refused(command, dir, &["m.thin", "stays"]);
+        assert_eq!(fs::read(dir.join("m.thin")).unwrap(), before);
+    }
+    refused(&["devices", "--json", "absent/d.json"], dir, &["absent"]);
     refused(&["bench", "--layer", "linear:8,4", "--rank", "9", "--device", "cpu"], dir, &["--rank 9", "1 to 4"]);
     assert_eq!(thinfer(&["bench"], dir).status.code(), Some(2));
     assert_eq!(thinfer(&["bench", "--layer", "linear:8", "--rank", "1"], dir).status.code(), Some(2));

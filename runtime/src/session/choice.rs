@@ -63,6 +63,11 @@ pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, gpu: bool, halves: 
     plan.steps.iter().map(step).fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add)
 }
 
+/// Whether the system would give so many bytes in one piece.
+pub(super) fn is_given(bytes: u64) -> bool {
+    usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
+}
+
 /// Elements of a step's weights, inputs padded to 4 and outputs to whole panels.
 fn packed_elements(kind: &StepKind, panel: usize) -> u64 {
     let product = |sizes: [usize; 3]| sizes.iter().fold(1u64, |n, &s| n.saturating_mul(s as u64));

@@ -19,8 +19,9 @@ use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 use crate::plan::{Factored, Memory, Plan, Slot};
+use crate::table::bytes;
 use crate::tune;
-use choice::{device_bytes, layer_choice};
+use choice::{device_bytes, is_given, layer_choice};
 use device::Inner;
 
 /// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
@@ -124,12 +125,15 @@ impl Session {
             #[cfg(feature = "gpu")]
             Inner::Gpu(gpu) => (true, gpu.halves()),
         };
-        if let Some(allows) = options.memory {
-            let needs = device_bytes(artifact, &plan, on_gpu, halves);
-            if needs > allows {
-                let (part, what, device) = ("the session".into(), "bytes of memory".into(), "its budget".into());
-                return Err(Error::Limit { part, what, needs, allows, device });
-            }
+        let needs = device_bytes(artifact, &plan, on_gpu, halves);
+        if let Some(allows) = options.memory.filter(|&allows| needs > allows) {
+            let (part, what, device) = ("the session".into(), "bytes of memory".into(), "its budget".into());
+            return Err(Error::Limit { part, what, needs, allows, device });
+        }
+        // A GPU has limits that it tells; what the system does not give here would end the process.
+        if !on_gpu && !is_given(needs) {
+            let why = format!("needs {} of memory, which this machine does not give", bytes(needs));
+            return Err(Error::invalid(format!("a batch of {}", options.batch), why));
         }
         let executor = match &device.inner {
             Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),

@@ -197,26 +197,27 @@ impl LatencyTable {
 
 impl std::fmt::Display for LatencyTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut shown = Table::new(["layer", "dense µs", "candidates", "fastest", "µs"]);
+        let mut shown = Table::new(["layer", "dense µs", "candidates", "factors are faster up to", "µs"]);
         for (i, layer) in self.layers.iter().enumerate() {
-            let Some(best) = layer.candidates.iter().min_by(|a, b| self.cost_us(a).total_cmp(&self.cost_us(b))) else { continue };
-            let dense = self.fastest(i, "dense", None, None).map_or_else(|| "-".into(), |c| format!("{:.1}", self.cost_us(c)));
-            let ranks: String = [best.input_rank, best.rank].into_iter().flatten().map(|r| format!(" {r}")).collect();
-            let form = if best.scheme == "dense" { "" } else { &best.form };
-            let fastest = format!("{}{ranks} {form}", best.scheme).trim_end().to_string();
-            shown.row([layer.name.clone(), dense, layer.candidates.len().to_string(), fastest, format!("{:.1}", self.cost_us(best))]);
+            let dense = self.fastest(i, "dense", None, None).map(|c| self.cost_us(c));
+            let us = |us: Option<f64>| us.map_or_else(|| "-".into(), |us| format!("{us:.1}"));
+            // The largest that still saves time is what a choice of ranks is about.
+            let faster = layer.candidates.iter().filter(|c| c.scheme != "dense" && dense.is_none_or(|dense| self.cost_us(c) < dense));
+            let most = faster.max_by(|a, b| self.cost_us(a).total_cmp(&self.cost_us(b)));
+            let named = |c: &CandidateTime| {
+                let ranks: String = [c.input_rank, c.rank].into_iter().flatten().map(|r| format!(" {r}")).collect();
+                format!("{}{ranks} {}", c.scheme, c.form)
+            };
+            let count = layer.candidates.len().to_string();
+            shown.row([layer.name.clone(), us(dense), count, most.map_or_else(|| "-".into(), named), us(most.map(|c| self.cost_us(c)))]);
         }
-        write!(
-            f,
-            "{}, batch {}\n\n{shown}\nall dense: {:.3} ms. Of that {:.1} µs a run and {:.1} µs a step are no layer's own (submitting, \
-             waiting); repeated measurements differ by {:.1} %",
-            self.adapter,
-            self.batch,
-            self.dense_us() / 1e3,
-            self.fixed_us,
-            self.dispatch_us,
-            100.0 * self.noise
-        )
+        write!(f, "{}, batch {}\n\n{shown}\n", self.adapter, self.batch)?;
+        write!(f, "all dense: {:.3} ms, of which {:.1} µs are no layer's own; ", self.dense_us() / 1e3, self.fixed_us)?;
+        match self.dispatch_us {
+            less if less < 0.0 => write!(f, "a step takes {:.1} µs less than its own clock says; ", -less)?,
+            more => write!(f, "a step takes {more:.1} µs beside its own; ")?,
+        }
+        write!(f, "repeated measurements differ by {:.1} %", 100.0 * self.noise)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "rank")]
     layer: Option<LayerSpec>,
     /// Ranks at which to factor the layer
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', conflicts_with = "model")]
     rank: Vec<usize>,
     /// Samples a run
     #[arg(long, default_value_t = 1)]
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     device: DeviceArguments,
     /// Also write the figures here
     #[arg(long)]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// Uncounted runs before the counted ones.
@@ -131,11 +131,11 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     if let (Some(other), [a, b], [mine, theirs]) = (figures.next(), &contestants[..], &times[..]) {
         let speedup = theirs.p50() / mine.p50();
         let ratio = b.description.macs as f64 / a.description.macs as f64;
-        print::line(format_args!(
-            "\n{speedup:.2}× faster than {} with {ratio:.2}× fewer MACs: {:.0} % of the ratio realised",
-            b.path.display(),
-            100.0 * speedup / ratio
-        ))?;
+        let (times, than) = if speedup >= 1.0 { (speedup, "faster") } else { (1.0 / speedup, "slower") };
+        let (fewer, macs) = if ratio >= 1.0 { (ratio, "fewer") } else { (1.0 / ratio, "more") };
+        let realised = format!(": {:.0} % of the ratio realised", 100.0 * speedup / ratio);
+        let realised = if ratio > 1.0 { realised.as_str() } else { "" };
+        print::line(format_args!("\n{times:.2}× {than} than {} with {fewer:.2}× {macs} MACs{realised}", b.path.display()))?;
         first["speedup"] = json!(speedup);
         first["mac_ratio"] = json!(ratio);
         first["realised"] = json!(speedup / ratio);
@@ -155,6 +155,7 @@ fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Valu
         };
         let mut table = Table::new([c.path.display().to_string().as_str(), "runs as", "µs", "dense µs", "side by side", "noise"]);
         if checks.is_empty() {
+            print::line(format_args!("\n{} has no layer in factors to check", c.path.display()))?;
             figures["check"] = json!([]);
             continue;
         }
@@ -180,11 +181,17 @@ fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Valu
             }
         }
         print::line(format_args!("\n{table}"))?;
-        let count = checks.iter().filter(|c| c.is_slower()).count();
-        print::line(format_args!("{count} of {} layers in factors are slower than dense beyond the noise", checks.len()))?;
-        let noisy = checks.iter().filter(|c| c.form != Form::Dense && c.noise > 0.5).count();
-        if noisy > 0 {
-            print::line(format_args!("{noisy} of them could not be judged: the machine was too busy (noise above 50 %)"))?;
+        let of = |kind: &dyn Fn(&LayerCheck) -> bool| checks.iter().filter(|c| kind(c)).count();
+        let noisy = |c: &LayerCheck| c.form != Form::Dense && c.noise > 0.5 && !c.is_slower();
+        print::line(format_args!(
+            "of {} layers in factors {} are slower than dense beyond the noise, {} run as dense",
+            checks.len(),
+            of(&LayerCheck::is_slower),
+            of(&|c| c.form == Form::Dense)
+        ))?;
+        match of(&noisy) {
+            0 => {}
+            n => print::line(format_args!("{n} could not be judged: the machine was too busy (noise above 50 %)"))?,
         }
         let figure = |c: &LayerCheck| json!({ "name": c.name, "form": c.form.name(), "us": c.us, "dense_us": c.dense_us, "ratio": c.ratio, "noise": c.noise, "slower": c.is_slower() });
         figures["check"] = json!(checks.iter().map(figure).collect::<Vec<_>>());

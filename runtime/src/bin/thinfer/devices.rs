@@ -12,7 +12,7 @@ use thinfer::{Device, Result};
 pub(crate) struct Arguments {
     /// Also write the list here
     #[arg(long)]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

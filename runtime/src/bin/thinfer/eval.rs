@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     device: DeviceArguments,
     /// Also write the figures here
     #[arg(long)]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -37,7 +37,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let samples = Samples::read(&arguments.inputs, &artifact)?;
     let labels = read_labels(arguments, artifact.output_len())?;
     let device = Device::open(arguments.device.device)?;
-    let options = arguments.device.options(arguments.batch, Forms::Ruled);
+    // No more samples go through at once than there are.
+    let batch = arguments.batch.min(labels.len().max(1));
+    let options = arguments.device.options(batch, Forms::Ruled);
     let (mut session, ranks) = arguments.device.session(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
     let count = outputs.len() / session.output_len();

@@ -46,7 +46,10 @@ fn read_npy(path: &Path, artifact: &Artifact) -> Result<Samples> {
     }
     Ok(match array.data {
         NpyData::U8(pixels) => Samples::Images(pixels),
-        NpyData::F32(values) => Samples::Values(values),
+        NpyData::F32(values) => match values.iter().position(|x| !x.is_finite()) {
+            Some(at) => return Err(Error::invalid(path.display().to_string(), format!("holds {} as value {at}", values[at]))),
+            None => Samples::Values(values),
+        },
         NpyData::I64(_) => {
             return Err(Error::invalid(path.display().to_string(), "holds integers wider than 8 bits; pixels are u8, inputs are floats"));
         }

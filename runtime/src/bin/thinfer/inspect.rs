@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     batch: usize,
     /// Also write the figures here
     #[arg(long)]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

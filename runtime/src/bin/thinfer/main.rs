@@ -82,15 +82,35 @@ impl DeviceArguments {
     }
 }
 
+impl Command {
+    /// The file of figures that it is to write.
+    fn figures(&self) -> Option<&Path> {
+        match self {
+            Self::Run(a) => a.json.as_deref(),
+            Self::Eval(a) => a.json.as_deref(),
+            Self::Bench(a) => a.json.as_deref(),
+            Self::Inspect(a) => a.json.as_deref(),
+            Self::Measure(a) => Some(&a.output),
+            Self::Devices(a) => a.json.as_deref(),
+        }
+    }
+
+    fn run(&self) -> Result<()> {
+        // Before any work is done for it.
+        self.figures().map_or(Ok(()), print::check_figures)?;
+        match self {
+            Self::Run(a) => run::run(a),
+            Self::Eval(a) => eval::run(a),
+            Self::Bench(a) => bench::run(a),
+            Self::Inspect(a) => inspect::run(a),
+            Self::Measure(a) => measure::run(a),
+            Self::Devices(a) => devices::run(a),
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    print::ended(match Cli::parse().command {
-        Command::Run(a) => run::run(&a),
-        Command::Eval(a) => eval::run(&a),
-        Command::Bench(a) => bench::run(&a),
-        Command::Inspect(a) => inspect::run(&a),
-        Command::Measure(a) => measure::run(&a),
-        Command::Devices(a) => devices::run(&a),
-    })
+    print::ended(Cli::parse().command.run())
 }
 
 /// Writes `figures` to `path`, if one was asked for.

@@ -18,13 +18,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     input: PathBuf,
     /// How many classes to show for each input
-    #[arg(long, default_value_t = 3)]
-    top: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    top: u16,
     #[command(flatten)]
     device: DeviceArguments,
     /// Also write the outputs here
     #[arg(long)]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -43,12 +43,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let total: f64 = logits.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
         let top: Vec<(String, f64, f32)> = order
             .into_iter()
-            .take(arguments.top)
+            .take(arguments.top.into())
             .map(|c| {
                 let name = artifact.model().classes.get(c).cloned().unwrap_or_else(|| format!("class {c}"));
                 (name, (f64::from(logits[c]) - largest).exp() / total, logits[c])
             })
             .collect();
+        if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
+            print::note(format_args!("note: input {i} has no class: its output {at} is {}", logits[at]));
+        }
         let text: Vec<String> = top.iter().map(|(name, p, logit)| format!("{name} {:.1} % ({logit:.3})", 100.0 * p)).collect();
         print::line(format_args!("{i}: {}", text.join(", ")))?;
         let top: Vec<_> = top
