@@ -152,7 +152,10 @@ impl Factored {
         };
         let factorings = layers.par_iter().zip(&moments).map(decompose).collect::<Result<_>>()?;
         let keep = |layer: &FoldedLayer| match (layer.weighted(), kept.get(&layer.name)) {
-            (Some(w), Some(f)) if !skip.contains(&layer.name) => f.ordered(&layer.name, w.scale.as_deref()).map(Some),
+            (Some(w), Some(f)) if !skip.contains(&layer.name) => {
+                let f = w.absorbed.as_ref().map_or_else(|| f.clone(), |scale| f.with_inputs_scaled(scale));
+                f.ordered(&layer.name, w.scale.as_deref()).map(Some)
+            }
             _ => Ok(None),
         };
         let kept = layers.par_iter().map(keep).collect::<Result<_>>()?;

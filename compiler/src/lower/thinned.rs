@@ -62,7 +62,7 @@ impl Thinned<'_> {
         let mut params = dense.clone();
         for ((layer, written), statistics) in self.layers.iter().zip(&self.written).zip(&statistics) {
             let (Some(w), Some(written)) = (layer.weighted(), written) else { continue };
-            if w.absorbed {
+            if w.absorbed.is_some() {
                 let why = "took in the normalisation before it and cannot be taken apart from it again";
                 return Err(Error::invalid(format!("layer '{}'", layer.name), why));
             }
