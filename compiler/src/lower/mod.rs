@@ -186,11 +186,13 @@ impl Factored {
         let mut all = Vec::with_capacity(self.layers.len());
         for (layer, factorings) in self.layers.iter().zip(&self.factorings) {
             let Some(w) = layer.weighted() else { continue };
+            let bias = w.bias.as_ref().map_or(0, Vec::len);
             all.push(LayerChoices {
                 kernel: w.kernel,
                 pool: w.pool,
                 geometry: w.geometry(),
-                bias: w.bias.as_ref().map_or(0, Vec::len),
+                bias,
+                added: if self.images.is_some() && bias == 0 { w.kernel.outputs } else { 0 },
                 factorings,
                 importance: 1.0,
             });

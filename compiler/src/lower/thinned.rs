@@ -116,7 +116,8 @@ fn set_bias(layer: &str, written: &Written, params: &mut Params) -> Result<()> {
         }
         Err(_) if bias.iter().all(|x| *x == 0.0) => Ok(()),
         Err(_) => {
-            Err(Error::invalid(format!("layer '{layer}'"), "has neither a bias nor a batch norm to take its correction; --no-correct"))
+            let why = format!("has neither a bias nor a batch norm to take its correction: --skip {layer}, or cut without --calibrate");
+            Err(Error::invalid(format!("layer '{layer}'"), why))
         }
     }
 }

@@ -135,8 +135,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for &policy in policies {
             let mut points = Vec::new();
             for &share in policy.shares() {
-                // A share that cannot be met ends its curve.
-                let Ok(cuts) = network.cuts(policy.at(share)) else { break };
+                let cuts = match network.cuts(policy.at(share)) {
+                    Ok(cuts) => cuts,
+                    // A share that cannot be met ends its curve.
+                    Err(Error::Unmet { .. }) => break,
+                    Err(error) => return Err(error),
+                };
                 points.push(point(&network, policy.at(share), &cuts, &device, &test)?);
                 bar.inc(1);
             }
