@@ -120,6 +120,18 @@ mod tests {
 
     #[test]
     fn specs_say_what_they_need() {
+/// The same for a network of vectors, which has no channels: one mean and one deviation, of all channels' pixels together.
+pub fn flat_preprocess(kind: SetKind) -> Preprocess {
+    let Preprocess { scale, mean, std } = default_preprocess(kind);
+    if mean.len() < 2 {
+        return Preprocess { scale, mean, std };
+    }
+    let average = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / mean.len() as f64;
+    let whole = average(&mut mean.iter().map(|&m| m.into()));
+    let square = average(&mut mean.iter().zip(&std).map(|(&m, &s)| f64::from(m).powi(2) + f64::from(s).powi(2)));
+    Preprocess { scale, mean: vec![whole as f32], std: vec![(square - whole * whole).sqrt() as f32] }
+}
+
         let spec = |kind, dir: &str| Ok(DataSpec { kind, dir: Some(dir.into()) });
         assert_eq!("mnist:/a/b".parse(), spec(SetKind::Mnist, "/a/b"));
         assert_eq!("cifar100:C:/x".parse(), spec(SetKind::Cifar100, "C:/x"));
@@ -138,6 +150,16 @@ mod tests {
         assert_eq!(parsed("cifar10:/a:500"), Ok(("cifar10:/a".into(), Some(500))));
         assert_eq!(parsed("glyphs:20"), Ok(("glyphs".into(), Some(20))));
         assert_eq!(parsed("cifar10:2024"), Ok(("cifar10:2024".into(), None)));
+    #[test]
+    fn a_network_of_vectors_sees_all_channels_alike() {
+        let p = flat_preprocess(SetKind::Cifar10);
+        assert!((p.mean[0] - 0.4734).abs() < 1e-4 && (p.std[0] - 0.2516).abs() < 1e-3, "{p:?}");
+        assert!(p.check(1).is_ok());
+        for kind in [SetKind::Mnist, SetKind::Folder] {
+            assert_eq!(flat_preprocess(kind), default_preprocess(kind));
+        }
+    }
+
         assert_eq!(parsed("cifar10:C:/x"), Ok(("cifar10:C:/x".into(), None)));
         for bad in ["cifar10:/a:0", "glyphs:0", "cifar10:/a:99999999999999999999", "x:/a:5", "mnist:"] {
             assert!(parsed(bad).is_err(), "{bad}");
