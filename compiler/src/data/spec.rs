@@ -55,12 +55,18 @@ impl FromStr for DataSpec {
     }
 }
 
+impl DataSpec {
+    /// The set without its folder: `cifar10`.
+    pub fn set(&self) -> &'static str {
+        FOLDERS.iter().find(|(_, kind)| *kind == self.kind).map_or("glyphs", |(name, _)| name)
+    }
+}
+
 impl std::fmt::Display for DataSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = FOLDERS.iter().find(|(_, kind)| *kind == self.kind).map_or("glyphs", |(name, _)| name);
         match &self.dir {
-            Some(dir) => write!(f, "{name}:{}", dir.display()),
-            None => write!(f, "{name}"),
+            Some(dir) => write!(f, "{}:{}", self.set(), dir.display()),
+            None => write!(f, "{}", self.set()),
         }
     }
 }
@@ -114,12 +120,6 @@ pub fn default_preprocess(kind: SetKind) -> Preprocess {
     Preprocess { scale: 1.0 / 255.0, mean: mean.to_vec(), std: std.to_vec() }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn specs_say_what_they_need() {
 /// The same for a network of vectors, which has no channels: one mean and one deviation, of all channels' pixels together.
 pub fn flat_preprocess(kind: SetKind) -> Preprocess {
     let Preprocess { scale, mean, std } = default_preprocess(kind);
@@ -132,6 +132,12 @@ pub fn flat_preprocess(kind: SetKind) -> Preprocess {
     Preprocess { scale, mean: vec![whole as f32], std: vec![(square - whole * whole).sqrt() as f32] }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_say_what_they_need() {
         let spec = |kind, dir: &str| Ok(DataSpec { kind, dir: Some(dir.into()) });
         assert_eq!("mnist:/a/b".parse(), spec(SetKind::Mnist, "/a/b"));
         assert_eq!("cifar100:C:/x".parse(), spec(SetKind::Cifar100, "C:/x"));
@@ -145,12 +151,6 @@ pub fn flat_preprocess(kind: SetKind) -> Preprocess {
     }
 
     #[test]
-    fn a_count_may_follow() {
-        let parsed = |text: &str| text.parse::<CalibrationSpec>().map(|s| (s.data.to_string(), s.count));
-        assert_eq!(parsed("cifar10:/a:500"), Ok(("cifar10:/a".into(), Some(500))));
-        assert_eq!(parsed("glyphs:20"), Ok(("glyphs".into(), Some(20))));
-        assert_eq!(parsed("cifar10:2024"), Ok(("cifar10:2024".into(), None)));
-    #[test]
     fn a_network_of_vectors_sees_all_channels_alike() {
         let p = flat_preprocess(SetKind::Cifar10);
         assert!((p.mean[0] - 0.4734).abs() < 1e-4 && (p.std[0] - 0.2516).abs() < 1e-3, "{p:?}");
@@ -160,6 +160,12 @@ pub fn flat_preprocess(kind: SetKind) -> Preprocess {
         }
     }
 
+    #[test]
+    fn a_count_may_follow() {
+        let parsed = |text: &str| text.parse::<CalibrationSpec>().map(|s| (s.data.to_string(), s.count));
+        assert_eq!(parsed("cifar10:/a:500"), Ok(("cifar10:/a".into(), Some(500))));
+        assert_eq!(parsed("glyphs:20"), Ok(("glyphs".into(), Some(20))));
+        assert_eq!(parsed("cifar10:2024"), Ok(("cifar10:2024".into(), None)));
         assert_eq!(parsed("cifar10:C:/x"), Ok(("cifar10:C:/x".into(), None)));
         for bad in ["cifar10:/a:0", "glyphs:0", "cifar10:/a:99999999999999999999", "x:/a:5", "mnist:"] {
             assert!(parsed(bad).is_err(), "{bad}");

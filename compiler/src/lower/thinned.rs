@@ -38,6 +38,13 @@ impl Thinned<'_> {
         self
     }
 
+    /// The same, and the artifact says which images decided its ranks.
+    #[must_use]
+    pub fn judged_on(mut self, images: &str) -> Self {
+        self.identity.policy = format!("{} judged on {images}", self.identity.policy);
+        self
+    }
+
     /// The artifact, weights stored as `dtype`.
     ///
     /// # Errors

@@ -117,6 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.limit == Some(0) {
         return Err(Error::invalid("--limit", "must be at least 1"));
     }
+    crate::check_folder(&arguments.output)?;
     let source = arguments.source.load()?;
     let mut test = data::load(&arguments.data, Part::Test)?;
     test.truncate(arguments.limit.unwrap_or(test.len()).min(test.len()));
