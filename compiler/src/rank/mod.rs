@@ -169,10 +169,13 @@ fn budgeted(policy: Policy, layers: &[LayerChoices<'_>], share: f64, cost: impl 
     let given = |l: &LayerChoices<'_>| cost(&LayerChoices { added: 0, ..*l }.candidate(None, 0.0));
     let dense = layers.iter().map(given).fold(0, u64::saturating_add);
     let budget = (dense as f64 * share).floor() as u64;
-    if budget >= dense {
+    let chosen = solver::solve(&items, budget);
+    // The network as it came is never corrected: where it fits, only what loses nothing either is better.
+    let loses = |chosen: &[usize]| chosen.iter().zip(&items).any(|(&i, layer)| layer[i].error > 0.0);
+    if budget >= dense && chosen.as_deref().is_none_or(loses) {
         return Ok(vec![None; layers.len()]);
     }
-    let chosen = solver::solve(&items, budget).ok_or_else(|| {
+    let chosen = chosen.ok_or_else(|| {
         let least: u64 = items.iter().filter_map(|l| l.iter().map(|i| i.cost).min()).fold(0, u64::saturating_add);
         // Rounded up, so that the share it names can be met.
         let least = (least as f64 / dense.max(1) as f64 * 1e4).ceil() / 1e4;
@@ -249,6 +252,9 @@ mod tests {
         assert_eq!(ranks(Policy::Params(0.5), &one(12)), [2]);
         assert_eq!(ranks(Policy::Macs(0.5), &one(12)), [3]);
         assert_eq!(ranks(Policy::Params(1.0), &one(12)), [0]);
+        // What costs nothing is taken even where all fits.
+        let thin = diagonal(&[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(ranks(Policy::Macs(1.0), &[layer(&thin)]), [2]);
     }
 
     #[test]
