@@ -138,7 +138,7 @@ pub struct Weighted {
     /// The normalisations behind W that were folded in, in their order.
     pub norms: Vec<Norm>,
     /// What one before W multiplied the input channels of W by, if one was folded into W itself.
-    pub absorbed: Option<Vec<f64>>,
+    pub absorbed: Option<Box<[f64]>>,
     /// Bias after folding.
     pub bias: Option<Vec<f32>>,
     /// How the second input is added.
