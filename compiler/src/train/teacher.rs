@@ -137,6 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn a_teacher_of_images_sees_its_channels_in_a_vector() {
+        let mut b = Builder::new("net", [3, 2, 2]);
+        b.push("flat", Node::Flatten);
+        b.push("fc", Node::Linear(Linear { inputs: 12, outputs: 10, bias: true }));
+        let theirs = Preprocess { mean: vec![0.1, 0.5, 0.9], std: vec![0.5, 0.1, 0.2], ..Preprocess::default() };
+        let (file, _) = written(&b.finish().unwrap(), theirs, 1);
+        let distil = Distil { teachers: vec!["a".into()], weight: 0.5, temperature: 1.0 };
+        let inputs: Vec<f32> = (0..24).map(|i| i as f32 / 24.0).collect();
+        let answers = |shape: &[usize]| {
+            let mut teachers = Teachers::open(std::slice::from_ref(&file), &distil, &Preprocess::default(), shape, 10, 2).unwrap();
+            teachers.answers(&inputs).unwrap()
+        };
+        assert_eq!(answers(&[12]), answers(&[3, 2, 2]));
+    }
+
+    #[test]
     fn a_teacher_sees_its_own_pixels_and_several_are_averaged() {
         let ours = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5], std: vec![0.25] };
         let theirs = Preprocess { scale: 1.0, mean: vec![127.0], std: vec![60.0] };
