@@ -75,6 +75,14 @@ pub enum Error {
         /// Why its value cannot be used.
         why: String,
     },
+    /// A budget that no choice of forms meets.
+    #[error("{what}: {why}")]
+    Unmet {
+        /// The policy.
+        what: String,
+        /// The smallest that can be met.
+        why: String,
+    },
     /// A run folder that cannot be started in or resumed.
     #[error("{}: {why}", path.display())]
     Run {

@@ -139,6 +139,32 @@ fn a_cut_is_tuned_and_kept_by_commands() {
     thinferc(&["sweep", "tuned/factors.safetensors", "--policy", "local", "--data", "glyphs", "-o", "sweep"], dir);
 }
 
+/// A network is trained on pixels as it is compiled for, and an artifact says which images decided its ranks.
+#[test]
+fn pixels_and_judges_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    thinferc(&["init", "--model", "mlp:784-12-10", "-o", "x.safetensors"], dir);
+    let tune = ["train", "--from", "x.safetensors", "--data", "glyphs", "--limit", "64", "--batch", "16", "--method", "finetune"];
+    for (run, extra, shown) in
+        [("silent", &[][..], "input = pixel / 255\n"), ("said", &["--mean", "0.5", "--std", "0.25"], "(pixel / 255 − [0.5]) / [0.25]\n")]
+    {
+        thinferc(&[&tune[..], &["--epochs", "1", "-o", run], extra].concat(), dir);
+        let text = thinferc(&["inspect", &format!("{run}/model.safetensors")], dir);
+        assert!(text.contains(shown), "{text}");
+    }
+    let compile = ["compile", "x.safetensors", "--ranks", "accuracy:30", "-o", "x.thin", "--json", "x.json"];
+    let judged =
+        [("--holdout", "glyphs", "test images of glyphs", true), ("--calibrate", "glyphs:50", "shifted training images of glyphs", false)];
+    for (flag, set, images, flatters) in judged {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_thinferc")).args([&compile[..], &[flag, set]].concat()).current_dir(dir).output().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && notes.contains(images) && notes.contains("flatters") == flatters, "{notes}");
+        assert_eq!(json(&dir.join("x.json"))["policy"], format!("accuracy:30 judged on {images}"));
+    }
+}
+
 #[test]
 fn half_precision_halves_the_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -273,6 +273,8 @@ fn files_of_another_kind_are_named_and_none_is_written_over() {
 
     let cnn = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/small_cnn.onnx");
     refused(&["compile", cnn, "--model", "resnet20", "--ranks", "dense", "-o", "p.thin"], dir, &["--model resnet20", "small_cnn.onnx"]);
+    let tune = ["train", "--from", cnn, "--model", "resnet20", "--data", "glyphs", "--method", "finetune", "-o", "run"];
+    refused(&tune, dir, &["--model resnet20", "small_cnn.onnx"]);
 
     // Three outputs, ten classes.
     refused(&["eval", "o.thin", "--data", "glyphs"], dir, &["glyphs"]);
@@ -280,8 +282,57 @@ fn files_of_another_kind_are_named_and_none_is_written_over() {
     refused(&[&train[..], &["absent.thin"]].concat(), dir, &["absent.thin"]);
     refused(&[&train[..], &["good.safetensors"]].concat(), dir, &["good.safetensors"]);
     refused(&[&train[..], &["o.thin"]].concat(), dir, &["o.thin", "gives 3 classes"]);
-    refused(&[&train[..], &["o.thin", "--distil", "much"]].concat(), dir, &["--distil", "'much'"]);
+    for malformed in ["much", "0.5:hot", "0.5:4:3", ""] {
+        let output = thinferc(&[&train[..], &["o.thin", "--distil", malformed]].concat(), dir);
+        assert_eq!(output.status.code(), Some(2), "{malformed:?} is a usage error");
+    }
     refused(&[&train[..], &["o.thin", "--distil", "2"]].concat(), dir, &["distil", "weight"]);
+}
+
+/// Before any work is done: what it would have made is not lost to another output, and nothing that is read is written over.
+#[test]
+fn outputs_that_collide_are_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert!(thinferc(&["init", "--model", "mlp:6-5-3", "-o", "m.safetensors"], dir).status.success());
+    let compile = ["compile", "m.safetensors", "--ranks", "local:0.5", "-o", "x.thin"];
+    assert!(thinferc(&compile, dir).status.success());
+    let whole = dir.join("x.thin").display().to_string();
+    for (extra, parts) in [
+        (&["--emit-factors", "./x.thin"][..], &["x.thin", "written twice"][..]),
+        (&["--json", &whole], &["x.thin", "written twice"]),
+        (&["--emit-factors", "new", "--json", "./new"], &["new", "written twice"]),
+        (&["--json", "m.safetensors"], &["m.safetensors", "choose another name"]),
+        (&["--json", "no/folder/x.json"], &["no/folder"]),
+    ] {
+        refused(&[&compile[..], extra].concat(), dir, parts);
+    }
+    refused(&["inspect", "m.safetensors", "--json", "no/folder/x.json"], dir, &["no/folder"]);
+    refused(&["inspect", "x.thin", "--json", "x.thin"], dir, &["x.thin", "is what is read"]);
+    refused(&["eval", "x.thin", "--data", "glyphs", "--json", "x.thin"], dir, &["x.thin", "is what is read"]);
+    refused(&["eval", "x.thin", "--data", "glyphs", "--json", "no/folder/x.json"], dir, &["no/folder"]);
+    refused(&["sweep", "m.safetensors", "--data", "glyphs", "-o", "x.thin"], dir, &["x.thin", "is a file"]);
+    refused(&["report", "x.thin", "-o", "x.thin"], dir, &["x.thin", "is what is read"]);
+}
+
+#[test]
+fn flags_without_a_meaning_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert!(thinferc(&["init", "--model", "mlp:784-5-10", "-o", "m.safetensors"], dir).status.success());
+    let compile =
+        |ranks: &'static str, extra: &[&'static str]| [&["compile", "m.safetensors", "--ranks", ranks, "-o", "x.thin"][..], extra].concat();
+    for flags in
+        [&["--scheme", "spatial"][..], &["--energy-gain"], &["--skip", "layers.0"], &["--spectra", "raw"], &["--calibrate", "glyphs:10"]]
+    {
+        refused(&compile("dense", flags), dir, &[flags[0], "dense cuts nothing"]);
+    }
+    refused(&compile("keep", &["--spectra", "raw"]), dir, &["--spectra", "keep cuts nothing"]);
+    refused(&compile("local:0.5", &["--holdout", "glyphs"]), dir, &["--holdout", "local:0.5"]);
+    let unfolded = compile("dense", &["--calibrate", "glyphs:10", "--emit-factors", "f.safetensors"]);
+    assert!(thinferc(&unfolded, dir).status.success(), "batch norm's statistics are from images");
+    // A layer that is to be skipped and is not there is no share that cannot be met.
+    refused(&["sweep", "m.safetensors", "--data", "glyphs", "--skip", "layers.7", "-o", "s"], dir, &["--skip layers.7"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod strokes;
 use std::path::Path;
 
 pub use augment::Augment;
-pub use spec::{CalibrationSpec, DataSpec, SetKind, default_preprocess};
+pub use spec::{CalibrationSpec, DataSpec, SetKind, default_preprocess, flat_preprocess};
 
 use crate::error::Result;
 

@@ -55,12 +55,18 @@ impl FromStr for DataSpec {
     }
 }
 
+impl DataSpec {
+    /// The set without its folder: `cifar10`.
+    pub fn set(&self) -> &'static str {
+        FOLDERS.iter().find(|(_, kind)| *kind == self.kind).map_or("glyphs", |(name, _)| name)
+    }
+}
+
 impl std::fmt::Display for DataSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = FOLDERS.iter().find(|(_, kind)| *kind == self.kind).map_or("glyphs", |(name, _)| name);
         match &self.dir {
-            Some(dir) => write!(f, "{name}:{}", dir.display()),
-            None => write!(f, "{name}"),
+            Some(dir) => write!(f, "{}:{}", self.set(), dir.display()),
+            None => write!(f, "{}", self.set()),
         }
     }
 }
@@ -114,6 +120,18 @@ pub fn default_preprocess(kind: SetKind) -> Preprocess {
     Preprocess { scale: 1.0 / 255.0, mean: mean.to_vec(), std: std.to_vec() }
 }
 
+/// The same for a network of vectors, which has no channels: one mean and one deviation, of all channels' pixels together.
+pub fn flat_preprocess(kind: SetKind) -> Preprocess {
+    let Preprocess { scale, mean, std } = default_preprocess(kind);
+    if mean.len() < 2 {
+        return Preprocess { scale, mean, std };
+    }
+    let average = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / mean.len() as f64;
+    let whole = average(&mut mean.iter().map(|&m| m.into()));
+    let square = average(&mut mean.iter().zip(&std).map(|(&m, &s)| f64::from(m).powi(2) + f64::from(s).powi(2)));
+    Preprocess { scale, mean: vec![whole as f32], std: vec![(square - whole * whole).sqrt() as f32] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +147,16 @@ mod tests {
         }
         for bad in ["", "mnist", "mnist:", "cifar10", "folder:", "glyphs:x", "imagenet:/x"] {
             assert!(bad.parse::<DataSpec>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_vectors_sees_all_channels_alike() {
+        let p = flat_preprocess(SetKind::Cifar10);
+        assert!((p.mean[0] - 0.4734).abs() < 1e-4 && (p.std[0] - 0.2516).abs() < 1e-3, "{p:?}");
+        assert!(p.check(1).is_ok());
+        for kind in [SetKind::Mnist, SetKind::Folder] {
+            assert_eq!(flat_preprocess(kind), default_preprocess(kind));
         }
     }
 

@@ -92,6 +92,19 @@ impl Factors {
         Self { tensors: named(self.scheme, self.rank, &self.kernel, &parts), ..self.clone() }
     }
 
+    /// The same with what input channel i brings multiplied by `scale[i]`.
+    #[must_use]
+    pub fn with_inputs_scaled(&self, scale: &[f64]) -> Self {
+        let mut scaled = self.clone();
+        // The first factor is the one that reads the inputs: its second axis is theirs.
+        if let Some(first) = scaled.tensors.first_mut() {
+            let inner: usize = first.shape[2..].iter().product();
+            let channels = first.values.chunks_exact_mut(inner).zip(scale.iter().cycle());
+            channels.for_each(|(taps, k)| taps.iter_mut().for_each(|x| *x = (f64::from(*x) * k) as f32));
+        }
+        scaled
+    }
+
     /// Of a pair: elements of one component of V, and of one output of one component of Uᵀ.
     pub(super) fn sides(&self) -> (usize, usize) {
         let Kernel { inputs, height, width, .. } = self.kernel;

@@ -111,10 +111,15 @@ impl Moments {
         self.sums.mean()
     }
 
+    /// The covariance (divided by n) as it is.
+    fn bare_covariance(&self) -> DMatrix<f64> {
+        let excess = self.sums.excess();
+        &self.products / (self.sums.count.max(1) as f64) - &excess * excess.transpose()
+    }
+
     /// The covariance (divided by n), with a ridge of a millionth of its mean variance so that it is definite.
     pub(super) fn covariance(&self) -> DMatrix<f64> {
-        let excess = self.sums.excess();
-        let mut c = &self.products / (self.sums.count.max(1) as f64) - &excess * excess.transpose();
+        let mut c = self.bare_covariance();
         let ridge = RIDGE * c.trace() / (self.len().max(1) as f64);
         let ridge = if ridge > 0.0 { ridge } else { 1.0 };
         (0..self.len()).for_each(|i| c[(i, i)] += ridge);
@@ -176,7 +181,8 @@ impl Regression {
     }
 
     /// W, [out, len] row-major, and bias, [out], that minimise Σ‖y − W·x − b‖² + n·`pull`·v·‖W − `weight`‖², where v is
-    /// the inputs' mean variance: a small pull keeps directions that hardly occur as they were.
+    /// the inputs' mean variance: a small pull keeps directions that hardly occur as they were. Inputs that never vary say
+    /// nothing of the weight, which stays; the bias alone is fitted.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming `name` when the moments are not finite or `weight` has another size.
@@ -184,6 +190,10 @@ impl Regression {
         let (outputs, len) = self.cross.shape();
         if weight.len() != outputs * len {
             return Err(Error::invalid(format!("weight '{name}'"), format!("{} values for {outputs} × {len}", weight.len())));
+        }
+        let bias = |w: &DMatrix<f64>| (self.targets.mean() - w * self.inputs.mean()).iter().copied().collect();
+        if self.inputs.bare_covariance().trace() <= 0.0 {
+            return Ok((weight.to_vec(), bias(&from_rows(outputs, len, weight))));
         }
         let n = self.inputs.sums.count.max(1) as f64;
         let mut c = self.inputs.covariance();
@@ -193,8 +203,7 @@ impl Regression {
             &self.cross / n - self.targets.excess() * self.inputs.sums.excess().transpose() + from_rows(outputs, len, weight) * pull;
         let l = cholesky(name, c)?;
         let w = solve_transposed(&l, solve(&l, right.transpose())).transpose();
-        let bias = self.targets.mean() - &w * self.inputs.mean();
-        Ok((to_rows(&w), bias.iter().copied().collect()))
+        Ok((to_rows(&w), bias(&w)))
     }
 }
 
@@ -240,6 +249,21 @@ mod tests {
         assert!(nalgebra::Cholesky::new(c).is_some());
         let (got, _) = whole.solve("w", &[0.0; 10], 0.0).unwrap();
         assert!(got.iter().zip(&w).all(|(a, b)| (a / 100.0 - b).abs() < 2e-2), "{got:?} {w:?}");
+    }
+
+    #[test]
+    fn inputs_that_never_vary_leave_the_weight_and_fit_the_bias() {
+        let (x, w) = (random(4, 5), random(3 * 4, 6));
+        for count in [1, 7] {
+            let repeated: Vec<f32> = x.iter().flat_map(|x| vec![*x; count]).collect();
+            let mut r = Regression::new(3, 4);
+            r.add(&repeated, &vec![2.0; 3 * count]);
+            let (got, bias) = r.solve("w", &w, 1e-3).unwrap();
+            assert_eq!(got, w);
+            for (y, b) in multiply(&w, &x, 4).iter().zip(bias) {
+                assert!((f64::from(*y) + b - 2.0).abs() < 1e-6, "{y} {b}");
+            }
+        }
     }
 
     #[test]

@@ -137,8 +137,8 @@ pub struct Weighted {
     pub scale: Option<Vec<f64>>,
     /// The normalisations behind W that were folded in, in their order.
     pub norms: Vec<Norm>,
-    /// Whether one before W was, which changed W itself.
-    pub absorbed: bool,
+    /// What one before W multiplied the input channels of W by, if one was folded into W itself.
+    pub absorbed: Option<Box<[f64]>>,
     /// Bias after folding.
     pub bias: Option<Vec<f32>>,
     /// How the second input is added.

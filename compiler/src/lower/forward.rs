@@ -74,7 +74,7 @@ fn absorb(affine: &Affine, w: &mut Weighted) -> bool {
             *x = (f64::from(*x) * affine.scale[channel]) as f32;
         }
     }
-    w.absorbed = true;
+    w.absorbed = Some((0..channels).map(|channel| affine.scale[channel / each]).collect());
     if shifts || w.bias.is_some() {
         w.bias = Some(bias.into_iter().map(|b| b as f32).collect());
     }

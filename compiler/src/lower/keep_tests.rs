@@ -154,6 +154,41 @@ proptest! {
     }
 }
 
+/// Normalisations that no layer before them takes in: one before a convolution, one before a flattened image's linear layer.
+fn normalised_before() -> Graph {
+    let mut b = Builder::new("net", [4, 7, 6]);
+    b.push("bn0", Op::BatchNorm(BatchNorm::new(4)));
+    let window = Window { kernel: [3, 2], ..Window::square(1, 1, 0) };
+    b.push("conv", Op::Conv2d(Conv2d { inputs: 4, outputs: 6, window, groups: 1, bias: false }));
+    b.push("bn1", Op::BatchNorm(BatchNorm::new(6)));
+    b.push("relu", Op::Activation(Activation::Relu));
+    b.push("bn2", Op::BatchNorm(BatchNorm::new(6)));
+    b.push("flat", Op::Flatten);
+    b.push("fc", Op::Linear(Linear { inputs: 150, outputs: 5, bias: true }));
+    b.finish().unwrap()
+}
+
+#[test]
+fn kept_factors_take_in_the_norm_before_their_layer() {
+    let graph = normalised_before();
+    for (seed, scheme) in (0..6).flat_map(|seed| Scheme::ALL.map(|s| (seed, s))) {
+        let stored = factored(&graph, &params(&graph, seed), scheme, seed);
+        let (kept, composed) = (held(&graph, &stored).unwrap(), composed(&graph, &stored).unwrap());
+        if kept.is_empty() {
+            continue;
+        }
+        let f = network(&graph, &composed, Options { dense_only: true, kept, ..Options::default() });
+        assert!(f.layers().iter().filter_map(FoldedLayer::weighted).all(|w| w.absorbed.is_some()));
+        let artifact = f.emit(Policy::Keep, &f.cuts(Policy::Keep).unwrap(), Dtype::F32, false).unwrap();
+        let on = |artifact: &Artifact| {
+            let options = thinfer::Options { batch: 3, forms: thinfer::Forms::Ruled, keep_factors: true, ..thinfer::Options::default() };
+            Session::new(&Device::cpu(), artifact, &options).unwrap().run(&random(3 * 168, seed)).unwrap()
+        };
+        let difference = far(&on(&artifact), &on(&dense(&graph, &composed)));
+        assert!(difference <= 1e-5, "{seed} {scheme}: {difference}");
+    }
+}
+
 #[test]
 fn layers_to_skip_are_multiplied_out_and_plain_checkpoints_have_nothing_to_keep() {
     let graph = graph();

@@ -152,7 +152,10 @@ impl Factored {
         };
         let factorings = layers.par_iter().zip(&moments).map(decompose).collect::<Result<_>>()?;
         let keep = |layer: &FoldedLayer| match (layer.weighted(), kept.get(&layer.name)) {
-            (Some(w), Some(f)) if !skip.contains(&layer.name) => f.ordered(&layer.name, w.scale.as_deref()).map(Some),
+            (Some(w), Some(f)) if !skip.contains(&layer.name) => {
+                let f = w.absorbed.as_ref().map_or_else(|| f.clone(), |scale| f.with_inputs_scaled(scale));
+                f.ordered(&layer.name, w.scale.as_deref()).map(Some)
+            }
             _ => Ok(None),
         };
         let kept = layers.par_iter().map(keep).collect::<Result<_>>()?;
@@ -183,11 +186,13 @@ impl Factored {
         let mut all = Vec::with_capacity(self.layers.len());
         for (layer, factorings) in self.layers.iter().zip(&self.factorings) {
             let Some(w) = layer.weighted() else { continue };
+            let bias = w.bias.as_ref().map_or(0, Vec::len);
             all.push(LayerChoices {
                 kernel: w.kernel,
                 pool: w.pool,
                 geometry: w.geometry(),
-                bias: w.bias.as_ref().map_or(0, Vec::len),
+                bias,
+                added: if self.images.is_some() && bias == 0 { w.kernel.outputs } else { 0 },
                 factorings,
                 importance: 1.0,
             });

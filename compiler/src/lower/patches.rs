@@ -52,7 +52,7 @@ mod tests {
             weight: vec![0.0; 4],
             scale: None,
             norms: Vec::new(),
-            absorbed: false,
+            absorbed: None,
             bias: None,
             residual: None,
             activation: Activation::None,

@@ -142,7 +142,8 @@ fn attention(inputs: &[&Image], a: &Attention) -> Vec<f64> {
         let (c, query) = (i / pixels(0), i % pixels(0));
         let head = c / size * size..(c / size + 1) * size;
         let score = |key: usize| f64::from(a.scale) * head.clone().map(|c| at(0, c, query) * at(1, c, key)).sum::<f64>();
-        let powers: Vec<f64> = (0..pixels(1)).map(|key| score(key).exp()).collect();
+        let scores: Vec<f64> = (0..pixels(1)).map(score).collect();
+        let powers: Vec<f64> = scores.iter().map(|s| (s - largest(&scores)).exp()).collect();
         powers.iter().enumerate().map(|(key, p)| p * at(2, c, key)).sum::<f64>() / powers.iter().sum::<f64>()
     };
     (0..inner * pixels(0)).map(one).collect()
@@ -193,8 +194,17 @@ fn multiplied(x: &[f64], by: &[f64]) -> impl Iterator<Item = f64> {
 /// Softmax over the first axis, or its logarithm.
 fn softmax(shape: &[usize], x: &[f64], log: bool) -> Vec<f64> {
     let positions: usize = shape[1..].iter().product();
-    let sum = |i: usize| (0..shape[0]).map(|c| x[c * positions + i % positions].exp()).sum::<f64>();
-    x.iter().enumerate().map(|(i, v)| if log { v - sum(i).ln() } else { v.exp() / sum(i) }).collect()
+    let one = |(i, v): (usize, &f64)| {
+        let column: Vec<f64> = (0..shape[0]).map(|c| x[c * positions + i % positions]).collect();
+        let (v, sum) = (v - largest(&column), column.iter().map(|x| (x - largest(&column)).exp()).sum::<f64>());
+        if log { v - sum.ln() } else { v.exp() / sum }
+    };
+    x.iter().enumerate().map(one).collect()
+}
+
+/// What is taken off before powers are, so that none is beyond an f64.
+fn largest(x: &[f64]) -> f64 {
+    x.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 /// Indices of the input under one output position on one axis; `None` in the padding.

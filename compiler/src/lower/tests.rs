@@ -156,3 +156,27 @@ fn images_that_do_not_fit_are_refused() {
     let right = Images::new(&[784], vec![0.5; 784]).unwrap();
     assert!(refuse(Options { images: Some(right), spectra: Spectra::Raw, ..Options::default() }).contains("raw"));
 }
+
+#[test]
+fn a_bias_that_correction_adds_is_within_the_budget_and_has_no_tensor_to_go_back_to() {
+    let mut b = crate::graph::Builder::new("net", [24]);
+    for name in ["first", "second"] {
+        b.push(name, crate::graph::Op::Linear(crate::graph::Linear { inputs: 24, outputs: 24, bias: false }));
+    }
+    let graph = b.finish().unwrap();
+    let checkpoint = Checkpoint { params: init(&graph, 1), ..Checkpoint::default() };
+    for correct in [true, false] {
+        let images = Images::new(&[24], crate::factor::testing::random(24 * 60, 2)).unwrap();
+        let options = Options { images: Some(images), correct, ..Options::default() };
+        let f = Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap();
+        for share in [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0] {
+            let policy = Policy::Params(share);
+            let cuts = f.cuts(policy).unwrap();
+            let params = f.emit(policy, &cuts, Dtype::F32, false).unwrap().model().provenance.params;
+            assert!(params as f64 <= share * 1152.0, "{correct} {share}: {params}");
+        }
+        let policy = Policy::Params(0.5);
+        let error = f.thin(policy, &f.cuts(policy).unwrap(), false).unwrap().factors(&checkpoint.params, None).unwrap_err().to_string();
+        assert!(error.contains("--skip first") && error.contains("--calibrate"), "{error}");
+    }
+}

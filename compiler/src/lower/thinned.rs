@@ -38,6 +38,13 @@ impl Thinned<'_> {
         self
     }
 
+    /// The same, and the artifact says which images decided its ranks.
+    #[must_use]
+    pub fn judged_on(mut self, images: &str) -> Self {
+        self.identity.policy = format!("{} judged on {images}", self.identity.policy);
+        self
+    }
+
     /// The artifact, weights stored as `dtype`.
     ///
     /// # Errors
@@ -62,7 +69,7 @@ impl Thinned<'_> {
         let mut params = dense.clone();
         for ((layer, written), statistics) in self.layers.iter().zip(&self.written).zip(&statistics) {
             let (Some(w), Some(written)) = (layer.weighted(), written) else { continue };
-            if w.absorbed {
+            if w.absorbed.is_some() {
                 let why = "took in the normalisation before it and cannot be taken apart from it again";
                 return Err(Error::invalid(format!("layer '{}'", layer.name), why));
             }
@@ -116,7 +123,8 @@ fn set_bias(layer: &str, written: &Written, params: &mut Params) -> Result<()> {
         }
         Err(_) if bias.iter().all(|x| *x == 0.0) => Ok(()),
         Err(_) => {
-            Err(Error::invalid(format!("layer '{layer}'"), "has neither a bias nor a batch norm to take its correction; --no-correct"))
+            let why = format!("has neither a bias nor a batch norm to take its correction: --skip {layer}, or cut without --calibrate");
+            Err(Error::invalid(format!("layer '{layer}'"), why))
         }
     }
 }

@@ -6,7 +6,7 @@ use thinfer::latency::LatencyTable;
 
 use super::{Cut, LayerChoices, Policy, solver};
 use crate::error::{Error, Result};
-use crate::factor::{Factoring, Rank};
+use crate::factor::Rank;
 
 /// A form of a layer with what it was timed at.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,12 +39,11 @@ impl Timing {
     pub fn new(table: &LatencyTable, at: &[usize], choices: &[LayerChoices<'_>]) -> Result<Self> {
         let mut layers = Vec::with_capacity(choices.len());
         for (&layer, choice) in at.iter().zip(choices) {
-            let aware = choice.factorings.iter().any(Factoring::is_data_aware);
             let mut all = Vec::new();
             if let Some(dense) = table.fastest(layer, "dense", None, None) {
                 all.push(Timed { cut: None, form: dense.form.clone(), us: table.cost_us(dense), error: 0.0 });
             }
-            for factoring in choice.factorings.iter().filter(|f| f.is_data_aware() == aware) {
+            for factoring in choice.comparable() {
                 // A fully connected layer knows one scheme, under a name of its own.
                 let linear = table.layers[layer].candidates.iter().any(|c| c.scheme == "low-rank");
                 let scheme = if linear { "low-rank" } else { factoring.scheme().label() };
@@ -93,7 +92,8 @@ impl Timing {
     /// `importance` weighs each layer's error.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a share out of range, and for one that no candidates meet, which says the least that can be.
+    /// [`Error::Invalid`] for a share out of range, [`Error::Unmet`] for one that no candidates meet, which says the least
+    /// that can be.
     pub fn choose(&self, share: f64, importance: &[f64]) -> Result<Vec<Cut>> {
         let policy = Policy::Latency(share);
         policy.check()?;
@@ -108,7 +108,7 @@ impl Timing {
             // Rounded up, so that the share it names can be met.
             let least_share = (least as f64 / dense.max(1) as f64 * 1e4).ceil() / 1e4;
             let why = format!("the smallest share that can be met is {least_share} ({:.3} of {:.3} ms)", ms(least), ms(dense));
-            Error::invalid(format!("--ranks {policy}"), why)
+            Error::Unmet { what: format!("--ranks {policy}"), why }
         })?;
         Ok(chosen.into_iter().zip(&self.layers).map(|(i, l)| l[i].cut).collect())
     }

@@ -28,6 +28,8 @@ pub struct LayerChoices<'a> {
     pub geometry: Geometry,
     /// Elements of its bias.
     pub bias: usize,
+    /// Elements of a bias that it has not and that a correction by images may give it.
+    pub added: usize,
     /// Its weight taken apart, once a scheme; none if it stays dense. Policies that take one scheme take the first.
     pub factorings: &'a [Factoring],
     /// How much its relative error matters beside other layers'.
@@ -41,7 +43,7 @@ pub struct Candidate {
     pub cut: Cut,
     /// Multiply–accumulates for one sample.
     pub macs: u64,
-    /// Parameters, bias included.
+    /// Parameters, bias included, also one that a correction may add.
     pub params: u64,
     /// Share of the energy that is lost, 0…1.
     pub error: f64,
@@ -50,17 +52,21 @@ pub struct Candidate {
 impl LayerChoices<'_> {
     /// The candidate that `cut` makes, losing `error`.
     pub fn candidate(&self, cut: Cut, error: f64) -> Candidate {
-        let params = params(&self.kernel, cut).saturating_add(self.bias as u64);
+        let params = params(&self.kernel, cut).saturating_add((self.bias + self.added) as u64);
         Candidate { cut, macs: macs(&self.kernel, &self.geometry, cut), params, error }
     }
 
-    /// The dense form, then every rank of every scheme's grid that costs less in one of the two measures. Schemes that
-    /// know the data are not compared with such that do not: where one does, only those are candidates.
+    /// The factorings whose errors are of one measure: schemes that know the data are not compared with such that do not;
+    /// where one does, only those are.
+    fn comparable(&self) -> impl Iterator<Item = &Factoring> {
+        let aware = self.factorings.iter().any(Factoring::is_data_aware);
+        self.factorings.iter().filter(move |f| f.is_data_aware() == aware)
+    }
+
+    /// The dense form, then every rank of every comparable scheme's grid that costs less in one of the two measures.
     pub fn candidates(&self) -> Vec<Candidate> {
         let dense = self.candidate(None, 0.0);
-        let aware = self.factorings.iter().any(Factoring::is_data_aware);
-        let comparable = self.factorings.iter().filter(|f| f.is_data_aware() == aware);
-        let cuts = comparable.flat_map(|f| f.grid().into_iter().map(|(rank, lost)| self.candidate(Some((f.scheme(), rank)), lost)));
+        let cuts = self.comparable().flat_map(|f| f.grid().into_iter().map(|(rank, lost)| self.candidate(Some((f.scheme(), rank)), lost)));
         std::iter::once(dense).chain(cuts.filter(|c| c.macs < dense.macs || c.params < dense.params)).collect()
     }
 }
@@ -69,7 +75,7 @@ impl LayerChoices<'_> {
 /// factors cost more than the matrix; whoever writes the file decides what becomes of those.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a policy whose value is out of range or that cannot be met, for `accuracy`, which needs a judge
+/// [`Error::Unmet`] for a budget that no choice meets; [`Error::Invalid`] for a policy whose value is out of range, for `accuracy`, which needs a judge
 /// ([`cheapest`]), for `latency`, which needs a clock ([`Timing`]), and for `keep`, which leaves nothing to choose.
 pub fn choose(policy: Policy, layers: &[LayerChoices<'_>]) -> Result<Vec<Cut>> {
     policy.check()?;
@@ -128,7 +134,7 @@ fn pooled(layers: &[LayerChoices<'_>], keep: f64) -> Vec<Cut> {
 fn by_energy(layer: &LayerChoices<'_>, wanted: f64) -> Result<Cut> {
     let allowed = 1.0 - wanted + 1e-12;
     let mut best: Option<Candidate> = None;
-    for factoring in layer.factorings {
+    for factoring in layer.comparable() {
         let ranks = match factoring.full_rank() {
             Rank::One(full) => {
                 let mut rank = full;
@@ -159,13 +165,21 @@ fn budgeted(policy: Policy, layers: &[LayerChoices<'_>], share: f64, cost: impl 
         .zip(layers)
         .map(|(c, l)| c.iter().map(|c| solver::Item { cost: cost(c), error: c.error * l.importance }).collect())
         .collect();
-    let dense: u64 = candidates.iter().filter_map(|c| c.first()).map(&cost).fold(0, u64::saturating_add);
+    // The share is of the network as it came, without what a correction adds.
+    let given = |l: &LayerChoices<'_>| cost(&LayerChoices { added: 0, ..*l }.candidate(None, 0.0));
+    let dense = layers.iter().map(given).fold(0, u64::saturating_add);
     let budget = (dense as f64 * share).floor() as u64;
-    let chosen = solver::solve(&items, budget).ok_or_else(|| {
+    let chosen = solver::solve(&items, budget);
+    // The network as it came is never corrected: where it fits, only what loses nothing either is better.
+    let loses = |chosen: &[usize]| chosen.iter().zip(&items).any(|(&i, layer)| layer[i].error > 0.0);
+    if budget >= dense && chosen.as_deref().is_none_or(loses) {
+        return Ok(vec![None; layers.len()]);
+    }
+    let chosen = chosen.ok_or_else(|| {
         let least: u64 = items.iter().filter_map(|l| l.iter().map(|i| i.cost).min()).fold(0, u64::saturating_add);
         // Rounded up, so that the share it names can be met.
         let least = (least as f64 / dense.max(1) as f64 * 1e4).ceil() / 1e4;
-        Error::invalid(format!("--ranks {policy}"), format!("the smallest share that can be met is {least}"))
+        Error::Unmet { what: format!("--ranks {policy}"), why: format!("the smallest share that can be met is {least}") }
     })?;
     Ok(chosen.into_iter().zip(&candidates).map(|(i, c)| c[i].cut).collect())
 }
@@ -173,7 +187,7 @@ fn budgeted(policy: Policy, layers: &[LayerChoices<'_>], share: f64, cost: impl 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::factor::Scheme;
+    use crate::factor::{LayerMoments, Moments, Scheme, testing::random};
 
     /// A diagonal weight has the singular values that it is given.
     fn diagonal(sigma: &[f32]) -> Vec<Factoring> {
@@ -189,6 +203,7 @@ mod tests {
             pool: Pool::Linear,
             geometry: Geometry { input: [1, 1], output: [1, 1] },
             bias: 2,
+            added: 0,
             factorings,
             importance: 1.0,
         }
@@ -210,6 +225,36 @@ mod tests {
         assert_eq!(ranks(Policy::Energy(0.7), &both), [1, 6]);
         assert_eq!(ranks(Policy::Energy(0.9), &both), [2, 8]);
         assert_eq!(ranks(Policy::Dense, &both), [0, 0]);
+    }
+
+    #[test]
+    fn energies_of_different_measures_are_not_compared() {
+        let kernel = Kernel { outputs: 6, inputs: 6, height: 3, width: 3 };
+        // Separable, so that alone its spatial factors hold everything at rank 1; outputs that are all alike need every channel.
+        let side = random(18, 1);
+        let at = |i: usize| side[i / 9 % 6] * side[i / 54 + 6] * side[12 + i % 3] * side[15 + i / 3 % 3];
+        let weight: Vec<f32> = (0..kernel.len()).map(at).collect();
+        let mut outputs = Moments::new(6);
+        outputs.add(&random(6 * 200, 2));
+        let outputs = LayerMoments::Outputs(outputs);
+        let both = [Scheme::Channel, Scheme::Spatial].map(|s| Factoring::new("w", &weight, kernel, s, Some(&outputs)).unwrap());
+        assert_eq!(both.each_ref().map(Factoring::is_data_aware), [true, false]);
+        let cuts = choose(Policy::Energy(0.9), &[layer(&both)]).unwrap();
+        assert!(matches!(cuts[..], [Some((Scheme::Channel, Rank::One(5..)))]), "{cuts:?}");
+    }
+
+    #[test]
+    fn a_bias_that_a_correction_adds_is_counted_and_all_dense_needs_none() {
+        let a = diagonal(&[1.0; 12]);
+        let one = |added| [LayerChoices { bias: 0, added, ..layer(&a) }];
+        // 144 dense, 24 a rank.
+        assert_eq!(ranks(Policy::Params(0.5), &one(0)), [3]);
+        assert_eq!(ranks(Policy::Params(0.5), &one(12)), [2]);
+        assert_eq!(ranks(Policy::Macs(0.5), &one(12)), [3]);
+        assert_eq!(ranks(Policy::Params(1.0), &one(12)), [0]);
+        // What costs nothing is taken even where all fits.
+        let thin = diagonal(&[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(ranks(Policy::Macs(1.0), &[layer(&thin)]), [2]);
     }
 
     #[test]

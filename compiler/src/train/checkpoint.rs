@@ -8,6 +8,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use thinfer::artifact::Preprocess;
 
 use super::report::EpochRecord;
 use crate::error::{Error, Result};
@@ -24,6 +25,13 @@ pub(super) struct Position {
     pub(super) config: serde_json::Value,
     /// CRC-32 of the training images and labels.
     pub(super) data: u32,
+    /// CRC-32 of the tensors of the checkpoint that the run started from, if it started from one; absent in runs of earlier
+    /// versions.
+    #[serde(default)]
+    pub(super) start: Option<u32>,
+    /// How pixels become inputs; absent in runs of earlier versions.
+    #[serde(default)]
+    pub(super) preprocess: Option<Preprocess>,
     /// How many checkpoints this run has written; the largest number is the latest.
     pub(super) serial: u64,
     /// Epochs that are over.

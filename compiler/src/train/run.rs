@@ -24,7 +24,7 @@ use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, media
 use super::schedule::learning_rate;
 use super::start::{resumed, started};
 use super::teacher::Teachers;
-use crate::data::{Augment, DataSpec, Dataset, default_preprocess};
+use crate::data::{Augment, DataSpec, Dataset, default_preprocess, flat_preprocess};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::graph::{Graph, layer_costs};
@@ -106,8 +106,9 @@ impl<'a> Run<'a> {
         supported(&graph)?;
         check_fit(&graph, job.data)?;
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
-        // A network that was trained before goes on seeing images as it did.
-        let preprocess = job.start.and_then(|c| c.meta.preprocess.clone()).unwrap_or_else(|| default_preprocess(spec.kind));
+        // A network that was trained before goes on seeing images as it did; one of vectors knows no channels.
+        let usual = || if graph.input.len() == 1 { flat_preprocess(spec.kind) } else { default_preprocess(spec.kind) };
+        let preprocess = job.start.and_then(|c| c.meta.preprocess.clone()).unwrap_or_else(usual);
         let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
         let augment = if config.augment { Some(Augment::of(spec.kind).unwrap_or_default()) } else { None };
         let count = config.limit.map_or(job.data.len(), |limit| limit.min(job.data.len()));
@@ -122,8 +123,7 @@ impl<'a> Run<'a> {
         };
         let method = config.method.build();
         let device = config.device.open()?;
-        let state = if job.resume { resumed(job)? } else { started(job, &graph, method.as_ref())? };
-        let lock = checkpoint::lock(job.run_dir)?;
+        let (state, lock) = if job.resume { resumed(job, &preprocess)? } else { started(job, &graph, method.as_ref(), &preprocess)? };
         let mut optimizer = Optimizer::new(config.optimizer, config.weight_decay, &Params::new());
         optimizer.steps = state.position.total_steps;
         let saved = Instant::now();

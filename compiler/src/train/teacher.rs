@@ -1,8 +1,8 @@
 //! Trained networks whose answers a run learns from beside the labels: compiled files, which the runtime's CPU executor runs
 //! while the step before goes on.
 
-use thinfer::artifact::Preprocess;
-use thinfer::{Artifact, Device, Options, Session};
+use thinfer::artifact::{Op, Preprocess};
+use thinfer::{Artifact, Device, Forms, Options, Session};
 
 use super::config::Distil;
 use crate::error::{Error, Result};
@@ -12,6 +12,8 @@ struct Teacher {
     session: Session,
     /// y = a·x + b for each channel, where the two see pixels differently.
     ratio: Vec<(f32, f32)>,
+    /// Whether it gives probabilities, whose logarithms are logits as good as any.
+    gives_shares: bool,
 }
 
 /// All of a run.
@@ -36,15 +38,19 @@ impl Teachers {
     ) -> Result<Self> {
         let open = |(at, file): (usize, &Artifact)| {
             let name = distil.teachers.get(at).map_or("teacher", String::as_str);
-            let session = Session::new(&Device::cpu(), file, &Options { batch, cache: None, ..Options::default() })?;
+            // A form that the clock chose might be another one at a resumption.
+            let options = Options { batch, cache: None, forms: Forms::Ruled, ..Options::default() };
+            let session = Session::new(&Device::cpu(), file, &options)?;
             let input: Vec<usize> = file.model().input.iter().map(|&d| d as usize).collect();
             if input.iter().product::<usize>() != shape.iter().product::<usize>() || session.output_len() != classes {
                 let why = format!("takes {input:?} and gives {} classes, the run has {shape:?} and {classes}", session.output_len());
                 return Err(Error::invalid(name, why));
             }
-            let channels = if shape.len() == 3 { shape[0] } else { 1 };
+            // Whoever takes images knows the channels that a vector has one after the other.
+            let channels = [shape, &input].into_iter().find(|s| s.len() == 3).map_or(1, |s| s[0]);
             let ratio = (0..channels).map(|c| between(preprocess, &file.model().preprocess, c)).collect();
-            Ok(Teacher { session, ratio })
+            let gives_shares = matches!(file.model().layers.last().map(|l| &l.op), Some(Op::Softmax { log: false }));
+            Ok(Teacher { session, ratio, gives_shares })
         };
         let teachers = files.iter().enumerate().map(open).collect::<Result<_>>()?;
         Ok(Self { teachers, temperature: distil.temperature as f32, classes })
@@ -64,7 +70,10 @@ impl Teachers {
                 .zip(teacher.ratio.iter().cycle())
                 .flat_map(|(plane, &(a, b))| plane.iter().map(move |x| a * x + b))
                 .collect();
-            let logits = teacher.session.run(&own)?;
+            let mut logits = teacher.session.run(&own)?;
+            if teacher.gives_shares {
+                logits.iter_mut().for_each(|p| *p = p.max(f32::MIN_POSITIVE).ln());
+            }
             mean.resize(logits.len(), 0.0);
             for (mean, row) in mean.chunks_mut(self.classes).zip(logits.chunks(self.classes)) {
                 let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -88,18 +97,59 @@ fn between(from: &Preprocess, to: &Preprocess, c: usize) -> (f32, f32) {
 mod tests {
     use super::*;
     use crate::data::{Part, glyphs};
+    use crate::graph::{Builder, Graph, Linear, Op as Node};
     use crate::import::Checkpoint;
     use crate::lower::{self, Factored};
     use crate::rank::Policy;
     use crate::{graph, train, zoo};
 
     fn compiled(model: &str, preprocess: Preprocess, seed: u64) -> (Artifact, Checkpoint) {
-        let graph = zoo::build(model).unwrap();
-        let checkpoint = Checkpoint { params: graph::init(&graph, seed), ..Checkpoint::default() };
+        written(&zoo::build(model).unwrap(), preprocess, seed)
+    }
+
+    fn written(graph: &Graph, preprocess: Preprocess, seed: u64) -> (Artifact, Checkpoint) {
+        let checkpoint = Checkpoint { params: graph::init(graph, seed), ..Checkpoint::default() };
         let options = lower::Options { preprocess, ..lower::Options::default() };
-        let factored = Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap();
+        let factored = Factored::new(graph, &checkpoint, options, &|_, _, _| ()).unwrap();
         let cuts = factored.cuts(Policy::Dense).unwrap();
         (factored.emit(Policy::Dense, &cuts, thinfer::artifact::Dtype::F32, true).unwrap(), checkpoint)
+    }
+
+    #[test]
+    fn a_teacher_that_gives_probabilities_teaches_what_its_logits_do() {
+        let data = glyphs::generate(Part::Test, 4, 3);
+        let distil = Distil { teachers: vec!["a".into()], weight: 0.5, temperature: 4.0 };
+        let answers = |ending: Option<bool>| {
+            let mut b = Builder::new("net", [784]);
+            b.push("fc", Node::Linear(Linear { inputs: 784, outputs: 10, bias: true }));
+            if let Some(log) = ending {
+                b.push("softmax", Node::Softmax { log });
+            }
+            let (file, _) = written(&b.finish().unwrap(), Preprocess::default(), 1);
+            let mut teachers = Teachers::open(&[file], &distil, &Preprocess::default(), &[784], 10, 4).unwrap();
+            teachers.answers(&data.images.iter().map(|&x| f32::from(x) / 25.5).collect::<Vec<_>>()).unwrap()
+        };
+        let logits = answers(None);
+        assert!(logits.iter().any(|p| *p > 0.15), "they must tell classes apart: {logits:?}");
+        for log in [false, true] {
+            assert!(answers(Some(log)).iter().zip(&logits).all(|(a, b)| (a - b).abs() < 1e-5), "log: {log}");
+        }
+    }
+
+    #[test]
+    fn a_teacher_of_images_sees_its_channels_in_a_vector() {
+        let mut b = Builder::new("net", [3, 2, 2]);
+        b.push("flat", Node::Flatten);
+        b.push("fc", Node::Linear(Linear { inputs: 12, outputs: 10, bias: true }));
+        let theirs = Preprocess { mean: vec![0.1, 0.5, 0.9], std: vec![0.5, 0.1, 0.2], ..Preprocess::default() };
+        let (file, _) = written(&b.finish().unwrap(), theirs, 1);
+        let distil = Distil { teachers: vec!["a".into()], weight: 0.5, temperature: 1.0 };
+        let inputs: Vec<f32> = (0..24).map(|i| i as f32 / 24.0).collect();
+        let answers = |shape: &[usize]| {
+            let mut teachers = Teachers::open(std::slice::from_ref(&file), &distil, &Preprocess::default(), shape, 10, 2).unwrap();
+            teachers.answers(&inputs).unwrap()
+        };
+        assert_eq!(answers(&[12]), answers(&[3, 2, 2]));
     }
 
     #[test]

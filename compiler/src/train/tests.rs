@@ -194,7 +194,17 @@ fn what_cannot_be_gone_on_with_is_refused_by_name() {
     assert!(refusal(&config, &data, true).contains("no run to resume"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
+    // Whoever comes second leaves alone what the first is about to rename.
+    let half_written = dir.path().join("checkpoint/.state-A.1.0.tmp");
+    let kept_out = |resume| {
+        let held = super::checkpoint::lock(dir.path()).unwrap();
+        std::fs::write(&half_written, "of another process").unwrap();
+        assert!(refusal(&config, &data, resume).contains("another process") && half_written.exists());
+        drop(held);
+    };
+    kept_out(false);
     go(&config, &data, dir.path(), false, 1).unwrap_err();
+    kept_out(true);
     assert!(refusal(&config, &data, false).contains("already holds a run"));
     let longer = TrainConfig { epochs: 3, lr: 0.5, ..config.clone() };
     assert!(refusal(&longer, &data, true).ends_with("epochs was 2, not 3; lr was 0.001, not 0.5"));
@@ -205,6 +215,43 @@ fn what_cannot_be_gone_on_with_is_refused_by_name() {
         std::fs::write(dir.path().join("checkpoint").join(name), "torn").unwrap();
     }
     assert!(refusal(&config, &data, true).contains("no whole checkpoint"));
+}
+
+#[test]
+fn a_run_goes_on_from_the_same_tensors_and_pixels_only() {
+    let data = pictures(148);
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig { model: KERNELS.into(), from: Some("x.safetensors".into()), ..small(Method::Dense) };
+    let start = import::Checkpoint { params: graph::init(&kernels(), 5), ..Default::default() };
+    go_from(Some(&start), &config, &data, dir.path(), false, 1).unwrap_err();
+    let refusal = |start: &import::Checkpoint| go_from(Some(start), &config, &data, dir.path(), true, 1).unwrap_err().to_string();
+    let mut other = start.clone();
+    other.params.get_mut("linear.bias").unwrap().data_mut()[0] += 1.0;
+    let why = refusal(&other);
+    assert!(why.contains("other tensors than x.safetensors"), "{why}");
+    let preprocess = Some(thinfer::artifact::Preprocess::default());
+    let why = refusal(&import::Checkpoint { meta: import::Meta { preprocess, ..Default::default() }, ..start.clone() });
+    assert!(why.contains("pixels as") && why.contains("--mean"), "{why}");
+
+    // A run of an earlier version wrote neither down.
+    let mut state = super::checkpoint::load_latest(dir.path()).unwrap();
+    (state.position.start, state.position.preprocess) = (None, None);
+    super::checkpoint::save(dir.path(), &mut state).unwrap();
+    go_from(Some(&start), &config, &data, dir.path(), true, usize::MAX).unwrap();
+}
+
+#[test]
+fn a_network_of_vectors_is_trained_on_colours_and_compiled() {
+    let data = pictures(148);
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig { model: "mlp:192-8-4".into(), ..TrainConfig { data: "cifar10:nowhere".into(), ..small(Method::Dense) } };
+    let written = import::load(&go(&config, &data, dir.path(), false, usize::MAX).unwrap().model).unwrap();
+    let preprocess = written.meta.preprocess.clone().unwrap();
+    assert_eq!(preprocess.mean.len(), 1);
+    let options = lower::Options { preprocess, ..lower::Options::default() };
+    let factored = Factored::new(&zoo::build(&config.model).unwrap(), &written, options, &|_, _, _| ()).unwrap();
+    let artifact = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense).unwrap(), thinfer::artifact::Dtype::F32, false).unwrap();
+    assert_eq!(artifact.model().preprocess.mean.len(), 1);
 }
 
 #[test]

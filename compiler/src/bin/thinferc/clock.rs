@@ -20,7 +20,7 @@ pub(crate) struct ClockArguments {
     /// The times of a device, from `thinfer measure` there: for latency:F, and for accuracy:POINTS to find the fastest network
     /// instead of the smallest
     #[arg(long, value_name = "T.json")]
-    latency_table: Option<PathBuf>,
+    pub(crate) latency_table: Option<PathBuf>,
     /// For latency:F without a table: the device to measure, gpu or cpu [default: auto]; what was measured is kept
     #[arg(long, value_name = "gpu|cpu")]
     device: Option<DeviceKind>,

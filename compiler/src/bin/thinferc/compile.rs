@@ -18,8 +18,8 @@ use thinfer_compiler::rank::{Cut, Policy};
 use thinfer_compiler::{Error, Result};
 
 use crate::clock::{self, ClockArguments, Measured};
-use crate::cut::{CutArguments, SchemeName};
-use crate::source::{Source, SourceArguments};
+use crate::cut::{CutArguments, SchemeName, SpectraName};
+use crate::source::{Source, SourceArguments, note_unknown_pixels};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     cut: CutArguments,
     #[command(flatten)]
     clock: ClockArguments,
-    /// For accuracy:POINTS: labelled images that nothing was trained on; else disagreement with the dense network on shifted
+    /// For accuracy:POINTS: a set whose test images decide, of which no accuracy is then to be reported; else disagreement with the dense network on shifted
     /// training images is judged, which the network has seen
     #[arg(long, value_name = "SET:DIR")]
     holdout: Option<DataSpec>,
@@ -75,10 +75,10 @@ enum DtypeName {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.ranks.check()?;
     refuse_idle(arguments)?;
-    crate::check_output(&arguments.output)?;
+    let read = [Some(arguments.source.file.as_path()), arguments.clock.latency_table.as_deref()];
+    let outputs = [Some(arguments.output.as_path()), arguments.emit_factors.as_deref(), arguments.json.as_deref()];
+    crate::check_outputs(&read.into_iter().flatten().collect::<Vec<_>>(), &outputs.into_iter().flatten().collect::<Vec<_>>())?;
     crate::check_replaced(&arguments.output)?;
-    arguments.emit_factors.as_deref().map_or(Ok(()), crate::check_output)?;
-    arguments.emit_factors.as_deref().map_or(Ok(()), |path| arguments.source.check_kept(path))?;
     let given = arguments.clock.read(arguments.ranks)?;
     let source = arguments.source.load()?;
     // Batch norm that is unfolded for a trainer has the statistics of images as training shows them.
@@ -113,6 +113,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let cuts = match arguments.ranks {
         Policy::Accuracy(points) => {
             let judge = judge(arguments, &source, &factored)?;
+            if let Some(images) = judged_on(arguments) {
+                print::note(format_args!("ranks are decided by {images}"));
+            }
+            if let Some(spec) = &arguments.holdout {
+                print::note(format_args!(
+                    "note: these decide the ranks, so an accuracy that is later measured on the test images of {} flatters",
+                    spec.set()
+                ));
+            }
             factored.cheapest(points, dtype, timing.as_ref(), |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
@@ -127,6 +136,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         policy => factored.cuts(policy)?,
     };
     let mut thinned = factored.thin(arguments.ranks, &cuts, false)?;
+    if let Some(images) = judged_on(arguments) {
+        thinned = thinned.judged_on(&images);
+    }
     if let Some((table, _)) = &timed {
         thinned = thinned.chosen_for(&table.adapter, table.batch);
     }
@@ -174,10 +186,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     print::text(&description)?;
     if source.says_nothing_of_pixels {
-        let file = arguments.source.file.display();
-        print::note(format_args!(
-            "note: {file} does not say how its pixels were normalised, so they are only divided by 255; --mean and --std say it"
-        ));
+        note_unknown_pixels(&arguments.source.file);
     }
     print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
@@ -186,16 +195,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     crate::write_json(arguments.json.as_deref(), &figures)
 }
 
-/// Refuses what says how to cut beside a policy that cuts nothing.
+/// Refuses what says how to cut beside a policy that cuts nothing, and what judges beside one that asks for no judgement.
 fn refuse_idle(arguments: &Arguments) -> Result<()> {
+    let (policy, cut) = (arguments.ranks, &arguments.cut);
+    // Batch norm that is unfolded from a dense network takes its statistics from images, too.
+    let unfolds = policy == Policy::Dense && arguments.emit_factors.is_some();
     let given = [
         ("--scheme", arguments.scheme != SchemeName::Auto),
-        ("--calibrate", arguments.cut.calibrate.is_some()),
-        ("--energy-gain", arguments.cut.energy_gain),
+        ("--calibrate", cut.calibrate.is_some() && !unfolds),
+        ("--energy-gain", cut.energy_gain),
+        ("--spectra", cut.spectra != SpectraName::Folded),
+        ("--skip", !cut.skip.is_empty() && policy != Policy::Keep),
     ];
-    match given.iter().find(|(_, given)| *given && arguments.ranks == Policy::Keep) {
-        Some((flag, _)) => Err(Error::invalid(*flag, "says how to cut; --ranks keep cuts nothing")),
-        None => Ok(()),
+    let cuts_nothing = matches!(policy, Policy::Dense | Policy::Keep);
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given && cuts_nothing) {
+        return Err(Error::invalid(*flag, format!("says how to cut; --ranks {policy} cuts nothing")));
+    }
+    if arguments.holdout.is_some() && !matches!(policy, Policy::Accuracy(_)) {
+        return Err(Error::invalid("--holdout", format!("judges for --ranks accuracy:POINTS; --ranks {policy} asks for no judgement")));
+    }
+    Ok(())
+}
+
+/// The images that decide under accuracy:POINTS, without their folder: an artifact must not tell where its maker keeps files.
+fn judged_on(arguments: &Arguments) -> Option<String> {
+    match (arguments.ranks, &arguments.holdout, &arguments.cut.calibrate) {
+        (Policy::Accuracy(_), Some(spec), _) => Some(format!("test images of {}", spec.set())),
+        (Policy::Accuracy(_), None, Some(spec)) => Some(format!("shifted training images of {}", spec.data.set())),
+        _ => None,
     }
 }
 

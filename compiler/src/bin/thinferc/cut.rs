@@ -23,10 +23,10 @@ pub(crate) struct CutArguments {
     pub(crate) energy_gain: bool,
     /// Layers that stay dense
     #[arg(long, value_delimiter = ',', value_name = "LAYER,..")]
-    skip: Vec<String>,
+    pub(crate) skip: Vec<String>,
     /// Whose singular values decide: of the weights with batch norm folded in, or as they were trained
     #[arg(long, value_enum, default_value_t = SpectraName::Folded)]
-    spectra: SpectraName,
+    pub(crate) spectra: SpectraName,
 }
 
 /// Images to calibrate with where no count is given.
@@ -86,7 +86,7 @@ impl From<SchemeName> for SchemeChoice {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SpectraName {
     Folded,
     Raw,

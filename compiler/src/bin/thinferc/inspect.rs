@@ -30,6 +30,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    crate::check_outputs(&[&arguments.source.file], &arguments.json.as_deref().into_iter().collect::<Vec<_>>())?;
     if arguments.source.file.extension().is_some_and(|e| e == "thin") {
         let description = Description::of(&Artifact::open(&arguments.source.file)?);
         print::text(&description)?;

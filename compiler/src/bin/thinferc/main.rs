@@ -12,7 +12,7 @@ mod source;
 mod sweep;
 mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +74,37 @@ fn check_replaced(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses outputs that cannot be written, and such as would be written over each other or over one of the files `read`,
+/// before any work is done for them.
+fn check_outputs(read: &[&Path], outputs: &[&Path]) -> Result<()> {
+    for (at, path) in outputs.iter().enumerate() {
+        check_output(path)?;
+        let is_among = |others: &[&Path]| others.iter().any(|other| place(other) == place(path));
+        if is_among(read) {
+            return Err(Error::invalid(path.display().to_string(), "is what is read: choose another name"));
+        }
+        if is_among(&outputs[..at]) {
+            return Err(Error::invalid(path.display().to_string(), "would be written twice: choose another name for one of the two"));
+        }
+    }
+    Ok(())
+}
+
+/// Where a file is or will be, however its path is spelled.
+fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let to_be = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(to_be).unwrap_or_else(|| path.into())
+}
+
+/// Refuses a folder to write to that is a file.
+fn check_folder(path: &Path) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        return Err(Error::invalid(path.display().to_string(), "is a file; a folder is needed"));
+    }
+    Ok(())
 }
 
 /// Refuses an output whose folder does not exist, before any work is done for it.

@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    crate::check_output(&arguments.output)?;
+    let sources: Vec<&Path> = arguments.sources.iter().map(PathBuf::as_path).collect();
+    crate::check_outputs(&sources, &[&arguments.output])?;
     let (mut sections, mut measured) = (Vec::new(), Vec::new());
     for path in &arguments.sources {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();

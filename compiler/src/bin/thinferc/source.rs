@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thinfer::artifact::Preprocess;
+use thinfer::print;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
@@ -46,6 +47,12 @@ impl PixelArguments {
     /// Whether any is given.
     pub(crate) fn are_given(&self) -> bool {
         self.range.is_some() || !self.mean.is_empty() || !self.std.is_empty()
+    }
+
+    /// Whether neither they nor what the file has `stated` says how images of several channels were normalised, as nearly all
+    /// are.
+    pub(crate) fn are_unknown(&self, stated: Option<&Preprocess>, shape: &[usize]) -> bool {
+        shape.len() == 3 && shape[0] > 1 && stated.is_none() && !self.are_given()
     }
 
     /// `stated` with what is given in its place, for a network whose input is `shape`.
@@ -109,19 +116,8 @@ impl SourceArguments {
         }
         zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
         let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), &graph.input)?;
-        let of_several = graph.input.len() == 3 && graph.input[0] > 1;
-        let says_nothing_of_pixels = of_several && checkpoint.meta.preprocess.is_none() && !self.pixels.are_given();
+        let says_nothing_of_pixels = self.pixels.are_unknown(checkpoint.meta.preprocess.as_ref(), &graph.input);
         Ok(Source { graph, checkpoint, held, preprocess, rewrites, says_nothing_of_pixels, name: file_name(&self.file) })
-    }
-
-    /// Refuses to write over the file itself.
-    pub(crate) fn check_kept(&self, output: &Path) -> Result<()> {
-        match (self.file.canonicalize(), output.canonicalize()) {
-            (Ok(file), Ok(output)) if file == output => {
-                Err(Error::invalid(output.display().to_string(), "is what is compiled: choose another name"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The network that the file brings, or that its name or its tensors tell.
@@ -192,6 +188,14 @@ impl Source {
         self.preprocess.apply(data.shape, &data.images, &mut inputs);
         Images::new(&self.graph.input, inputs)
     }
+}
+
+/// Tells that `file` leaves open how its pixels were normalised.
+pub(crate) fn note_unknown_pixels(file: &Path) {
+    print::note(format_args!(
+        "note: {} does not say how its pixels were normalised, so they are only divided by 255; --mean and --std say it",
+        file.display()
+    ));
 }
 
 /// The last part of a path: what an artifact says of its source must not tell where its maker keeps files.

@@ -117,6 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.limit == Some(0) {
         return Err(Error::invalid("--limit", "must be at least 1"));
     }
+    crate::check_folder(&arguments.output)?;
     let source = arguments.source.load()?;
     let mut test = data::load(&arguments.data, Part::Test)?;
     test.truncate(arguments.limit.unwrap_or(test.len()).min(test.len()));
@@ -135,8 +136,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for &policy in policies {
             let mut points = Vec::new();
             for &share in policy.shares() {
-                // A share that cannot be met ends its curve.
-                let Ok(cuts) = network.cuts(policy.at(share)) else { break };
+                let cuts = match network.cuts(policy.at(share)) {
+                    Ok(cuts) => cuts,
+                    // A share that cannot be met ends its curve.
+                    Err(Error::Unmet { .. }) => break,
+                    Err(error) => return Err(error),
+                };
                 points.push(point(&network, policy.at(share), &cuts, &device, &test)?);
                 bar.inc(1);
             }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use thinfer_compiler::train::{
 use thinfer_compiler::{Error, Result, zoo};
 
 use crate::method::{MethodName, Settings};
-use crate::source::PixelArguments;
+use crate::source::{PixelArguments, note_unknown_pixels};
 
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
@@ -73,7 +74,7 @@ pub(crate) struct Args {
     teacher: Vec<PathBuf>,
     /// The teachers' share of the loss and, behind a colon, the temperature of their answers [default: 0.5:4]
     #[arg(long, value_name = "WEIGHT[:T]", requires = "teacher")]
-    distil: Option<String>,
+    distil: Option<Share>,
     /// Judge and write a moving average of the weights that keeps this share of itself at each step, such as 0.999
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     ema: Option<f64>,
@@ -124,21 +125,27 @@ enum DeviceName {
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
     let mut start = args.from.as_deref().map(import::load).transpose()?;
-    // A file that brings its own network but no word of its pixels is taken by the flags, as when it is compiled; a network
-    // from random weights sees images as its data set is usually seen.
-    let silent = start.as_ref().is_some_and(|c| c.meta.graph.is_some() && c.meta.preprocess.is_none());
-    if args.pixels.are_given() || silent {
-        let checkpoint = start.as_mut().ok_or_else(|| Error::invalid("--range, --mean, --std", "go with --from"))?;
-        let shape = match &checkpoint.meta.graph {
-            Some(graph) => graph.input.clone(),
-            None => zoo::build(&model(&args, Some(checkpoint))?)?.input,
-        };
-        checkpoint.meta.preprocess = Some(args.pixels.over(checkpoint.meta.preprocess.as_ref(), &shape)?);
+    if args.pixels.are_given() && start.is_none() {
+        return Err(Error::invalid("--range, --mean, --std", "go with --from"));
+    }
+    // A file without a word of its pixels is taken by the flags, as when it is compiled; a network from random weights sees
+    // images as its data set is usually seen.
+    let mut unknown_pixels = None;
+    if let (Some(checkpoint), Some(path)) = (&mut start, &args.from) {
+        let name = model(&args, Some(checkpoint))?;
+        let shape =
+            checkpoint.meta.graph.as_ref().map_or_else(|| Ok(zoo::build(&name)?.input), |graph| Ok::<_, Error>(graph.input.clone()))?;
+        let stated = checkpoint.meta.preprocess.as_ref();
+        unknown_pixels = args.pixels.are_unknown(stated, &shape).then_some(path);
+        checkpoint.meta.preprocess = Some(args.pixels.over(stated, &shape)?);
     }
     let teachers: Vec<Artifact> = args.teacher.iter().map(Artifact::open).collect::<Result<_, _>>()?;
     let config = TrainConfig { distil: distil(&args, &teachers)?, ..config(&args, start.as_ref())? };
     config.validate()?;
     let data = data::load(&args.data, Part::Train)?;
+    if let Some(path) = unknown_pixels {
+        note_unknown_pixels(path);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     // The first request ends the step and saves; the second one ends the process, should that take too long.
@@ -162,22 +169,47 @@ fn distil(args: &Args, teachers: &[Artifact]) -> Result<Option<Distil>> {
     if teachers.is_empty() {
         return Ok(None);
     }
-    let text = args.distil.as_deref().unwrap_or("0.5");
-    let wrong = || Error::invalid("--distil", format!("'{text}' is no weight, or weight:temperature, such as 0.5:4"));
-    let (weight, temperature) = text.split_once(':').unwrap_or((text, "4"));
-    let number = |text: &str| text.parse::<f64>().map_err(|_| wrong());
+    let Share { weight, temperature } = args.distil.unwrap_or_default();
     let known = |(path, file): (&PathBuf, &Artifact)| format!("{} ({:08x})", path.display(), crc32fast::hash(file.as_bytes()));
     let teachers = args.teacher.iter().zip(teachers).map(known).collect();
-    Ok(Some(Distil { teachers, weight: number(weight)?, temperature: number(temperature)? }))
+    Ok(Some(Distil { teachers, weight, temperature }))
+}
+
+/// What teachers count for: `WEIGHT` or `WEIGHT:TEMPERATURE`.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    weight: f64,
+    temperature: f64,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 0.5, temperature: 4.0 }
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let number = |part: &str| part.parse().map_err(|_| format!("'{text}' is no weight, or weight:temperature, such as 0.5:4"));
+        match text.split_once(':') {
+            Some((weight, temperature)) => Ok(Self { weight: number(weight)?, temperature: number(temperature)? }),
+            None => Ok(Self { weight: number(text)?, ..Self::default() }),
+        }
+    }
 }
 
 /// The architecture that the command line or the checkpoint names.
 fn model(args: &Args, start: Option<&Checkpoint>) -> Result<String> {
+    let path = args.from.clone().unwrap_or_default();
     if let Some(graph) = start.and_then(|c| c.meta.graph.as_ref()) {
-        return Ok(graph.name.clone());
+        return match &args.model {
+            Some(name) => Err(Error::invalid(format!("--model {name}"), format!("{} brings its own network", path.display()))),
+            None => Ok(graph.name.clone()),
+        };
     }
     let stated = args.model.clone().or_else(|| start.and_then(|c| c.meta.model.clone().or_else(|| zoo::guess(&c.params))));
-    let path = args.from.clone().unwrap_or_default();
     let why = crate::UNNAMED.to_string();
     let name = stated.ok_or(Error::Checkpoint { path, why })?;
     match start {

@@ -113,28 +113,26 @@ impl TrainingMethod for Elrt {
             return Ok(None);
         }
         // Each as a matrix with the directions as rows.
-        let mut sides = Vec::new();
+        let mut outer = Vec::new();
         for layer in leaves.names().filter_map(|name| name.strip_suffix(".u")) {
             let (u, v) = (leaves.get(&format!("{layer}.u"))?, leaves.get(&format!("{layer}.v"))?);
-            let (has_core, is_point) = (leaves.has(&format!("{layer}.core")), u.dims()[1] == v.dims()[0]);
-            if has_core || is_point {
-                sides.push(u.transpose());
-            }
-            if has_core || !is_point {
-                sides.push(v);
-            }
+            let (of_u, of_v) = sides(leaves.has(&format!("{layer}.core")), u.dims()[1], v.dims()[0]);
+            outer.extend(of_u.then(|| u.transpose()));
+            outer.extend(of_v.then_some(v));
         }
-        Ok(sides.into_iter().map(|side| deviation(side, ortho)).reduce(|a, b| a + b).map(|sum| sum.mul_scalar(weight)))
+        Ok(outer.into_iter().map(|side| deviation(side, ortho)).reduce(|a, b| a + b).map(|sum| sum.mul_scalar(weight)))
     }
 
     /// How far the outer factors are from orthonormal: the mean of ‖UᵀU − I‖_F/√r over them.
     fn gauge(&self, trained: &Params) -> Option<Gauge> {
-        let of = |(name, tensor): (&String, &HostTensor)| match (self.settings.scheme, name.rsplit_once('.')) {
-            (Scheme::Channel | Scheme::Tucker2, Some((_, "u"))) => Some(off_orthonormal(tensor, false)),
-            (Scheme::Spatial | Scheme::Tucker2, Some((_, "v"))) => Some(off_orthonormal(tensor, true)),
-            _ => None,
-        };
-        let all: Vec<f64> = trained.iter().filter_map(of).collect();
+        let mut all = Vec::new();
+        for (layer, u) in trained.iter().filter_map(|(name, u)| Some((name.strip_suffix(".u")?, u))) {
+            let Some(v) = trained.get(&format!("{layer}.v")) else { continue };
+            let width = u.data().len() / u.shape()[0].max(1);
+            let (of_u, of_v) = sides(trained.contains_key(&format!("{layer}.core")), width, v.shape()[0]);
+            all.extend(of_u.then(|| off_orthonormal(u, false)));
+            all.extend(of_v.then(|| off_orthonormal(v, true)));
+        }
         let value = all.iter().sum::<f64>() / all.len().max(1) as f64;
         Some(Gauge { name: "‖UᵀU − I‖/√r of the outer factors".into(), value })
     }
@@ -150,6 +148,13 @@ impl TrainingMethod for Elrt {
     fn step_macs(&self, site: &Site<'_>, trained: &Params) -> u64 {
         finetune::step_macs(site, trained)
     }
+}
+
+/// Whether a layer's `u`, and whether its `v`, is an outer factor that is kept near orthonormal: both around a core; of a
+/// pair `u`, which has a column a direction (`rank`), unless it is a spatial one, whose `u` is several columns `width`.
+fn sides(has_core: bool, width: usize, rank: usize) -> (bool, bool) {
+    let is_point = width == rank;
+    (has_core || is_point, has_core || !is_point)
 }
 
 /// ‖UᵀU − I‖_F/√r of a factor whose r directions are its rows, or its second axis.
@@ -268,6 +273,18 @@ mod tests {
                 assert!(before < 1e-5 && (off_orthonormal(&trained[v], true) - 3.0).abs() < 1e-4, "4I − I, each of r on the diagonal");
             }
             assert!(elrt.gauge(&trained).unwrap().value.is_finite());
+        }
+    }
+
+    #[test]
+    fn the_gauge_takes_of_each_layer_the_factors_that_are_kept_orthonormal() {
+        for (model, scheme) in
+            [("fcn6", Scheme::Channel), ("fcn6", Scheme::Spatial), ("fcn6", Scheme::Tucker2), ("resnet8", Scheme::Spatial)]
+        {
+            let elrt = elrt(0.3, scheme);
+            let trained = elrt.start(&zoo::build(model).unwrap(), 1, None).unwrap();
+            let value = elrt.gauge(&trained).unwrap().value;
+            assert!(value < 1e-4, "{model} {scheme}: {value}");
         }
     }
 
