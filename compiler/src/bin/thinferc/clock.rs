@@ -53,7 +53,10 @@ impl ClockArguments {
             ("--batch", self.batch.is_some(), by_time || (judged && self.latency_table.is_some())),
         ];
         if let Some((flag, ..)) = given.iter().find(|(_, given, used)| *given && !used) {
-            return Err(Error::invalid(*flag, format!("is for --ranks latency:F and for a --latency-table, not for --ranks {policy}")));
+            return Err(Error::invalid(
+                *flag,
+                format!("is for --ranks latency:F, and with a --latency-table for accuracy:POINTS, not for --ranks {policy}"),
+            ));
         }
         if self.batch == Some(0) {
             return Err(Error::invalid("--batch", "must be at least 1"));

@@ -78,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let read = [Some(arguments.source.file.as_path()), arguments.clock.latency_table.as_deref()];
     let outputs = [Some(arguments.output.as_path()), arguments.emit_factors.as_deref(), arguments.json.as_deref()];
     crate::check_outputs(&read.into_iter().flatten().collect::<Vec<_>>(), &outputs.into_iter().flatten().collect::<Vec<_>>())?;
+    arguments.json.as_deref().map_or(Ok(()), print::check_figures)?;
     crate::check_replaced(&arguments.output)?;
     let given = arguments.clock.read(arguments.ranks)?;
     let source = arguments.source.load()?;

@@ -21,7 +21,7 @@ use thinfer_compiler::{Error, Result};
 
 /// Makes trained networks thin: trains, factors, chooses ranks and writes .thin files.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "thinferc", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sources: Vec<&Path> = arguments.sources.iter().map(PathBuf::as_path).collect();
     crate::check_outputs(&sources, &[&arguments.output])?;
+    if files::first_bytes(&arguments.output).is_some_and(|start| start[0] != b'<') {
+        let why = "is there already and is no page: it stays, choose another name";
+        return Err(Error::invalid(arguments.output.display().to_string(), why));
+    }
     let (mut sections, mut measured) = (Vec::new(), Vec::new());
     for path in &arguments.sources {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();

@@ -77,6 +77,11 @@ impl PixelArguments {
             }
             preprocess.scale = range / 255.0;
         }
+        let most = preprocess.scale * 255.0;
+        if let Some(beyond) = self.mean.iter().find(|mean| **mean > most) {
+            let why = format!("{beyond} is beyond pixels from 0 to {most}; --range 255 takes them as they are");
+            return Err(Error::invalid("--mean", why));
+        }
         if !self.mean.is_empty() {
             preprocess.mean.clone_from(&self.mean);
         }

@@ -19,7 +19,7 @@ use thinfer::{Artifact, Device, DeviceKind, Error, Forms, Options, Result, Sessi
 
 /// Runs compressed networks (.thin files) on any GPU, or on the CPU.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "thinfer", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
