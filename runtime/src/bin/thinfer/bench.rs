@@ -266,9 +266,11 @@ impl Layers {
         }
         print::text(&table)?;
         let (Ceiling { gflops, gbytes }, memory) = (self.ceiling, c.session.memory());
-        print::line(format_args!("the device allows {gflops:.1} GFLOP/s and {gbytes:.1} GB/s; a floor is whichever takes longer"))?;
+        print::line(format_args!(
+            "the device allows {gflops:.1} GFLOP/s and {gbytes:.1} GB/s from memory; a floor is whichever takes longer. What stays in its caches may be faster"
+        ))?;
         let (floor, reached) = self.whole(c, run.p50());
-        print::line(format_args!("all layers together {floor:.4} ms at least, a run {:.4} ms: {:.0} %", run.p50(), 100.0 * reached))?;
+        print::line(format_args!("the floors of all layers {floor:.4} ms, a run {:.4} ms: {:.0} % reached", run.p50(), 100.0 * reached))?;
         print::line(format_args!(
             "values take {}, {} if each had its own place, {} at least",
             bytes(memory.bytes()),
