@@ -98,7 +98,8 @@ impl Executor {
             let ending = ending(gpu, artifact, step);
             let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run, ending };
             // Before a factored weight is multiplied back, which takes its time.
-            context.holds(step.kind.matrix_lens().into_iter().max().unwrap_or(0).saturating_mul(4))?;
+            let largest = step.kind.matrix_lens(1, 1).into_iter().max().unwrap_or(0);
+            context.holds(largest.saturating_mul(4))?;
             steps.push(dispatch(&context, artifact, step, kernel)?);
         }
         let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, plan.input, plan.output));

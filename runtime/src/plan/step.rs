@@ -172,8 +172,12 @@ impl ConvStep {
 
     /// What one output is summed over: inputs of a group under all taps.
     pub(crate) fn fan_in(&self) -> u64 {
-        let taps = u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1]);
-        ((self.inputs / self.groups.max(1)) as u64).saturating_mul(taps)
+        ((self.inputs / self.groups.max(1)) as u64).saturating_mul(self.taps())
+    }
+
+    /// Elements of a window.
+    fn taps(&self) -> u64 {
+        u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1])
     }
 
     /// Multiply–accumulates for one pixel of the output.
@@ -212,14 +216,19 @@ impl StepKind {
         is_half(artifact, matrix) && second.as_ref().is_none_or(|second| is_half(artifact, second))
     }
 
-    /// Elements of its matrices, the second one's 0 where there is none.
-    pub(crate) fn matrix_lens(&self) -> [u64; 2] {
-        let (inputs, outputs, rank) = match self {
-            Self::Linear(l) => (l.inputs as u64, l.outputs as u64, l.second.as_ref().map(|_| l.rank as u64)),
-            Self::Conv(c) => (c.fan_in(), c.outputs as u64, c.second.as_ref().map(|_| c.rank as u64)),
+    /// Elements of its matrices, the second one's 0 where there is none, with inputs and outputs padded to multiples of
+    /// `inputs_to` and `outputs_to`.
+    pub(crate) fn matrix_lens(&self, inputs_to: usize, outputs_to: usize) -> [u64; 2] {
+        let (taps, inputs, outputs, rank) = match self {
+            Self::Linear(l) => (1, l.inputs, l.outputs, l.second.as_ref().map(|_| l.rank)),
+            Self::Conv(c) => (c.taps(), c.inputs / c.groups.max(1), c.outputs, c.second.as_ref().map(|_| c.rank)),
             _ => return [0; 2],
         };
-        [inputs.saturating_mul(rank.unwrap_or(outputs)), rank.map_or(0, |rank| rank.saturating_mul(outputs))]
+        let matrix = |taps: u64, inputs: usize, outputs: usize| {
+            let [inputs, outputs] = [inputs.next_multiple_of(inputs_to), outputs.next_multiple_of(outputs_to)].map(|n| n as u64);
+            taps.saturating_mul(inputs).saturating_mul(outputs)
+        };
+        [matrix(taps, inputs, rank.unwrap_or(outputs)), rank.map_or(0, |rank| matrix(1, rank, outputs))]
     }
 
     /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.

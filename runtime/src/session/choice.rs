@@ -57,7 +57,7 @@ pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, gpu: bool, halves: 
     let step = |step: &Step| {
         let element = if halves && step.kind.is_half(artifact) { 2 } else { 4 };
         let beside = if gpu { 0 } else { cpu::kept_bytes(step, plan.batch) };
-        packed_elements(&step.kind, panel).saturating_mul(element).saturating_add(beside)
+        step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(beside)
     };
     let staging = 8 * (plan.batch as u64).saturating_mul((plan.input.stride() + plan.output.stride()) as u64);
     plan.steps.iter().map(step).fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add)
@@ -66,23 +66,6 @@ pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, gpu: bool, halves: 
 /// Whether the system would give so many bytes in one piece.
 pub(super) fn is_given(bytes: u64) -> bool {
     usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
-}
-
-/// Elements of a step's weights, inputs padded to 4 and outputs to whole panels.
-fn packed_elements(kind: &StepKind, panel: usize) -> u64 {
-    let product = |sizes: [usize; 3]| sizes.iter().fold(1u64, |n, &s| n.saturating_mul(s as u64));
-    let pair = |inputs: usize, taps: usize, outputs: usize, rank: Option<usize>| {
-        let matrix = |taps, inputs: usize, outputs: usize| product([taps, inputs.next_multiple_of(4), outputs.next_multiple_of(panel)]);
-        matrix(taps, inputs, rank.unwrap_or(outputs)).saturating_add(rank.map_or(0, |rank| matrix(1, rank, outputs)))
-    };
-    match kind {
-        StepKind::Linear(l) => pair(l.inputs, 1, l.outputs, l.second.as_ref().map(|_| l.rank)),
-        StepKind::Conv(c) => {
-            let taps = c.window.kernel[0] as usize * c.window.kernel[1] as usize;
-            pair(c.inputs / c.groups.max(1), taps, c.outputs, c.second.as_ref().map(|_| c.rank))
-        }
-        _ => 0,
-    }
 }
 
 /// What became of layer `index`.
