@@ -4,7 +4,7 @@ use super::{Cut, Policy};
 use crate::error::{Error, Result};
 
 /// Budgets tried, and judgements at most.
-const JUDGEMENTS: usize = 9;
+pub const JUDGEMENTS: usize = 9;
 
 /// The cheapest choice among solved budgets whose judged drop is at most `points`, by bisection: `solve` gives one form for
 /// each of `layers` layers within a share of what the dense network costs, in whatever measure; `judge` gets them and returns

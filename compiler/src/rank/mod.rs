@@ -7,7 +7,7 @@ mod latency;
 mod policy;
 mod solver;
 
-pub use accuracy::cheapest;
+pub use accuracy::{JUDGEMENTS, cheapest};
 pub use cost::{Cut, Geometry, macs, params};
 pub use global::Pool;
 pub use latency::{Timed, Timing};

@@ -14,7 +14,7 @@ use thinfer_compiler::eval::check_fit;
 use thinfer_compiler::import;
 use thinfer_compiler::judge::Judge;
 use thinfer_compiler::lower::{Factored, Options, fused};
-use thinfer_compiler::rank::{Cut, Policy};
+use thinfer_compiler::rank::{Cut, JUDGEMENTS, Policy};
 use thinfer_compiler::{Error, Result};
 
 use crate::clock::{self, ClockArguments, Measured};
@@ -123,10 +123,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                     spec.set()
                 ));
             }
+            let mut tried = 0;
             factored.cheapest(points, dtype, timing.as_ref(), |artifact| {
                 let drop = judge.drop(artifact)?;
                 let d = Description::of(artifact);
-                print::note(format_args!("{:.1} % of the dense MACs: {drop:.2} points lost", 100.0 * d.macs as f64 / d.dense_macs as f64));
+                tried += 1;
+                print::note(format_args!(
+                    "{tried} of at most {JUDGEMENTS}: at {:.1} % of the dense MACs {drop:.2} points lost",
+                    100.0 * d.macs as f64 / d.dense_macs as f64
+                ));
                 Ok(drop)
             })?
         }
