@@ -43,18 +43,25 @@ pub fn note(text: impl Display) {
 /// # Errors
 /// [`Error::Invalid`] for a folder, a path into none that there is, and a file that holds no JSON.
 pub fn check_figures(path: &Path) -> Result<()> {
+    check_output(path)?;
+    let mut start = [0; 64];
+    let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
+    match start[..read].iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None | Some(b'{' | b'[') => Ok(()),
+        Some(_) => Err(Error::invalid(path.display().to_string(), "is there already and holds no JSON: it stays, choose another name")),
+    }
+}
+
+/// Refuses an output that is a folder, or whose folder does not exist, before any work is done for it.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_output(path: &Path) -> Result<()> {
     let fail = |why: String| Err(Error::invalid(path.display().to_string(), why));
-    match path.parent() {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => fail(format!("there is no folder {}", folder.display())),
         _ if path.is_dir() => fail("is a folder".into()),
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => fail(format!("there is no folder {}", folder.display())),
-        _ => {
-            let mut start = [0; 64];
-            let read = File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
-            match start[..read].iter().find(|byte| !byte.is_ascii_whitespace()) {
-                None | Some(b'{' | b'[') => Ok(()),
-                Some(_) => fail("is there already and holds no JSON: it stays, choose another name".into()),
-            }
-        }
+        _ => Ok(()),
     }
 }
 

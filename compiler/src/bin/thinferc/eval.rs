@@ -41,8 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.limit == Some(0) {
         return Err(Error::invalid("--limit", "must be at least 1"));
     }
-    crate::check_outputs(&[&arguments.model], &arguments.json.as_deref().into_iter().collect::<Vec<_>>())?;
-    arguments.json.as_deref().map_or(Ok(()), print::check_figures)?;
+    crate::check_figures(&arguments.model, arguments.json.as_deref())?;
     let artifact = Artifact::open(&arguments.model)?;
     let mut data = data::load(&arguments.data, Part::Test)?;
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let network = zoo::build(&arguments.model)?;
-    crate::check_output(&arguments.output)?;
+    thinfer::print::check_output(&arguments.output)?;
     let meta = Meta {
         model: Some(arguments.model.clone()),
         method: Some(format!("none (random weights, seed {})", arguments.seed)),

@@ -30,8 +30,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    crate::check_outputs(&[&arguments.source.file], &arguments.json.as_deref().into_iter().collect::<Vec<_>>())?;
-    arguments.json.as_deref().map_or(Ok(()), print::check_figures)?;
+    crate::check_figures(&arguments.source.file, arguments.json.as_deref())?;
     if arguments.source.file.extension().is_some_and(|e| e == "thin") {
         let description = Description::of(&Artifact::open(&arguments.source.file)?);
         print::text(&description)?;

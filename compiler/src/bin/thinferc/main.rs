@@ -76,11 +76,18 @@ fn check_replaced(path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a file of figures that cannot be written, or that is `read` by the same command.
+fn check_figures(read: &Path, json: Option<&Path>) -> Result<()> {
+    let Some(json) = json else { return Ok(()) };
+    check_outputs(&[read], &[json])?;
+    Ok(print::check_figures(json)?)
+}
+
 /// Refuses outputs that cannot be written, and such as would be written over each other or over one of the files `read`,
 /// before any work is done for them.
 fn check_outputs(read: &[&Path], outputs: &[&Path]) -> Result<()> {
     for (at, path) in outputs.iter().enumerate() {
-        check_output(path)?;
+        print::check_output(path)?;
         let is_among = |others: &[&Path]| others.iter().any(|other| place(other) == place(path));
         if is_among(read) {
             return Err(Error::invalid(path.display().to_string(), "is what is read: choose another name"));
@@ -105,15 +112,4 @@ fn check_folder(path: &Path) -> Result<()> {
         return Err(Error::invalid(path.display().to_string(), "is a file; a folder is needed"));
     }
     Ok(())
-}
-
-/// Refuses an output whose folder does not exist, before any work is done for it.
-fn check_output(path: &Path) -> Result<()> {
-    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(parent) if !parent.is_dir() => {
-            Err(Error::invalid(path.display().to_string(), format!("there is no folder {}", parent.display())))
-        }
-        _ if path.is_dir() => Err(Error::invalid(path.display().to_string(), "is a folder")),
-        _ => Ok(()),
-    }
 }
