@@ -281,7 +281,8 @@ impl Gpu {
             Ok(Err(e)) => Err(self.caused(&e)),
             Err(_) => {
                 self.0.fault.record("the device was lost".into());
-                self.check().and_then(|()| Err(self.error("the device was lost")))
+                // The loss handler may have said it better before.
+                self.check().map(|()| false)
             }
         }
     }

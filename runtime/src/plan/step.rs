@@ -171,6 +171,7 @@ impl ConvStep {
     }
 
     /// What one output is summed over: inputs of a group under all taps.
+    #[cfg(feature = "gpu")]
     pub(crate) fn fan_in(&self) -> u64 {
         ((self.inputs / self.groups.max(1)) as u64).saturating_mul(self.taps())
     }
@@ -178,20 +179,6 @@ impl ConvStep {
     /// Elements of a window.
     fn taps(&self) -> u64 {
         u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1])
-    }
-
-    /// Multiply–accumulates for one pixel of the output.
-    fn macs(&self) -> u64 {
-        pair_macs(self.fan_in(), self.outputs, self.second.as_ref().map(|_| self.rank))
-    }
-}
-
-/// Multiply–accumulates of one row through one matrix, or through `rank` features and a second. A file may ask for more than
-/// there are numbers for.
-fn pair_macs(inputs: u64, outputs: usize, rank: Option<usize>) -> u64 {
-    match rank {
-        Some(rank) => (rank as u64).saturating_mul(inputs.saturating_add(outputs as u64)),
-        None => inputs.saturating_mul(outputs as u64),
     }
 }
 
@@ -233,13 +220,8 @@ impl StepKind {
 
     /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.
     pub fn macs(&self, pixels: usize) -> u64 {
-        match self {
-            Self::Linear(l) => pair_macs(l.inputs as u64, l.outputs, l.second.as_ref().map(|_| l.rank)),
-            Self::Conv(c) => c.macs().saturating_mul(pixels as u64),
-            Self::Pool(_) | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => 0,
-            Self::Softmax { .. } | Self::Rearrange(_) | Self::Multiply { .. } => 0,
-            Self::LayerNorm(_) | Self::Attention(_) | Self::Embed(_) => 0,
-        }
+        let one = self.matrix_lens(1, 1).into_iter().fold(0, u64::saturating_add);
+        if matches!(self, Self::Conv(_)) { one.saturating_mul(pixels as u64) } else { one }
     }
 
     /// As messages and tables call it.

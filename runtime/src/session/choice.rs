@@ -63,9 +63,10 @@ pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, gpu: bool, halves: 
     plan.steps.iter().map(step).fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add)
 }
 
-/// Whether the system would give so many bytes in one piece.
-pub(super) fn is_given(bytes: u64) -> bool {
-    usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
+/// How many of so many bytes the system would give in one piece: all, or a half as often as it takes.
+pub(super) fn given(bytes: u64) -> u64 {
+    let is_given = |bytes: &u64| usize::try_from(*bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    std::iter::successors(Some(bytes), |bytes| Some(bytes / 2)).find(is_given).unwrap_or(0)
 }
 
 /// What became of layer `index`.

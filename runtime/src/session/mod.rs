@@ -19,9 +19,8 @@ use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 use crate::plan::{Factored, Memory, Plan, Slot};
-use crate::table::bytes;
 use crate::tune;
-use choice::{device_bytes, is_given, layer_choice};
+use choice::{device_bytes, given, layer_choice};
 use device::Inner;
 
 /// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
@@ -131,9 +130,10 @@ impl Session {
             return Err(Error::Limit { part, what, needs, allows, device });
         }
         // A GPU has limits that it tells; what the system does not give here would end the process.
-        if !on_gpu && !is_given(needs) {
-            let why = format!("needs {} of memory, which this machine does not give", bytes(needs));
-            return Err(Error::invalid(format!("a batch of {}", options.batch), why));
+        let allows = if on_gpu { needs } else { given(needs) };
+        if allows < needs {
+            let (part, what, device) = (format!("a batch of {}", options.batch), "bytes of memory".into(), "this machine".into());
+            return Err(Error::Limit { part, what, needs, allows, device });
         }
         let executor = match &device.inner {
             Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),

@@ -162,12 +162,16 @@ fn timed(
             continue;
         }
         if start.elapsed().as_secs_f64() > MOST_SECONDS {
-            if ruled.is_none() {
-                ruled = Some(rule::choose(device, artifact, options, factored, allowed)?);
-            }
             // Dense where it can be: factors that were not timed might be slower.
-            let ruled = ruled.as_ref().map_or_else(|| Choice::of(forms[0]), |r: &Vec<Choice>| r[layer].clone());
-            choices.push(if forms[0] == Form::Dense { Choice::of(Form::Dense) } else { ruled });
+            if forms.first() == Some(&Form::Dense) {
+                choices.push(Choice::of(Form::Dense));
+                continue;
+            }
+            let by_rule: &Vec<Choice> = match &mut ruled {
+                Some(known) => known,
+                none => none.insert(rule::choose(device, artifact, options, factored, allowed)?),
+            };
+            choices.push(by_rule[layer].clone());
             continue;
         }
         let choice = race(device, &single_layer(artifact, layer)?, options, &forms)?;
