@@ -36,13 +36,12 @@ fn save_model(path: &Path, scale: f32) {
     let tensors = vec![t("v", &[1, 4], &[scale, scale, -scale, -scale]), t("u", &[1, 2], &[1.0, -1.0]), t("sigma", &[1], &[1.0])];
     let weight = Weight::LowRank { v: 0, u: 1, sigma: 2, tail_energy: 0.0 };
     let model = Model {
-        name: "halves".into(),
-        input: vec![1, 2, 2],
-        preprocess: Preprocess::default(),
         classes: vec!["upper".into(), "lower".into()],
-        layers: vec![Layer { name: "only".into(), inputs: vec![0], op: Op::Linear { weight, bias: None, activation: Activation::None } }],
-        tensors: vec![],
-        provenance: Provenance::default(),
+        ..Model::new(
+            "halves",
+            &[1, 2, 2],
+            vec![Layer { name: "only".into(), inputs: vec![0], op: Op::Linear { weight, bias: None, activation: Activation::None } }],
+        )
     };
     Artifact::build(model, tensors).unwrap().save(path).unwrap();
 }
@@ -112,12 +111,10 @@ fn save_nested(path: &Path) {
     let sigma = TensorData::f32("sigma", &[8], (0..8).map(|i| 0.5f32.powi(i)).collect());
     let tensors = vec![t("v", &[8, 40], 0.5), t("u", &[8, 30], 1.0), sigma, t("w", &[2, 30], 1.0)];
     let linear = |weight, activation| Op::Linear { weight, bias: None, activation };
-    let model = Model {
-        name: "nested".into(),
-        input: vec![40],
-        preprocess: Preprocess::default(),
-        classes: vec![],
-        layers: vec![
+    let model = Model::new(
+        "nested",
+        &[40],
+        vec![
             Layer {
                 name: "factored".into(),
                 inputs: vec![0],
@@ -125,9 +122,7 @@ fn save_nested(path: &Path) {
             },
             Layer { name: "whole".into(), inputs: vec![1], op: linear(Weight::Dense(3), Activation::None) },
         ],
-        tensors: vec![],
-        provenance: Provenance::default(),
-    };
+    );
     Artifact::build(model, tensors).unwrap().save(path).unwrap();
 }
 

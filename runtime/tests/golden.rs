@@ -77,9 +77,9 @@ fn files_of_version_1_compute_what_they_did() {
 #[test]
 fn newer_versions_are_refused_by_number() {
     let mut file = std::fs::read(folder().join("cnn.thin")).unwrap();
-    file[4] = 2;
+    file[4] = 3;
     let why = Artifact::from_bytes(file).unwrap_err().to_string();
-    assert!(why.contains("version 2"), "{why}");
+    assert!(why.contains("version 3"), "{why}");
 }
 
 #[test]
