@@ -1,12 +1,14 @@
 //! Checkpoints into parameters, and where a file brings its own, into a graph.
 
 mod checkpoint;
+mod ends;
 mod factors;
 mod float;
 mod onnx;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
+pub use ends::Ends;
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 

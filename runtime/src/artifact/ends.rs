@@ -24,8 +24,8 @@ impl Model {
     /// Puts in the output of a network that names none: the last layer's value as it lies, of `shape`, called `output`.
     pub(super) fn complete(&mut self, shape: &[usize]) {
         if self.outputs.is_empty() {
+            let meaning = Meaning::of(&self.layers, shape, shape, !self.classes.is_empty());
             let shape: Vec<u32> = shape.iter().map(|&d| d as u32).collect();
-            let meaning = Meaning::of(&self.layers, &shape, !self.classes.is_empty());
             let value = (self.inputs.len() + self.layers.len()).saturating_sub(1) as u32;
             self.outputs.push(Output { spec: TensorSpec::new("output", &shape), value, meaning });
         }
@@ -82,12 +82,31 @@ impl Input {
     }
 }
 
+impl Input {
+    /// 8-bit images that it takes, one after the other, each channel after channel, red first, as the network's own values.
+    pub fn from_pixels(&self, images: &[u8]) -> Vec<f32> {
+        let len: usize = self.value_shape.iter().map(|&d| d as usize).product();
+        let mut values = vec![0.0; images.len()];
+        let shape = [self.channels(), len / self.channels().max(1), 1];
+        if self.kind == InputKind::Image || self.spec.order.is_empty() {
+            self.preprocess.apply(shape, images, &mut values);
+        } else {
+            let (places, mut pixels) = (self.spec.places(), vec![0; images.len()]);
+            for (image, pixels) in images.chunks_exact(len.max(1)).zip(pixels.chunks_exact_mut(len.max(1))) {
+                places.iter().zip(image).for_each(|(&place, &pixel)| pixels[place] = pixel);
+            }
+            self.preprocess.apply(shape, &pixels, &mut values);
+        }
+        values
+    }
+}
+
 impl Meaning {
-    /// What the output of these layers is, which has samples of `shape`: told by what ends them, else logits if it is known to
-    /// be `scores` of classes.
-    pub fn of(layers: &[Layer], shape: &[u32], scores: bool) -> Self {
+    /// What the output of these layers is, a value of `shape` that is declared to have samples of `declared`: told by what ends
+    /// the layers, else logits if it is known to be `scores` of classes.
+    pub fn of(layers: &[Layer], shape: &[usize], declared: &[usize], scores: bool) -> Self {
         let Some(last) = layers.last() else { return Self::Values };
-        if !is_line(shape.iter().map(|&d| d as usize)) {
+        if !is_line(declared.iter().copied()) {
             return Self::Values;
         }
         match &last.op {
@@ -97,7 +116,7 @@ impl Meaning {
             Op::Softmax { log: true } => Self::LogProbabilities,
             op if activation(op) == Some(Activation::Sigmoid) => Self::Independent,
             // The softmax of a single number says nothing.
-            _ if scores && shape.iter().any(|&d| d > 1) => Self::Logits,
+            _ if scores && declared.iter().any(|&d| d > 1) => Self::Logits,
             _ => Self::Values,
         }
     }
@@ -184,8 +203,11 @@ impl TensorSpec {
         places
     }
 
-    /// What is wrong with it as an array whose samples are values of `len` elements.
-    fn check(&self, len: usize) -> Result<(), String> {
+    /// Checks that its samples are values of `len` elements.
+    ///
+    /// # Errors
+    /// One phrase that says what does not fit.
+    pub fn check(&self, len: usize) -> Result<(), String> {
         if self.shape.len() > Limits::AXES {
             return Err(format!("has {} axes", self.shape.len()));
         }
@@ -385,7 +407,7 @@ mod tests {
 
     #[test]
     fn the_end_says_what_the_outputs_are() {
-        let ends = |op, shape: &[u32], scores| Meaning::of(&[Layer { name: String::new(), inputs: vec![0], op }], shape, scores);
+        let ends = |op, shape: &[usize], scores| Meaning::of(&[Layer { name: String::new(), inputs: vec![0], op }], shape, shape, scores);
         let activate = |a| Op::Activate(a);
         assert_eq!(ends(Op::Softmax { log: false }, &[4], false), Meaning::Probabilities);
         assert_eq!(ends(Op::Softmax { log: true }, &[4, 1, 1], true), Meaning::LogProbabilities);
@@ -396,6 +418,9 @@ mod tests {
         assert_eq!(ends(activate(Activation::None), &[4], false), Meaning::Values);
         assert_eq!(ends(activate(Activation::None), &[1], true), Meaning::Values);
         assert_eq!(ends(activate(Activation::None), &[4, 2, 1], true), Meaning::Values);
-        assert_eq!(Meaning::of(&[], &[4], true), Meaning::Values);
+        assert_eq!(Meaning::of(&[], &[4], &[4], true), Meaning::Values);
+        // Scores of each pixel's classes are none of the whole, however they are declared.
+        let softmax = [Layer { name: String::new(), inputs: vec![0], op: Op::Softmax { log: false } }];
+        assert_eq!(Meaning::of(&softmax, &[2, 2, 2], &[8], true), Meaning::Values);
     }
 }

@@ -23,9 +23,17 @@ pub(super) struct Model {
     /// Its dimensions; `None` for one that is not a number.
     pub(super) dims: Vec<Option<usize>>,
     pub(super) output: String,
+    pub(super) types: Types,
     /// In execution order.
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Arc<Array>>,
+}
+
+/// The declared element types of input and output, as ONNX numbers them; 0 where the file does not say it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Types {
+    pub(super) input: i32,
+    pub(super) output: i32,
 }
 
 /// One operation.
@@ -115,12 +123,16 @@ impl Model {
             }
         }
         let (input, dims) = the_input(&graph, &constants)?;
+        let types = Types {
+            input: graph.input.iter().find(|i| i.name() == input).map_or(0, element),
+            output: graph.output.first().map_or(0, element),
+        };
         let output = match &graph.output[..] {
             [one] => one.name.clone().unwrap_or_default(),
             many => return Err(format!("has {} outputs ({}); one is needed", many.len(), names(many))),
         };
         let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
-        let mut model = Self { opset, input, dims, output, nodes, constants };
+        let mut model = Self { opset, input, dims, output, types, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -225,6 +237,11 @@ fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Res
     let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
     let dims = shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0));
     Ok((name, dims.collect()))
+}
+
+/// The declared element type of a value.
+fn element(value: &ValueInfoProto) -> i32 {
+    value.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.elem_type).unwrap_or(0)
 }
 
 fn names(values: &[ValueInfoProto]) -> String {

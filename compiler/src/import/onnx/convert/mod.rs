@@ -19,6 +19,7 @@ use super::model::{Model, Node};
 use super::rules::attention::FUSED;
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
+use crate::import::Ends;
 use crate::tensor::{Params, Tensor, count};
 pub(super) use input::input_view;
 use operations::{CONSTANT, KNOWN, PASSING, unknown};
@@ -31,6 +32,7 @@ const MOST: usize = 1 << 28;
 pub(super) struct Converted {
     pub(super) graph: Graph,
     pub(super) params: Params,
+    pub(super) ends: Ends,
     /// What was done on the way: the nodes by rule.
     pub(super) notes: BTreeMap<&'static str, Vec<String>>,
 }
@@ -40,7 +42,13 @@ pub(super) struct Converted {
 /// # Errors
 /// Every node that cannot be, with its operation, its name and the reason.
 pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Vec<String>> {
-    match Converter::new(model, name, None).and_then(Converter::run) {
+    if let Some((batched, dropped)) = input::batched(model) {
+        let mut converted = convert(&batched, name)?;
+        input::without_samples(&mut converted.ends, dropped);
+        return Ok(converted);
+    }
+    let faults = input::integer_faults(model);
+    let converted = match Converter::new(model, name, None).and_then(Converter::run) {
         // The input is an image although its own shape does not say so.
         Err(Failure::Input(shape)) => Converter::new(model, name, Some(shape)).and_then(Converter::run),
         other => other,
@@ -48,7 +56,8 @@ pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Vec<String
     .map_err(|failure| match failure {
         Failure::Faults(faults) => faults,
         Failure::Input(shape) => vec![format!("the input is read as {shape:?} and in another shape")],
-    })
+    })?;
+    if faults.is_empty() { Ok(converted) } else { Err(faults) }
 }
 
 enum Failure {
@@ -93,6 +102,8 @@ struct Converter<'a> {
     shapes: Vec<Vec<usize>>,
     /// Samples of the file's batch.
     batch: usize,
+    /// How the file sees the input.
+    seen: View,
     values: HashMap<&'a str, Value>,
     /// The vector that each graph value was flattened to.
     flat: HashMap<ValueId, ValueId>,
@@ -106,13 +117,14 @@ impl<'a> Converter<'a> {
         let graph = Graph { name: name.into(), input: base.clone(), nodes: Vec::new() };
         let mut values: HashMap<&str, Value> =
             model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
-        values.insert(&model.input, Value::Computed(view));
+        values.insert(&model.input, Value::Computed(view.clone()));
         Ok(Self {
             model,
             graph,
             params: Params::new(),
             shapes: vec![base],
             batch,
+            seen: view,
             values,
             flat: HashMap::new(),
             names: BTreeSet::new(),
@@ -148,7 +160,8 @@ impl<'a> Converter<'a> {
                     Err(_) => view.base,
                 };
                 self.prune(last);
-                return Ok(Converted { graph: self.graph, params: self.params, notes: self.notes });
+                let ends = input::ends(model, &self.graph, &self.seen, &view.sizes()).map_err(|why| Failure::Faults(vec![why]))?;
+                return Ok(Converted { graph: self.graph, params: self.params, ends, notes: self.notes });
             }
             Some(Value::Constant(_)) => "does not depend on the input".into(),
             Some(Value::Padded(..) | Value::Part(..)) => "is zeros around an image".into(),

@@ -106,7 +106,15 @@ pub(super) mod tests {
             }
             all.push(Node::new(op, "", inputs, output));
         }
-        Model { opset: 17, input: "x".into(), dims: vec![Some(1), Some(4)], output: "y".into(), nodes: all, constants }
+        Model {
+            opset: 17,
+            input: "x".into(),
+            dims: vec![Some(1), Some(4)],
+            output: "y".into(),
+            types: Default::default(),
+            nodes: all,
+            constants,
+        }
     }
 
     /// The operations that `nodes` become.
