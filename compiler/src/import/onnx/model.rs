@@ -22,6 +22,8 @@ pub(super) struct Model {
     pub(super) input: String,
     /// Its dimensions; `None` for one that is not a number.
     pub(super) dims: Vec<Option<usize>>,
+    /// Whether its elements are integers.
+    pub(super) integers: bool,
     pub(super) output: String,
     pub(super) types: Types,
     /// In execution order.
@@ -46,6 +48,18 @@ pub(super) struct Node {
     pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
     pub(super) attributes: BTreeMap<String, Attribute>,
+    /// What a rule put this node in the place of.
+    pub(super) pattern: Option<Box<Pattern>>,
+}
+
+/// The nodes that a rule put another in the place of. They are converted instead where that one's own conversion does not
+/// apply: rules know no shapes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pattern {
+    /// The rule's name.
+    pub(super) rule: &'static str,
+    /// In execution order.
+    pub(super) plain: Vec<Node>,
 }
 
 /// An attribute's value.
@@ -65,7 +79,7 @@ impl Node {
     /// A node of `op`, called `name`, from `inputs` to `output`.
     pub(super) fn new(op: &str, name: &str, inputs: &[&str], output: &str) -> Self {
         let inputs = inputs.iter().map(|s| s.to_string()).collect();
-        Self { op: op.into(), name: name.into(), inputs, outputs: vec![output.into()], attributes: BTreeMap::new() }
+        Self { op: op.into(), name: name.into(), inputs, outputs: vec![output.into()], attributes: BTreeMap::new(), pattern: None }
     }
 
     /// What messages and layers call it: its name, or that of its output.
@@ -122,7 +136,7 @@ impl Model {
                 return Err(format!("has two initialisers called '{name}'"));
             }
         }
-        let (input, dims) = the_input(&graph, &constants)?;
+        let (input, dims, integers) = the_input(&graph, &constants)?;
         let types = Types {
             input: graph.input.iter().find(|i| i.name() == input).map_or(0, element),
             output: graph.output.first().map_or(0, element),
@@ -132,7 +146,7 @@ impl Model {
             many => return Err(format!("has {} outputs ({}); one is needed", many.len(), names(many))),
         };
         let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
-        let mut model = Self { opset, input, dims, output, types, nodes, constants };
+        let mut model = Self { opset, input, dims, integers, output, types, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -200,6 +214,9 @@ impl Model {
         for node in self.nodes.iter().rev() {
             if node.outputs.iter().any(|o| wanted.contains(o)) {
                 wanted.extend(node.inputs.iter().cloned());
+                let plain = node.pattern.iter().flat_map(|p| &p.plain);
+                let inside: BTreeSet<&String> = plain.clone().flat_map(|n| &n.outputs).collect();
+                wanted.extend(plain.flat_map(|n| &n.inputs).filter(|i| !inside.contains(i)).cloned());
             }
         }
         self.nodes.retain(|n| n.outputs.iter().any(|o| !o.is_empty() && wanted.contains(o)));
@@ -218,6 +235,11 @@ impl Model {
         (readers.next().is_none() && self.output != value).then_some(first)
     }
 
+    /// Whether anybody reads `value`.
+    pub(super) fn reads(&self, value: &str) -> bool {
+        self.output == value || self.nodes.iter().any(|n| n.inputs.iter().any(|i| i == value))
+    }
+
     /// The one element of the constant `value`.
     pub(super) fn scalar(&self, value: &str) -> Option<f32> {
         self.constants.get(value)?.scalar()
@@ -225,7 +247,7 @@ impl Model {
 }
 
 /// The one input that is no constant, and its dimensions.
-fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Result<(String, Vec<Option<usize>>), String> {
+fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Result<(String, Vec<Option<usize>>, bool), String> {
     let free = |i: &&ValueInfoProto| !i.name.as_ref().is_some_and(|n| constants.contains_key(n));
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(free).collect();
     let [input] = inputs[..] else {
@@ -236,7 +258,9 @@ fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Res
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
     let dims = shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0));
-    Ok((name, dims.collect()))
+    // FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
+    let integers = !matches!(tensor.and_then(|t| t.elem_type), None | Some(0 | 1 | 10 | 11 | 16));
+    Ok((name, dims.collect(), integers))
 }
 
 /// The declared element type of a value.
@@ -264,7 +288,7 @@ fn node(proto: NodeProto, folder: &Path) -> Result<Node, String> {
         let value = attribute(a, folder).map_err(|why| format!("{op} '{name}', attribute '{key}' {why}"))?;
         attributes.insert(key, value);
     }
-    Ok(Node { op, name, inputs: proto.input, outputs: proto.output, attributes })
+    Ok(Node { op, name, inputs: proto.input, outputs: proto.output, attributes, pattern: None })
 }
 
 fn attribute(a: AttributeProto, folder: &Path) -> Result<Attribute, String> {
