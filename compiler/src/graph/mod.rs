@@ -233,7 +233,9 @@ mod tests {
     fn an_image_is_told_by_who_reads_it() {
         let of = |input: &[usize], first: &[Op]| {
             let mut b = Builder::new("net", input);
-            first.iter().enumerate().for_each(|(i, op)| drop(b.push(format!("{i}"), op.clone())));
+            for (i, op) in first.iter().enumerate() {
+                b.push(format!("{i}"), op.clone());
+            }
             b.finish().unwrap().reads_an_image()
         };
         let linear = Op::Linear(Linear { inputs: 12, outputs: 2, bias: false });

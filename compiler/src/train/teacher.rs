@@ -212,6 +212,6 @@ mod tests {
             assert!((f64::from(*g) - e).abs() < 1e-5, "{g} {e}");
         }
         let other = Teachers::open(&files, &distil, &ours, &[3, 32, 32], 10, 4).map(|_| ()).unwrap_err().to_string();
-        assert!(other.starts_with("a: takes [784]"), "{other}");
+        assert!(other.starts_with("a: takes 'input', float32 [N, 784]"), "{other}");
     }
 }
