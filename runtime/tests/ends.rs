@@ -13,7 +13,18 @@ use thinfer::artifact::{
     Weight, Window,
 };
 use thinfer::npy::{self, Npy, NpyData};
-use thinfer::{Device, Options, Session};
+use thinfer::{Device, DeviceKind, Options, Session};
+
+/// The CPU, and the GPU where there is one.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::cpu()];
+    match Device::open(DeviceKind::Gpu) {
+        Ok(gpu) => devices.push(gpu),
+        Err(e) if std::env::var_os("THINFER_REQUIRE_GPU").is_some_and(|v| v == "1") => unreachable!("{e}"),
+        Err(e) => println!("skipped on the GPU: {e}"),
+    }
+    devices
+}
 
 fn thinfer(arguments: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_thinfer")).args(arguments).current_dir(dir).output().unwrap()
@@ -52,7 +63,7 @@ fn near(got: &[f64], wanted: &[f64]) {
     assert!(got.len() == wanted.len() && got.iter().zip(wanted).all(|(g, w)| (g - w).abs() < 1e-4), "{got:?} instead of {wanted:?}");
 }
 
-/// One convolution that doubles [3, 2, 4] images, channel by channel: y[c] = (c + 1) · x[c].
+/// One convolution over [3, 2, 4] images: y[c] = (c + 1) · x[c].
 fn scaled_channels(input: Input) -> Artifact {
     let weight = (0..9).map(|i| if i % 4 == 0 { (i / 4 + 1) as f32 } else { 0.0 }).collect();
     let window = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
@@ -86,8 +97,8 @@ fn channels_last_are_taken_as_declared_and_nothing_else_is() {
     (0..3).for_each(|s| near(&numbers(&results[s]["output"]), &wanted(s)));
     near(&numbers(&run("m.thin", "one.npy", dir).1[0]["output"]), &wanted(1));
     // The library takes the same, in whatever parts, and so do submitted runs.
-    for batch in [1, 2, 3] {
-        let mut session = Session::new(&Device::cpu(), &artifact, &Options { batch, cache: None, ..Options::default() }).unwrap();
+    for (device, batch) in devices().iter().flat_map(|d| [1, 2, 3].map(|batch| (d, batch))) {
+        let mut session = Session::new(device, &artifact, &Options { batch, cache: None, ..Options::default() }).unwrap();
         let all: Vec<f64> = session.run(&values).unwrap().into_iter().map(f64::from).collect();
         near(&all, &[wanted(0), wanted(1), wanted(2)].concat());
         session.submit(&values[24..48]).unwrap();
