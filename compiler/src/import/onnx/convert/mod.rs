@@ -251,7 +251,14 @@ impl<'a> Converter<'a> {
         self.settle(&end, &model.output)?;
         match self.values.get(model.output.as_str()).cloned() {
             Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => Err("is the input".into()),
-            Some(Value::Computed(view)) => Ok(self.ordered(&end, &view)?.base),
+            Some(Value::Computed(view)) => {
+                let full = self.full_shape(&view);
+                // The samples' outputs are given one after the other.
+                if let Some(at) = view.sample.filter(|&at| full[..at].iter().any(|d| *d != 1)) {
+                    return Err(format!("has its samples along axis {at} of {full:?}, which is supported along the first only (fix the first axis of '{}' to 1)", model.input).into());
+                }
+                Ok(self.ordered(&end, &view)?.base)
+            }
             Some(Value::Constant(_)) => Err("does not depend on the input".into()),
             Some(Value::Padded(..) | Value::Part(..)) => Err("is a part of a value".into()),
             None => Err(Stop::Blocked),
