@@ -10,6 +10,7 @@ pub use checkpoint::{Checkpoint, Meta, save};
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ const PARALLEL: &str = "module.";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewrite {
     /// What it does.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// The nodes of the file that it was applied to.
     pub nodes: Vec<String>,
 }

@@ -259,7 +259,7 @@ fn rewrites(source: &Source, factored: &Factored) -> Option<Table> {
         let more = if nodes.len() > SHOWN { format!(" and {} more", nodes.len() - SHOWN) } else { String::new() };
         table.row([rule.into(), nodes.len().to_string(), format!("{}{more}", nodes[..nodes.len().min(SHOWN)].join(", "))]);
     };
-    source.rewrites.iter().for_each(|r| row(r.rule, &r.nodes));
+    source.rewrites.iter().for_each(|r| row(&r.rule, &r.nodes));
     for (rule, nodes) in fused(&source.graph, factored.layers()) {
         row(rule, &nodes);
     }
