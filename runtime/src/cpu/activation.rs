@@ -27,7 +27,7 @@ fn other(activation: Activation, values: &mut [f32]) {
             Activation::Tanh => each(values, f32::tanh),
             Activation::HardSigmoid => each(values, hard_sigmoid),
             Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
-            Activation::Silu => each(values, |x| x * sigmoid(x)),
+            Activation::Silu => each(values, |x| not_below(x) * sigmoid(x)),
             Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
             Activation::Clip { low, high } => each(values, |x| x.clamp(low, high)),
             Activation::Elu(alpha) => each(values, |x| if x > 0.0 { x } else { alpha * (exp(x) - 1.0) }),
@@ -42,7 +42,9 @@ fn other(activation: Activation, values: &mut [f32]) {
             Activation::Abs => each(values, f32::abs),
             Activation::Erf => each(values, erf),
             // (1 + tanh u)/2 = 1/(1 + e^−2u)
-            Activation::GeluTanh => each(values, |x| x * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x))),
+            Activation::GeluTanh => {
+                each(values, |x| not_below(x) * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)))
+            }
         },
     );
 }
@@ -55,6 +57,12 @@ fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// x, but not below what [`exp`] reaches: a sigmoid is no smaller there, and its product with x must vanish.
+#[inline(always)]
+fn not_below(x: f32) -> f32 {
+    if x < -88.0 { -88.0 } else { x }
 }
 
 #[inline(always)]
@@ -103,6 +111,9 @@ mod tests {
             (Activation::HardSigmoid, 1.5, 0.75),
             (Activation::HardSwish, 1.5, 1.125),
             (Activation::Silu, 2.0, 1.761_594),
+            (Activation::Silu, -3e38, 0.0),
+            (Activation::GeluTanh, -3e38, 0.0),
+            (Activation::Gelu, -3e38, 0.0),
             (Activation::Gelu, 1.0, 0.841_344_7),
             (Activation::Gelu, -0.5, -0.154_268_77),
             (Activation::GeluTanh, 1.0, 0.841_192),

@@ -33,7 +33,7 @@ pub(super) fn ends(model: &Model, graph: &Graph, samples: Samples, seen: &View, 
         }
     };
     let input = spec(&model.input, seen, model.types.input, order)?;
-    let output = spec(&model.output, given, model.types.output, Vec::new())?;
+    let output = spec(&model.outputs[0], given, model.types.output, Vec::new())?;
     // One axis that is cut into an image is one, and two are one of a single channel.
     let is_image = match (&graph.input[..], &input.sample_shape()[..]) {
         ([1 | 3, _, _], [_, _, _] | [_]) => true,

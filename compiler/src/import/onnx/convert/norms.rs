@@ -7,6 +7,9 @@ use crate::import::onnx::dims;
 use crate::import::onnx::model::Node;
 use crate::import::onnx::view::View;
 
+/// What keeps a sum of magnitudes from being divided by where all are 0, which gives 0.
+const ABOVE_ZERO: Activation = Activation::Clip { low: f32::MIN_POSITIVE, high: f32::INFINITY };
+
 impl<'a> Converter<'a> {
     pub(super) fn batch_norm(&mut self, node: &'a Node) -> Step<Value> {
         let view = self.computed(node, 0)?;
@@ -186,14 +189,16 @@ impl<'a> Converter<'a> {
                 let sizes = self.function(format!("{name}.abs"), Activation::Abs, &view)?;
                 let mean = self.mean_over(node, &sizes, &[at])?;
                 let sum = self.scaled_evenly(format!("{name}.sum"), &mean, count, 0.0)?;
-                let inverse = self.function(format!("{name}.inverse"), Activation::Reciprocal, &sum)?;
+                let above = self.function(format!("{name}.above"), ABOVE_ZERO, &sum)?;
+                let inverse = self.function(format!("{name}.inverse"), Activation::Reciprocal, &above)?;
                 self.multiplied(node, &view, &inverse)?
             }
             2 => {
                 let squares = self.multiplied(node, &view, &view)?;
                 let mean = self.mean_over(node, &squares, &[at])?;
                 let sum = self.scaled_evenly(format!("{name}.sum"), &mean, count, 0.0)?;
-                self.divided_by_root(node, &view, &sum)?
+                let above = self.function(format!("{name}.above"), ABOVE_ZERO, &sum)?;
+                self.divided_by_root(node, &view, &above)?
             }
             p => return Err(format!("has the norm p = {p}; 1 and 2 are supported").into()),
         };
