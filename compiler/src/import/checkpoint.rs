@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use thinfer::artifact::Preprocess;
 
 use super::Choice;
+use super::Ends;
 use super::float::Float;
 use super::state_dict::{self, Asked, Element, Entry, Held};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct Meta {
     pub classes: Vec<String>,
     /// The network itself, where it is none of the zoo's: key `graph`, as JSON.
     pub graph: Option<Graph>,
+    /// What its source declared of its arrays: key `ends`, as JSON.
+    pub ends: Option<Ends>,
 }
 
 /// Named tensors and what is known of them.
@@ -129,8 +132,15 @@ fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {
     if let Some(graph) = &graph {
         graph.shapes().map_err(|e| format!("metadata 'graph': {e}"))?;
     }
+    let ends = get("ends").map(serde_json::from_str::<Ends>).transpose().map_err(|e| format!("metadata 'ends': {e}"))?;
+    if let (Some(ends), Some(graph)) = (&ends, &graph) {
+        ends.check(graph).map_err(|why| format!("metadata 'ends': {why}"))?;
+    }
+    // Of a network of the zoo they say nothing new.
+    let ends = ends.filter(|_| graph.is_some());
     let text = |key: &str| get(key).map(str::to_string);
-    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes: classes.unwrap_or_default(), graph })
+    let classes = classes.unwrap_or_default();
+    Ok(Meta { model: text("model"), data: text("data"), preprocess, method: text("method"), classes, graph, ends })
 }
 
 fn write_meta(meta: &Meta) -> Map<String, Value> {
@@ -144,6 +154,7 @@ fn write_meta(meta: &Meta) -> Map<String, Value> {
     put("method", meta.method.clone());
     put("preprocessing", meta.preprocess.as_ref().map(|p| json!(p).to_string()));
     put("graph", meta.graph.as_ref().map(|g| json!(g).to_string()));
+    put("ends", meta.ends.as_ref().map(|e| json!(e).to_string()));
     put("classes", (!meta.classes.is_empty()).then(|| json!(meta.classes).to_string()));
     entries
 }
@@ -155,7 +166,7 @@ mod tests {
 
     fn sample() -> Checkpoint {
         let params = graph::init(&zoo::build("fcn6").unwrap(), 3);
-        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081] };
+        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081], ..Preprocess::default() };
         let meta = Meta {
             model: Some("fcn6".into()),
             data: Some("mnist".into()),
@@ -163,6 +174,7 @@ mod tests {
             method: Some("dense".into()),
             classes: vec!["0".into(), "1".into()],
             graph: Some(zoo::build("vgg11").unwrap()),
+            ends: Some(Ends::of(&zoo::build("vgg11").unwrap()).unwrap()),
         };
         Checkpoint { params, meta }
     }
