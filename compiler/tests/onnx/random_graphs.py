@@ -35,6 +35,8 @@ def scratch():
 
 def work(jobs, job, arguments, at, results):
     """Judges each `jobs`-th network and tells what came of it."""
+    # Bounds of 3e38 overflow where they are rounded or compared.
+    np.seterr(all="ignore")
     try:
         with scratch() as folder:
             driver = Driver(arguments.bin, folder)

@@ -70,7 +70,7 @@ class Drawer:
     def any_axis(self, value):
         """An axis, seldom that of the batch."""
         rank = self.rank(value)
-        return 0 if rank == 1 or self.chance(0.03) else self.r.randrange(1, rank)
+        return 0 if rank < 2 or self.chance(0.03) else self.r.randrange(1, rank)
 
     # Constants
 

@@ -1,5 +1,7 @@
 """One network by its number."""
 
+import numpy as np
+
 from . import layers, moves, patterns
 from .draw import Drawer
 
@@ -50,7 +52,7 @@ def step(d, x):
         nodes, constants, count, shapes, values, extra = len(d.net.nodes), dict(d.net.constants), d.count, dict(d.shapes), list(d.values), list(d.extra)
         try:
             y = f(d, x)
-        except (KeyError, TypeError, AttributeError, IndexError):
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             # A value was too large for a later node of the step.
             y = None
         if y is not None:
@@ -62,14 +64,10 @@ def step(d, x):
 
 def joined(d, x, y):
     """`x` and `y` in one value, where they can be brought together."""
-    import numpy as np
     try:
         both = np.broadcast_shapes(d.shape(x), d.shape(y))
     except ValueError:
         both = None
-    if both is None or int(np.prod(both)) > 3000:
-        rank = d.rank(y)
-        if d.rank(x) != rank or d.shape(x)[0] != d.shape(y)[0] or rank < 2:
-            return x
+    if both is None:
         return x
     return d.node(d.pick("Add", "Mul"), [x, y], both) or x

@@ -79,7 +79,7 @@ class Network:
             read = [f"{i}{list(self.constants[i].shape)}" if i in self.constants else i for i in n.inputs]
             attributes = {k: f"{v.dtype}{list(v.shape)}" if isinstance(v, np.ndarray) else v for k, v in n.attributes.items()}
             lines.append(f"  {', '.join(n.outputs)} = {n.op}({', '.join(read)})" + (f" {attributes}" if attributes else ""))
-        small = {k: np.round(v, 6).tolist() for k, v in self.constants.items() if v.size <= 12}
+        small = {k: [float(f"{i:.7g}") for i in v.reshape(-1).tolist()] if v.dtype.kind == 'f' else v.tolist() for k, v in self.constants.items() if v.size <= 12}
         return "\n".join(lines + [f"  {k} = {v}" for k, v in small.items()] + [f"  output {self.output}"])
 
     def signature(self):

@@ -23,7 +23,7 @@ class Shrinker:
         return verdict.kind == self.kind and verdict.kind in FAULTS
 
     def run(self, network):
-        changes = [self.cuts_end, self.cuts_front, self.without_nodes, self.with_plain_attributes, self.with_shorter_axes,
+        changes = [self.cuts_end, self.without_nodes, self.with_plain_attributes, self.cuts_front, self.with_shorter_axes,
                    self.with_plain_constants]
         before = None
         while before != (size := measure(network)) and self.left > 0:
@@ -120,6 +120,13 @@ class Shrinker:
             new = network.copy()
             new.free = new.listed = False
             yield new
+        # A constant as an initialiser instead of a node.
+        for at, node in enumerate(network.nodes):
+            if node.op == "Constant" and isinstance(node.attributes.get("value"), np.ndarray):
+                new = network.copy()
+                del new.nodes[at]
+                new.constants[node.outputs[0]] = node.attributes["value"]
+                yield new
 
     def with_shorter_axes(self, network):
         """Every axis of one size cut to a smaller one everywhere, constants that hold the size too; then single axes."""
@@ -179,10 +186,11 @@ def depends(network, node, name):
 
 def measure(network: Network):
     """What is made smaller, the most important first."""
-    arrays = [network.x, *network.constants.values()]
+    own = [v for n in network.nodes for v in n.attributes.values() if isinstance(v, np.ndarray)]
+    arrays = [network.x, *network.constants.values(), *own]
     constants = sum(n.op == "Constant" for n in network.nodes)
     attributes = sum(len(n.attributes) for n in network.nodes)
     shown = sum(v if isinstance(v, int) else 0 for n in network.nodes for a in n.attributes.values() if isinstance(a, list) for v in a)
-    digits = sum(float(np.abs(a - np.round(a)).sum() > 0) + 1e-3 * len(np.unique(a)) for a in arrays if a.dtype == np.float32)
+    digits = sum(float((a != np.round(a)).any()) + 1e-3 * len(np.unique(a)) for a in arrays if a.dtype == np.float32)
     inputs = sum(len(n.inputs) for n in network.nodes)
     return (len(network.nodes) - constants, inputs, sum(a.size for a in arrays), constants + attributes, shown, network.free + network.listed, digits)
