@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
+use super::activation::fused;
 use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, LayerNorm, Norm, Table, Weighted};
 use super::forward;
 use crate::error::{Error, Result};
-use crate::graph::{Activation, BatchNorm, Conv2d, Embed, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
+use crate::graph::{BatchNorm, Conv2d, Embed, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
 use crate::rank::Pool;
 use crate::tensor::{Params, Tensor};
 
@@ -120,7 +121,7 @@ impl Fold<'_> {
                 return Ok(self.push(node, vec![input], FoldedOp::Softmax { log: *log }, shape));
             }
             Op::Activation(activation) => {
-                let activation = fused_activation(*activation);
+                let activation = fused(*activation);
                 if let Some(place) = self.open_layer(value).and_then(activation_of) {
                     *place = activation;
                     return Ok(self.values[value]);
@@ -382,21 +383,6 @@ fn fused_window(node: &Node, window: &Window) -> Result<FusedWindow> {
         padding: [top, left, bottom, right],
         dilation: pair(window.dilation)?,
     })
-}
-
-fn fused_activation(activation: Activation) -> Fused {
-    match activation {
-        Activation::Relu => Fused::Relu,
-        Activation::Relu6 => Fused::Relu6,
-        Activation::LeakyRelu(slope) => Fused::LeakyRelu(slope),
-        Activation::Sigmoid => Fused::Sigmoid,
-        Activation::Tanh => Fused::Tanh,
-        Activation::HardSigmoid => Fused::HardSigmoid,
-        Activation::HardSwish => Fused::HardSwish,
-        Activation::Silu => Fused::Silu,
-        Activation::Gelu => Fused::Gelu,
-        Activation::GeluTanh => Fused::GeluTanh,
-    }
 }
 
 /// y = k·(x − mean) + β for each channel: what a normalisation and what a factor with an addend are alike.

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
+use super::activation::unfused;
 use super::attend;
 use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
 use super::patches;
@@ -200,32 +201,8 @@ pub(super) fn add(y: &mut Value, how: &Residual, r: &Value, sign: f32) {
 }
 
 fn activate(value: &mut Value, by: Activation) {
-    if by != Activation::None {
-        value.data.iter_mut().for_each(|x| *x = activated(*x, by));
-    }
-}
-
-fn activated(x: f32, by: Activation) -> f32 {
-    let hard = |x: f32| (x / 6.0 + 0.5).clamp(0.0, 1.0);
-    let tanh_gelu = |x: f32| 0.5 * x * (1.0 + ((2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh());
-    match by {
-        Activation::None => x,
-        Activation::Relu => x.max(0.0),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::LeakyRelu(slope) => {
-            if x > 0.0 {
-                x
-            } else {
-                slope * x
-            }
-        }
-        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Activation::Tanh => x.tanh(),
-        Activation::HardSigmoid => hard(x),
-        Activation::HardSwish => x * hard(x),
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        // The two forms differ by less than 1e-3, far below what moments are good to.
-        Activation::Gelu | Activation::GeluTanh => tanh_gelu(x),
+    if let Some(f) = unfused(by) {
+        value.data.iter_mut().for_each(|x| *x = f.of((*x).into()) as f32);
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a graph with its parameters to the artifact: fold, factor, choose ranks, emit.
 
+mod activation;
 mod attend;
 pub mod calibrate;
 mod emit;

@@ -3,7 +3,7 @@
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
 
 use super::folded::{Affine, FoldedLayer, FoldedOp, Table, Weighted};
-use crate::graph::{Activation, Attention, Graph, Op, Window};
+use crate::graph::{Attention, Graph, Op, Window};
 use crate::tensor::Params;
 
 /// Shape and elements of a value.
@@ -33,7 +33,7 @@ pub(super) fn run_graph(graph: &Graph, params: &Params, x: &[f64]) -> Vec<f64> {
                 let normal = |c: usize, v: f64| gamma[c] * (v - mean[c]) / (var[c] + f64::from(n.eps)).sqrt() + beta[c];
                 x.iter().enumerate().map(|(i, &v)| normal(i / each, v)).collect()
             }
-            Op::Activation(a) => x.iter().map(|&v| activate(*a, v)).collect(),
+            Op::Activation(a) => x.iter().map(|&v| a.of(v)).collect(),
             Op::MaxPool(w) => pool((shape, x), w, PoolKind::Max),
             Op::AvgPool { window, count_include_pad: true } => pool((shape, x), window, PoolKind::AverageWithPadding),
             Op::AvgPool { window, count_include_pad: false } => pool((shape, x), window, PoolKind::Average),
@@ -280,36 +280,6 @@ fn add_residual((shape, mut y): Image, (from, r): (&[usize], &[f64]), stride: us
     y
 }
 
-fn activate(a: Activation, x: f64) -> f64 {
-    let hard = (x / 6.0 + 0.5).clamp(0.0, 1.0);
-    match a {
-        Activation::Relu => x.max(0.0),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::LeakyRelu(slope) => x * if x > 0.0 { 1.0 } else { f64::from(slope) },
-        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Activation::Tanh => x.tanh(),
-        Activation::HardSigmoid => hard,
-        Activation::HardSwish => x * hard,
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        // Only that both sides use the same function matters here, not its last digits.
-        Activation::Gelu => x / (1.0 + (-1.702 * x).exp()),
-        Activation::GeluTanh => 0.5 * x * (1.0 + (0.797_884_560_8 * (x + 0.044_715 * x.powi(3))).tanh()),
-    }
-}
-
 fn fused(a: Fused, x: f64) -> f64 {
-    let same = match a {
-        Fused::None => return x,
-        Fused::Relu => Activation::Relu,
-        Fused::Relu6 => Activation::Relu6,
-        Fused::LeakyRelu(slope) => Activation::LeakyRelu(slope),
-        Fused::Sigmoid => Activation::Sigmoid,
-        Fused::Tanh => Activation::Tanh,
-        Fused::HardSigmoid => Activation::HardSigmoid,
-        Fused::HardSwish => Activation::HardSwish,
-        Fused::Silu => Activation::Silu,
-        Fused::Gelu => Activation::Gelu,
-        Fused::GeluTanh => Activation::GeluTanh,
-    };
-    activate(same, x)
+    super::activation::unfused(a).map_or(x, |a| a.of(x))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::network::Mode;
-use crate::graph::{Activation, Attention, Conv2d, Embed, Graph, Op, Positions, Window};
+use crate::graph::{Attention, Conv2d, Embed, Graph, Op, Positions, Window};
 
 pub(super) type Matrix = Vec<Vec<f64>>;
 
@@ -155,7 +155,7 @@ pub(super) fn forward(graph: &Graph, params: &Values, input: &Matrix, mode: Mode
                 };
                 x.iter().map(|s| s.iter().enumerate().map(|(i, &v)| one(i, v)).collect()).collect()
             }
-            Op::Activation(f) => x.iter().map(|s| s.iter().map(|&v| activate(*f, v)).collect()).collect(),
+            Op::Activation(f) => x.iter().map(|s| s.iter().map(|&v| f.of(v)).collect()).collect(),
             Op::MaxPool(w) => {
                 let one = |s: &Vec<f64>| {
                     let image = image(s, from);
@@ -225,28 +225,6 @@ pub(super) fn forward(graph: &Graph, params: &Values, input: &Matrix, mode: Mode
     values.pop().unwrap()
 }
 
-fn activate(f: Activation, x: f64) -> f64 {
-    let hard = (x / 6.0 + 0.5).clamp(0.0, 1.0);
-    match f {
-        Activation::Relu => x.max(0.0),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::LeakyRelu(slope) => {
-            if x > 0.0 {
-                x
-            } else {
-                f64::from(slope) * x
-            }
-        }
-        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Activation::Tanh => x.tanh(),
-        Activation::HardSigmoid => hard,
-        Activation::HardSwish => x * hard,
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
-        Activation::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh()),
-    }
-}
-
 /// Mean cross entropy with smoothing.
 pub(super) fn loss(logits: &Matrix, labels: &[u16], smoothing: f64) -> f64 {
     let one = |row: &Vec<f64>, label: u16| {
@@ -263,17 +241,4 @@ pub(super) fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
     let row =
         |row: &[f64]| -> Vec<f64> { (0..columns).map(|j| row.iter().enumerate().map(|(k, x)| x * b[k * columns + j]).sum()).collect() };
     a.chunks(inner).flat_map(row).collect()
-}
-
-/// The error function by its series, where it is not yet ±1.
-fn erf(x: f64) -> f64 {
-    if x.abs() > 4.5 {
-        return x.signum();
-    }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..120 {
-        term *= -x * x / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
-    }
-    sum * std::f64::consts::FRAC_2_SQRT_PI
 }

@@ -58,5 +58,19 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, function: Activation) -> Te
         Activation::Silu => activation::silu(x),
         Activation::Gelu => activation::gelu(x),
         Activation::GeluTanh => activation::gelu_approximate(x),
+        Activation::Clip { low, high } => x.clamp(low, high),
+        Activation::Elu(alpha) => x.clone().clamp_min(0.0) + (x.clamp_max(0.0).exp() - 1.0) * alpha,
+        Activation::ThresholdedRelu(threshold) => {
+            let below = x.clone().lower_equal_elem(threshold);
+            x.mask_fill(below, 0.0)
+        }
+        Activation::Softplus => activation::softplus(x, 1.0),
+        Activation::Softsign => x.clone() / (x.abs() + 1.0),
+        Activation::Exp => x.exp(),
+        Activation::Log => x.log(),
+        Activation::Sqrt => x.sqrt(),
+        Activation::Reciprocal => x.recip(),
+        Activation::Abs => x.abs(),
+        Activation::Erf => x.erf(),
     }
 }

@@ -186,6 +186,17 @@ impl Activation {
             Self::Silu => "silu",
             Self::Gelu => "gelu",
             Self::GeluTanh => "gelu (tanh)",
+            Self::Clip { .. } => "clip",
+            Self::Elu(_) => "elu",
+            Self::ThresholdedRelu(_) => "thresholded relu",
+            Self::Softplus => "softplus",
+            Self::Softsign => "softsign",
+            Self::Exp => "exp",
+            Self::Log => "log",
+            Self::Sqrt => "sqrt",
+            Self::Reciprocal => "reciprocal",
+            Self::Abs => "abs",
+            Self::Erf => "erf",
         })
     }
 }

@@ -281,6 +281,33 @@ pub enum Activation {
     Gelu,
     /// x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))).
     GeluTanh,
+    /// min(max(x, low), high); a bound may be infinite.
+    Clip {
+        /// The least value.
+        low: f32,
+        /// The largest value.
+        high: f32,
+    },
+    /// x where positive, else α·(e^x − 1).
+    Elu(f32),
+    /// x where it is above the threshold, else 0.
+    ThresholdedRelu(f32),
+    /// ln(1 + e^x).
+    Softplus,
+    /// x / (1 + |x|).
+    Softsign,
+    /// e^x.
+    Exp,
+    /// The natural logarithm.
+    Log,
+    /// √x.
+    Sqrt,
+    /// 1/x.
+    Reciprocal,
+    /// |x|.
+    Abs,
+    /// The error function.
+    Erf,
 }
 
 /// Name, type, shape and place of one tensor.

@@ -21,7 +21,17 @@ const ACTIVATIONS: &[Activation] = &[
     Activation::Silu,
     Activation::Gelu,
     Activation::GeluTanh,
+    Activation::Clip { low: -0.4, high: 0.7 },
+    Activation::Clip { low: f32::NEG_INFINITY, high: 0.3 },
+    Activation::Elu(0.7),
+    Activation::Softplus,
+    Activation::Softsign,
+    Activation::Abs,
+    Activation::Erf,
 ];
+/// Functions that have no bound or jump somewhere; they are given values between 0.5 and 2.
+const OF_BOUNDED: &[Activation] =
+    &[Activation::Exp, Activation::Log, Activation::Sqrt, Activation::Reciprocal, Activation::ThresholdedRelu(0.25)];
 
 /// A network with its input, and how it is to be run.
 #[derive(Debug)]
@@ -247,7 +257,12 @@ impl Net {
 
     fn activate(&mut self) {
         let shape = self.shapes[self.shapes.len() - 1];
-        let activation = self.draw.pick(ACTIVATIONS);
+        let activation = if self.draw.below(4) == 0 {
+            self.push(vec![self.last()], Op::Activate(Activation::Clip { low: 0.5, high: 2.0 }), Some(shape));
+            self.draw.pick(OF_BOUNDED)
+        } else {
+            self.draw.pick(ACTIVATIONS)
+        };
         self.push(vec![self.last()], Op::Activate(activation), Some(shape));
     }
 

@@ -11,9 +11,13 @@ pub(super) fn apply(activation: Activation, values: &mut [Expected]) {
     // The steepest slope, and whether a library's function is in it.
     let (slope, library) = match activation {
         Activation::None => return,
-        Activation::Relu | Activation::Relu6 => (1.0, false),
+        Activation::Relu | Activation::Relu6 | Activation::Clip { .. } | Activation::Abs => (1.0, false),
         Activation::LeakyRelu(slope) => (f64::from(slope.abs()).max(1.0), true),
+        Activation::Elu(alpha) => (f64::from(alpha.abs()).max(1.0), true),
         Activation::HardSigmoid | Activation::HardSwish => (1.5, true),
+        Activation::Softplus | Activation::Softsign | Activation::Erf => (1.2, true),
+        // Their slope has no bound, or they jump: the cases take x from where neither shows.
+        Activation::Exp | Activation::Log | Activation::Sqrt | Activation::Reciprocal | Activation::ThresholdedRelu(_) => (8.0, true),
         Activation::Sigmoid | Activation::Tanh | Activation::Silu | Activation::Gelu | Activation::GeluTanh => (1.2, true),
     };
     for y in values {
@@ -38,6 +42,18 @@ fn function(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x * sigmoid,
         Activation::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
         Activation::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh()),
+        Activation::Clip { low, high } => x.max(low.into()).min(high.into()),
+        Activation::Elu(alpha) => x.max(0.0) + f64::from(alpha) * x.min(0.0).exp_m1(),
+        Activation::ThresholdedRelu(threshold) if x > f64::from(threshold) => x,
+        Activation::ThresholdedRelu(_) => 0.0,
+        Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Activation::Softsign => x / (1.0 + x.abs()),
+        Activation::Exp => x.exp(),
+        Activation::Log => x.ln(),
+        Activation::Sqrt => x.sqrt(),
+        Activation::Reciprocal => 1.0 / x,
+        Activation::Abs => x.abs(),
+        Activation::Erf => erf(x),
     }
 }
 

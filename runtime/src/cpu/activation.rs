@@ -27,10 +27,24 @@ fn other(activation: Activation, values: &mut [f32]) {
             Activation::Tanh => each(values, f32::tanh),
             Activation::HardSigmoid => each(values, hard_sigmoid),
             Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
-            Activation::Silu => each(values, |x| x * sigmoid(x)),
+            Activation::Silu => each(values, |x| not_below(x) * sigmoid(x)),
             Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))),
+            Activation::Clip { low, high } => each(values, |x| x.clamp(low, high)),
+            Activation::Elu(alpha) => each(values, |x| if x > 0.0 { x } else { alpha * (exp(x) - 1.0) }),
+            Activation::ThresholdedRelu(threshold) => each(values, |x| if x <= threshold { 0.0 } else { x }),
+            Activation::Softplus => each(values, |x| (if x < 0.0 { 0.0 } else { x }) + (-x.abs()).exp().ln_1p()),
+            Activation::Softsign => each(values, |x| x / (1.0 + x.abs())),
+            // The library's: the one of exp.rs stops at 88.
+            Activation::Exp => each(values, f32::exp),
+            Activation::Log => each(values, f32::ln),
+            Activation::Sqrt => each(values, f32::sqrt),
+            Activation::Reciprocal => each(values, |x| 1.0 / x),
+            Activation::Abs => each(values, f32::abs),
+            Activation::Erf => each(values, erf),
             // (1 + tanh u)/2 = 1/(1 + e^−2u)
-            Activation::GeluTanh => each(values, |x| x * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x))),
+            Activation::GeluTanh => {
+                each(values, |x| not_below(x) * sigmoid((8.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)))
+            }
         },
     );
 }
@@ -43,6 +57,12 @@ fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
+}
+
+/// x, but not below what [`exp`] reaches: a sigmoid is no smaller there, and its product with x must vanish.
+#[inline(always)]
+fn not_below(x: f32) -> f32 {
+    if x < -88.0 { -88.0 } else { x }
 }
 
 #[inline(always)]
@@ -91,12 +111,29 @@ mod tests {
             (Activation::HardSigmoid, 1.5, 0.75),
             (Activation::HardSwish, 1.5, 1.125),
             (Activation::Silu, 2.0, 1.761_594),
+            (Activation::Silu, -3e38, 0.0),
+            (Activation::GeluTanh, -3e38, 0.0),
+            (Activation::Gelu, -3e38, 0.0),
             (Activation::Gelu, 1.0, 0.841_344_7),
             (Activation::Gelu, -0.5, -0.154_268_77),
             (Activation::GeluTanh, 1.0, 0.841_192),
             (Activation::Gelu, 9.0, 9.0),
             (Activation::Gelu, -9.0, 0.0),
             (Activation::Gelu, 3.0, 2.995_950_4),
+            (Activation::Clip { low: -65504.0, high: 65504.0 }, 0.1, 0.1),
+            (Activation::Clip { low: f32::NEG_INFINITY, high: 1.0 }, -3e38, -3e38),
+            (Activation::Elu(2.0), -1.0, -1.264_241_1),
+            (Activation::ThresholdedRelu(1.0), 1.0, 0.0),
+            (Activation::ThresholdedRelu(1.0), 1.5, 1.5),
+            (Activation::Softplus, -1.0, 0.313_261_7),
+            (Activation::Softplus, 90.0, 90.0),
+            (Activation::Softsign, -3.0, -0.75),
+            (Activation::Exp, -1.0, 0.367_879_45),
+            (Activation::Log, 2.0, std::f32::consts::LN_2),
+            (Activation::Sqrt, 2.0, std::f32::consts::SQRT_2),
+            (Activation::Reciprocal, -4.0, -0.25),
+            (Activation::Abs, -4.0, 4.0),
+            (Activation::Erf, 0.5, 0.520_499_9),
         ];
         for (activation, x, want) in known {
             assert!((one(activation, x) - want).abs() < 1e-6, "{activation:?}({x}) = {}", one(activation, x));

@@ -5,6 +5,8 @@ use thinfer::artifact::{Activation, Nested, Op, Weight};
 use super::writer::{File, LOW_RANK, SPATIAL, TUCKER, conv, layer};
 use super::{Case, case};
 
+const PARAMETER: &str = "The factor of an ELU and the threshold of a thresholded ReLU MUST be finite";
+const BOUNDS: &str = "The lower bound of a clip MUST be at most the";
 const TABLE: &str = "Every tensor that a layer names MUST be in the table";
 const SHAPE: &str = "and MUST have the shape said here";
 const RANKS: &str = "ranks MUST be within their bounds";
@@ -88,6 +90,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "slope of its leaky ReLU is NaN",
             one(Op::Activate(Activation::LeakyRelu(f32::NAN))),
         ),
+        case(PARAMETER, "Layer 0", "factor of its ELU is inf", one(Op::Activate(Activation::Elu(f32::INFINITY)))),
+        case(PARAMETER, "Layer 0", "threshold of its ReLU is NaN", one(Op::Activate(Activation::ThresholdedRelu(f32::NAN)))),
+        case(BOUNDS, "Layer 0", "clips to NaN…1", one(Op::Activate(Activation::Clip { low: f32::NAN, high: 1.0 }))),
+        case(BOUNDS, "Layer 0", "clips to 2…1", one(Op::Activate(Activation::Clip { low: 2.0, high: 1.0 }))),
         case("The list MUST NOT be empty", "Header", "behind the network: an empty list", empty_list),
         case(NESTED, "Field ranks of layer 0", "no such layer in factors", nested(LOW_RANK, &[(0, None)])),
         case(NESTED, "Field ranks of layer 7", "no such layer in factors", nested(LOW_RANK, &[(7, None)])),

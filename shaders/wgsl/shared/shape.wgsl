@@ -40,7 +40,7 @@ struct Shape {
     residual_width: u32,
     residual_step: u32,
     residual_offset: u32,
-    // Of a leaky ReLU, below 0.
+    // The activation's parameter: the slope of a leaky ReLU below 0, the factor of an ELU, a threshold.
     slope: f32,
     // -infinity, which WGSL cannot spell.
     lowest: f32,

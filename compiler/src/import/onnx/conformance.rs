@@ -37,7 +37,8 @@ fn stored(path: &Path) -> (Vec<f32>, Vec<f32>) {
         Array::read(graph.initializer.iter().find(|t| t.name() == name).unwrap(), Path::new("")).unwrap().to_floats()
     };
     let model = Model::read(std::fs::read(path).unwrap(), Path::new("")).unwrap();
-    let (_, _, view) = convert::input_view(&model, None).unwrap();
+    let samples = if model.dims[0] == Some(1) { convert::Samples::None } else { convert::Samples::Along(2) };
+    let (_, view) = convert::input_view(&model, samples, None).unwrap();
     let given = tensor("thinfer.input");
     let mut input = vec![0.0; given.len()];
     view.places().into_iter().zip(given).for_each(|(place, x)| input[place] = x);

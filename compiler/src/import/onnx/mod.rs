@@ -43,7 +43,7 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
         }
     };
     note("constants folded", folded);
-    rules::apply(&mut model).into_iter().for_each(|(rule, nodes)| note(rule, nodes));
+    rules::apply(&mut model);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let converted = convert::convert(&model, &name).map_err(|nodes| Error::Unsupported { path: path.into(), count: nodes.len(), nodes })?;
     converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));

@@ -22,6 +22,8 @@ pub(super) struct Model {
     pub(super) input: String,
     /// Its dimensions; `None` for one that is not a number.
     pub(super) dims: Vec<Option<usize>>,
+    /// Whether its elements are integers.
+    pub(super) integers: bool,
     pub(super) output: String,
     /// In execution order.
     pub(super) nodes: Vec<Node>,
@@ -38,6 +40,18 @@ pub(super) struct Node {
     pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
     pub(super) attributes: BTreeMap<String, Attribute>,
+    /// What a rule put this node in the place of.
+    pub(super) pattern: Option<Box<Pattern>>,
+}
+
+/// The nodes that a rule put another in the place of. They are converted instead where that one's own conversion does not
+/// apply: rules know no shapes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pattern {
+    /// The rule's name.
+    pub(super) rule: &'static str,
+    /// In execution order.
+    pub(super) plain: Vec<Node>,
 }
 
 /// An attribute's value.
@@ -57,7 +71,7 @@ impl Node {
     /// A node of `op`, called `name`, from `inputs` to `output`.
     pub(super) fn new(op: &str, name: &str, inputs: &[&str], output: &str) -> Self {
         let inputs = inputs.iter().map(|s| s.to_string()).collect();
-        Self { op: op.into(), name: name.into(), inputs, outputs: vec![output.into()], attributes: BTreeMap::new() }
+        Self { op: op.into(), name: name.into(), inputs, outputs: vec![output.into()], attributes: BTreeMap::new(), pattern: None }
     }
 
     /// What messages and layers call it: its name, or that of its output.
@@ -114,13 +128,13 @@ impl Model {
                 return Err(format!("has two initialisers called '{name}'"));
             }
         }
-        let (input, dims) = the_input(&graph, &constants)?;
+        let (input, dims, integers) = the_input(&graph, &constants)?;
         let output = match &graph.output[..] {
             [one] => one.name.clone().unwrap_or_default(),
             many => return Err(format!("has {} outputs ({}); one is needed", many.len(), names(many))),
         };
         let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
-        let mut model = Self { opset, input, dims, output, nodes, constants };
+        let mut model = Self { opset, input, dims, integers, output, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -188,6 +202,9 @@ impl Model {
         for node in self.nodes.iter().rev() {
             if node.outputs.iter().any(|o| wanted.contains(o)) {
                 wanted.extend(node.inputs.iter().cloned());
+                let plain = node.pattern.iter().flat_map(|p| &p.plain);
+                let inside: BTreeSet<&String> = plain.clone().flat_map(|n| &n.outputs).collect();
+                wanted.extend(plain.flat_map(|n| &n.inputs).filter(|i| !inside.contains(i)).cloned());
             }
         }
         self.nodes.retain(|n| n.outputs.iter().any(|o| !o.is_empty() && wanted.contains(o)));
@@ -206,6 +223,11 @@ impl Model {
         (readers.next().is_none() && self.output != value).then_some(first)
     }
 
+    /// Whether anybody reads `value`.
+    pub(super) fn reads(&self, value: &str) -> bool {
+        self.output == value || self.nodes.iter().any(|n| n.inputs.iter().any(|i| i == value))
+    }
+
     /// The one element of the constant `value`.
     pub(super) fn scalar(&self, value: &str) -> Option<f32> {
         self.constants.get(value)?.scalar()
@@ -213,7 +235,7 @@ impl Model {
 }
 
 /// The one input that is no constant, and its dimensions.
-fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Result<(String, Vec<Option<usize>>), String> {
+fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Result<(String, Vec<Option<usize>>, bool), String> {
     let free = |i: &&ValueInfoProto| !i.name.as_ref().is_some_and(|n| constants.contains_key(n));
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(free).collect();
     let [input] = inputs[..] else {
@@ -224,7 +246,9 @@ fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Res
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
     let dims = shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0));
-    Ok((name, dims.collect()))
+    // FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
+    let integers = !matches!(tensor.and_then(|t| t.elem_type), None | Some(0 | 1 | 10 | 11 | 16));
+    Ok((name, dims.collect(), integers))
 }
 
 fn names(values: &[ValueInfoProto]) -> String {
@@ -247,7 +271,7 @@ fn node(proto: NodeProto, folder: &Path) -> Result<Node, String> {
         let value = attribute(a, folder).map_err(|why| format!("{op} '{name}', attribute '{key}' {why}"))?;
         attributes.insert(key, value);
     }
-    Ok(Node { op, name, inputs: proto.input, outputs: proto.output, attributes })
+    Ok(Node { op, name, inputs: proto.input, outputs: proto.output, attributes, pattern: None })
 }
 
 fn attribute(a: AttributeProto, folder: &Path) -> Result<Attribute, String> {

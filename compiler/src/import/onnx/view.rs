@@ -11,17 +11,19 @@ pub(super) struct Atom {
     pub(super) stride: usize,
 }
 
-/// A value, batch axis left out, as an order of the elements of a graph value.
+/// One sample of a value as an order of the elements of a graph value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     /// The graph value.
     pub(super) base: ValueId,
-    /// Each axis as nested steps, the outermost first; none for an axis of one element.
+    /// Each axis but that of the samples as nested steps, the outermost first; none for an axis of one element.
     pub(super) axes: Vec<Vec<Atom>>,
+    /// Where the file's value has the axis of its samples, if it has one.
+    pub(super) sample: Option<usize>,
 }
 
 impl View {
-    /// The graph value `base` of `shape` as it is.
+    /// The graph value `base` of `shape` as it is, without an axis of samples.
     pub(super) fn plain(base: ValueId, shape: &[usize]) -> Self {
         let mut stride = 1;
         let mut axes: Vec<Vec<Atom>> = Vec::with_capacity(shape.len());
@@ -30,7 +32,38 @@ impl View {
             stride *= size;
         }
         axes.reverse();
-        Self { base, axes }
+        Self { base, axes, sample: None }
+    }
+
+    /// The same with the axis of the samples at `sample`.
+    pub(super) fn sampled(self, sample: Option<usize>) -> Self {
+        Self { sample, ..self }
+    }
+
+    /// Axes as the file has them, that of the samples counted.
+    pub(super) fn rank(&self) -> usize {
+        self.axes.len() + usize::from(self.sample.is_some())
+    }
+
+    /// The place in `axes` of the file's axis `axis`; `None` for that of the samples.
+    pub(super) fn own(&self, axis: usize) -> Option<usize> {
+        match self.sample {
+            Some(sample) if axis == sample => None,
+            Some(sample) if axis > sample => Some(axis - 1),
+            _ => Some(axis),
+        }
+    }
+
+    /// The file's axis that stands at place `own` of `axes`.
+    pub(super) fn axis_of(&self, own: usize) -> usize {
+        own + usize::from(self.sample.is_some_and(|sample| own >= sample))
+    }
+
+    /// The same with axes of one element in front, so that there are `rank` of them.
+    pub(super) fn raised(&self, rank: usize) -> Self {
+        let more = rank.saturating_sub(self.rank());
+        let axes = std::iter::repeat_n(Vec::new(), more).chain(self.axes.iter().cloned()).collect();
+        Self { base: self.base, axes, sample: self.sample.map(|s| s + more) }
     }
 
     /// Elements along each axis.
@@ -57,22 +90,29 @@ impl View {
         }
     }
 
-    /// Whether this is the graph value of `shape` as it is, axis by axis.
+    /// Whether this is the graph value of `shape` as it is, axis by axis, that of the samples left out.
     pub(super) fn is_plain(&self, shape: &[usize]) -> bool {
         self.axes == Self::plain(self.base, shape).axes
     }
 
-    /// Axis i of the result is axis order[i]; `None` where that is no order.
+    /// Axis i of the result is axis order[i] of `axes`; `None` where that is no order. The axis of the samples stays.
     pub(super) fn permuted(&self, order: &[usize]) -> Option<Self> {
         let mut seen = order.to_vec();
         seen.sort_unstable();
         if seen.len() != self.axes.len() || seen.iter().enumerate().any(|(i, &o)| i != o) {
             return None;
         }
-        Some(Self { base: self.base, axes: order.iter().map(|&i| self.axes[i].clone()).collect() })
+        Some(Self { axes: order.iter().map(|&i| self.axes[i].clone()).collect(), ..*self })
     }
 
-    /// The same elements in the same order with axes of `sizes`; `None` where a cut would fall within steps that are no
+    /// The same over the file's axes, that of the samples among them.
+    pub(super) fn transposed(&self, order: &[usize]) -> Option<Self> {
+        let sample = self.sample.and_then(|sample| order.iter().position(|&o| o == sample));
+        let own: Vec<usize> = order.iter().filter_map(|&o| self.own(o)).collect();
+        (order.len() == self.rank() && sample.is_some() == self.sample.is_some()).then(|| self.permuted(&own))?.map(|v| v.sampled(sample))
+    }
+
+    /// The same elements in the same order with axes of `sizes`, that of the samples staying where it is; `None` where a cut would fall within steps that are no
     /// multiple of it.
     pub(super) fn reshaped(&self, sizes: &[usize]) -> Option<Self> {
         if count(sizes)? != self.len() {
@@ -98,7 +138,7 @@ impl View {
             }
             axes.push(canonical(axis));
         }
-        Some(Self { base: self.base, axes })
+        Some(Self { axes, ..*self })
     }
 
     /// A view of one element for each channel of a graph value of `pixels` pixels, in which axes along which a constant of
@@ -109,9 +149,9 @@ impl View {
         for (atoms, &size) in self.axes.iter().zip(shape) {
             let mut kept = Vec::new();
             for atom in atoms {
-                if atom.stride >= pixels {
+                if atom.stride.is_multiple_of(pixels) && atom.stride > 0 {
                     kept.push(*atom);
-                } else if size != 1 {
+                } else if size != 1 || atom.stride > pixels {
                     return None;
                 } else {
                     kept.push(Atom { size: (atom.size * atom.stride / pixels).max(1), stride: pixels });
@@ -119,7 +159,7 @@ impl View {
             }
             axes.push(canonical(kept));
         }
-        Some(Self { base: self.base, axes })
+        Some(Self { axes, ..*self })
     }
 
     /// For each element, in the order in which it is read, its place in the graph value.
@@ -160,6 +200,17 @@ mod tests {
         let back = flat.reshaped(&[2, 3, 2]).unwrap().permuted(&[2, 0, 1]).unwrap();
         assert!(back.is_plain(&[2, 2, 3]) && back.is_ordered());
         assert_eq!(image.permuted(&[0, 0, 1]), None);
+    }
+
+    #[test]
+    fn samples_are_an_axis_that_moves_nothing() {
+        let image = View::plain(1, &[2, 3]).sampled(Some(0));
+        assert_eq!((image.rank(), image.own(0), image.own(2), image.axis_of(1)), (3, None, Some(1), 2));
+        let last = image.transposed(&[2, 1, 0]).unwrap();
+        assert_eq!((last.sample, last.sizes(), last.places()), (Some(2), vec![3, 2], vec![0, 3, 1, 4, 2, 5]));
+        assert_eq!(last.transposed(&[2, 1, 0]).unwrap(), image);
+        assert_eq!(image.transposed(&[1, 2]), None);
+        assert_eq!((image.raised(4).sample, image.raised(4).sizes()), (Some(1), vec![1, 2, 3]));
     }
 
     #[test]

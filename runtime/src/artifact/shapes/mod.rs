@@ -181,6 +181,9 @@ fn channelled(shape: &[usize]) -> Result<Vec<u32>, String> {
 fn check_activation(activation: Activation) -> Result<(), String> {
     match activation {
         Activation::LeakyRelu(slope) if !slope.is_finite() => Err(format!("the slope of its leaky ReLU is {slope}")),
+        Activation::Elu(alpha) if !alpha.is_finite() => Err(format!("the factor of its ELU is {alpha}")),
+        Activation::ThresholdedRelu(threshold) if !threshold.is_finite() => Err(format!("the threshold of its ReLU is {threshold}")),
+        Activation::Clip { low, high } if low.is_nan() || high.is_nan() || low > high => Err(format!("it clips to {low}…{high}")),
         _ => Ok(()),
     }
 }

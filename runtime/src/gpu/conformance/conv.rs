@@ -287,7 +287,7 @@ fn activations_agree_with_f64() {
         input.extend([-1e30, -3e5, -100.0, -50.0, -1e-6, 1e-6, 0.0501, 0.0999, 0.1001, 50.0, 100.0, 3e5, 1e30]);
         let hard = |x: f64| (x / 6.0 + 0.5).clamp(0.0, 1.0);
         let gaussian = |x: f64| 0.5 * erfc(-x / 2f64.sqrt());
-        let cases: [(Activation, &dyn Fn(f64) -> f64); 11] = [
+        let cases: [(Activation, &dyn Fn(f64) -> f64); 19] = [
             (Activation::None, &|x| x),
             (Activation::Relu, &|x| x.max(0.0)),
             (Activation::Relu6, &|x| x.clamp(0.0, 6.0)),
@@ -299,6 +299,14 @@ fn activations_agree_with_f64() {
             (Activation::Silu, &|x| x / (1.0 + (-x).exp())),
             (Activation::Gelu, &|x| x * gaussian(x)),
             (Activation::GeluTanh, &|x| x / (1.0 + (-2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).exp())),
+            (Activation::Clip { low: -65504.0, high: 65504.0 }, &|x| x.clamp(-65504.0, 65504.0)),
+            (Activation::Clip { low: f32::NEG_INFINITY, high: 0.5 }, &|x| x.min(0.5)),
+            (Activation::Elu(0.5), &|x| if x > 0.0 { x } else { 0.5 * x.exp_m1() }),
+            (Activation::ThresholdedRelu(0.25), &|x| if x > 0.25 { x } else { 0.0 }),
+            (Activation::Softplus, &|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
+            (Activation::Softsign, &|x| x / (1.0 + x.abs())),
+            (Activation::Abs, &f64::abs),
+            (Activation::Erf, &|x| 1.0 - erfc(x)),
         ];
         for (activation, expected) in cases {
             let one = |op, inputs: &[u32]| build(&[input.len()], vec![Layer { name: "f".into(), inputs: inputs.to_vec(), op }], vec![]);

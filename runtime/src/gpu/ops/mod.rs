@@ -299,7 +299,7 @@ impl Context<'_> {
 /// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
 fn epilogue(values: &Values) -> Epilogue {
     let activation = match values.activation {
-        Activation::None | Activation::Relu | Activation::Relu6 => 0,
+        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clip { .. } => 0,
         Activation::LeakyRelu(_) => 3,
         Activation::Sigmoid => 4,
         Activation::Tanh => 5,
@@ -308,6 +308,16 @@ fn epilogue(values: &Values) -> Epilogue {
         Activation::Silu => 8,
         Activation::Gelu => 9,
         Activation::GeluTanh => 10,
+        Activation::Elu(_) => 11,
+        Activation::ThresholdedRelu(_) => 12,
+        Activation::Softplus => 13,
+        Activation::Softsign => 14,
+        Activation::Exp => 15,
+        Activation::Log => 16,
+        Activation::Sqrt => 17,
+        Activation::Reciprocal => 18,
+        Activation::Abs => 19,
+        Activation::Erf => 20,
     };
     let residual = match values.residual {
         None => 0,

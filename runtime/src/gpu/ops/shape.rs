@@ -73,12 +73,16 @@ impl Shape {
             residual_size: size(second.height, second.width),
             residual_step: how.map_or(1, |how| how.stride),
             residual_offset: how.map_or(0, |how| how.offset),
-            slope: if let Activation::LeakyRelu(slope) = activation { slope } else { 0.0 },
+            slope: match activation {
+                Activation::LeakyRelu(parameter) | Activation::Elu(parameter) | Activation::ThresholdedRelu(parameter) => parameter,
+                _ => 0.0,
+            },
             lowest: f32::NEG_INFINITY,
             flags: 0,
             bounds: match activation {
                 Activation::Relu => [0.0, f32::INFINITY],
                 Activation::Relu6 => [0.0, 6.0],
+                Activation::Clip { low, high } => [low, high],
                 // The least above the most: no bounds.
                 _ => [1.0, 0.0],
             },

@@ -1,12 +1,23 @@
 //! From an ONNX model to a graph with its parameters: one pass over the nodes. Every value is a constant, or a view of a
 //! graph value; what only moves elements becomes part of the view, what computes becomes a node.
 
-mod elementwise;
-mod input;
+mod activations;
+mod arithmetic;
+mod channels;
+mod concat;
+mod dispatch;
+mod ends;
+mod index;
 mod layers;
 mod moves;
+mod norms;
 mod operations;
+mod pad;
+mod parts;
 mod pools;
+mod product;
+mod reduce;
+mod resize;
 mod shapes;
 mod transformer;
 
@@ -14,14 +25,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::array::Array;
-use super::eval;
 use super::model::{Model, Node};
-use super::rules::attention::FUSED;
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
 use crate::tensor::{Params, Tensor, count};
-pub(super) use input::input_view;
-use operations::{CONSTANT, KNOWN, PASSING, unknown};
+pub(super) use ends::{Samples, input_view};
+use pad::Pads;
 
 /// The most elements of one sample at any place, as the runtime has it.
 const MOST: usize = 1 << 28;
@@ -37,12 +46,38 @@ pub(super) struct Converted {
 
 /// Turns `model` into a graph called `name`.
 ///
+/// An input whose first axis has no fixed size has its samples along that axis. It is converted with two numbers of
+/// samples, which must give one network: what depends on that number cannot run sample by sample. An input of a fixed first
+/// axis longer than 1 is read as samples where the network keeps them apart, else as one sample.
+///
 /// # Errors
-/// Every node that cannot be, with its operation, its name and the reason.
+/// Every node that cannot be converted, with its operation, its name and the reason.
 pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Vec<String>> {
-    match Converter::new(model, name, None).and_then(Converter::run) {
+    match model.dims[..] {
+        [None, ..] => {
+            let converted = attempt(model, name, Samples::Along(2))?;
+            let other = attempt(model, name, Samples::Along(3))?;
+            if converted.graph != other.graph || converted.params != other.params {
+                return Err(vec![format!(
+                    "the network computes other things for 2 samples than for 3, so samples cannot be run one by one (export it with the \
+                     first axis of '{}' fixed to 1)",
+                    model.input
+                )]);
+            }
+            Ok(converted)
+        }
+        [Some(2..), _, ..] => {
+            let samples = model.dims[0].unwrap_or(1);
+            attempt(model, name, Samples::Along(samples)).or_else(|faults| attempt(model, name, Samples::None).map_err(|_| faults))
+        }
+        _ => attempt(model, name, Samples::None),
+    }
+}
+
+fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Vec<String>> {
+    match Converter::new(model, name, samples, None).and_then(Converter::run) {
         // The input is an image although its own shape does not say so.
-        Err(Failure::Input(shape)) => Converter::new(model, name, Some(shape)).and_then(Converter::run),
+        Err(Failure::Input(shape)) => Converter::new(model, name, samples, Some(shape)).and_then(Converter::run),
         other => other,
     }
     .map_err(|failure| match failure {
@@ -79,8 +114,8 @@ type Step<T> = Result<T, Stop>;
 enum Value {
     Constant(Arc<Array>),
     Computed(View),
-    /// Zeros around an image: top, left, bottom, right. Only a window can take them in.
-    Padded(View, [usize; 4]),
+    /// A value with elements of one number around it. A window takes zeros in; for everybody else they are computed.
+    Padded(View, Pads),
     /// Some elements of a value, beginning with the one of this number; moved when somebody reads them who needs that.
     Part(View, usize),
 }
@@ -91,18 +126,32 @@ struct Converter<'a> {
     params: Params,
     /// Of the graph's values.
     shapes: Vec<Vec<usize>>,
-    /// Samples of the file's batch.
-    batch: usize,
+    samples: Samples,
+    /// Whether the input's shape was chosen by whoever reads it.
+    input_is_chosen: bool,
     values: HashMap<&'a str, Value>,
+    /// Values whose elements are integers in the file.
+    integers: BTreeSet<&'a str>,
     /// The vector that each graph value was flattened to.
     flat: HashMap<ValueId, ValueId>,
+    names: BTreeSet<String>,
+    notes: BTreeMap<&'static str, Vec<String>>,
+    /// Parts and padded values as they were before they were moved or computed for somebody.
+    settled: Vec<(&'a str, Value)>,
+}
+
+/// How far a conversion had come, so that it can be taken back to there.
+struct Mark {
+    nodes: usize,
+    settled: usize,
     names: BTreeSet<String>,
     notes: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl<'a> Converter<'a> {
-    fn new(model: &'a Model, name: &str, input: Option<Vec<usize>>) -> Result<Self, Failure> {
-        let (batch, base, view) = input_view(model, input).map_err(|why| Failure::Faults(vec![why]))?;
+    fn new(model: &'a Model, name: &str, samples: Samples, input: Option<Vec<usize>>) -> Result<Self, Failure> {
+        let input_is_chosen = input.is_some();
+        let (base, view) = input_view(model, samples, input).map_err(|why| Failure::Faults(vec![why]))?;
         let graph = Graph { name: name.into(), input: base.clone(), nodes: Vec::new() };
         let mut values: HashMap<&str, Value> =
             model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
@@ -112,11 +161,14 @@ impl<'a> Converter<'a> {
             graph,
             params: Params::new(),
             shapes: vec![base],
-            batch,
+            samples,
+            input_is_chosen,
             values,
+            integers: if model.integers { [model.input.as_str()].into() } else { BTreeSet::new() },
             flat: HashMap::new(),
             names: BTreeSet::new(),
             notes: BTreeMap::new(),
+            settled: Vec::new(),
         })
     }
 
@@ -124,37 +176,93 @@ impl<'a> Converter<'a> {
         let model = self.model;
         let mut faults = Vec::new();
         for node in &model.nodes {
-            let done = if node.op == "Split" { self.split_of(node) } else { self.node(node).map(|value| vec![value]) };
-            match done {
-                Ok(values) => node.outputs.iter().zip(values).for_each(|(o, value)| drop(self.values.insert(o, value))),
-                Err(Stop::Why(why)) => faults.push(format!("{} '{}' {why}", node.op, node.label())),
-                Err(Stop::Blocked) => {}
-                Err(Stop::Input(shape)) => return Err(Failure::Input(shape)),
-            }
+            self.convert(node, &mut faults)?;
         }
         if !faults.is_empty() {
             return Err(Failure::Faults(faults));
         }
-        let end = Node::new("Identity", &model.output, &[], &model.output);
-        if let Err(Stop::Why(why)) = self.settle(&end, &model.output) {
-            return Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)]));
-        }
-        let why = match self.values.get(model.output.as_str()).cloned() {
-            Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => "is the input".into(),
-            Some(Value::Computed(view)) => {
-                let last = match self.ordered(&end, &view) {
-                    Ok(view) => view.base,
-                    Err(Stop::Why(why)) => return Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)])),
-                    Err(_) => view.base,
-                };
-                self.prune(last);
-                return Ok(Converted { graph: self.graph, params: self.params, notes: self.notes });
+        let last = self.output().map_err(|stop| match stop {
+            Stop::Input(shape) => Failure::Input(shape),
+            Stop::Why(why) => Failure::Faults(vec![format!("the output '{}' {why}", model.output)]),
+            Stop::Blocked => Failure::Faults(vec![format!("the output '{}' is given by no node that is imported", model.output)]),
+        })?;
+        self.prune(last);
+        Ok(Converted { graph: self.graph, params: self.params, notes: self.notes })
+    }
+
+    /// Converts `node`, or the nodes that a rule put it in the place of where its own conversion does not apply.
+    fn convert(&mut self, node: &'a Node, faults: &mut Vec<String>) -> Result<(), Failure> {
+        let mark = node.pattern.is_some().then(|| self.mark());
+        match self.outputs(node) {
+            Ok(values) => {
+                if let Some(pattern) = &node.pattern {
+                    self.note(pattern.rule, node);
+                }
+                let integers = self.gives_integers(node);
+                for (name, value) in node.outputs.iter().zip(values).filter(|(name, _)| !name.is_empty()) {
+                    if integers {
+                        self.integers.insert(name);
+                    }
+                    self.values.insert(name, value);
+                }
             }
-            Some(Value::Constant(_)) => "does not depend on the input".into(),
-            Some(Value::Padded(..) | Value::Part(..)) => "is zeros around an image".into(),
-            None => "is an output that its node does not give here".to_string(),
-        };
-        Err(Failure::Faults(vec![format!("the output '{}' {why}", model.output)]))
+            Err(Stop::Input(shape)) => return Err(Failure::Input(shape)),
+            Err(stop) => match (node.pattern.as_ref().zip(mark), stop) {
+                (Some((pattern, mark)), _) => {
+                    self.take_back(mark);
+                    for plain in &pattern.plain {
+                        if !plain.outputs.iter().any(|o| self.values.contains_key(o.as_str())) {
+                            self.convert(plain, faults)?;
+                        }
+                    }
+                }
+                (None, Stop::Why(why)) => {
+                    let fault = format!("{} '{}' {why}", node.op, node.label());
+                    // Nodes in the places of several patterns are told once.
+                    if !faults.contains(&fault) {
+                        faults.push(fault);
+                    }
+                }
+                (None, _) => {}
+            },
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { nodes: self.graph.nodes.len(), settled: self.settled.len(), names: self.names.clone(), notes: self.notes.clone() }
+    }
+
+    /// Forgets the nodes that were made since `mark`.
+    fn take_back(&mut self, mark: Mark) {
+        for node in self.graph.nodes.drain(mark.nodes..) {
+            node.op.params(&node.name).iter().for_each(|p| drop(self.params.remove(&p.name)));
+        }
+        self.shapes.truncate(mark.nodes + 1);
+        self.flat.retain(|_, flat| *flat <= mark.nodes);
+        self.values.extend(self.settled.drain(mark.settled..));
+        (self.names, self.notes) = (mark.names, mark.notes);
+    }
+
+    /// The graph value that is the network's output.
+    fn output(&mut self) -> Step<ValueId> {
+        let model = self.model;
+        let end = Node::new("Identity", &model.output, &[], &model.output);
+        self.settle(&end, &model.output)?;
+        match self.values.get(model.output.as_str()).cloned() {
+            Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => Err("is the input".into()),
+            Some(Value::Computed(view)) => {
+                let full = self.full_shape(&view);
+                // The samples' outputs are given one after the other.
+                if let Some(at) = view.sample.filter(|&at| full[..at].iter().any(|d| *d != 1)) {
+                    return Err(format!("has its samples along axis {at} of {full:?}, which is supported along the first only (fix the first axis of '{}' to 1)", model.input).into());
+                }
+                Ok(self.ordered(&end, &view)?.base)
+            }
+            Some(Value::Constant(_)) => Err("does not depend on the input".into()),
+            Some(Value::Padded(..) | Value::Part(..)) => Err("is a part of a value".into()),
+            None => Err(Stop::Blocked),
+        }
     }
 
     /// Drops nodes that value `last` does not depend on, and their parameters.
@@ -177,77 +285,6 @@ impl<'a> Converter<'a> {
             }
         }
         self.graph.nodes = kept;
-    }
-
-    fn node(&mut self, node: &'a Node) -> Step<Value> {
-        if let Some(why) = self.never(node) {
-            return Err(why.into());
-        }
-        if let Some(value) = self.folded(node)? {
-            return Ok(value);
-        }
-        if !PASSING.contains(&node.op.as_str()) {
-            node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
-        }
-        match node.op.as_str() {
-            "Conv" => self.conv(node),
-            "Gemm" => self.gemm(node),
-            "MatMul" => self.matmul(node),
-            "BatchNormalization" => self.batch_norm(node),
-            "LayerNormalization" => self.layer_norm(node),
-            "Attention" => self.attention(node),
-            FUSED => self.attention_written_out(node),
-            "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.arithmetic(node),
-            "Neg" => self.negated(node),
-            "Max" | "Min" => self.bounded(node),
-            "Relu" | "LeakyRelu" | "PRelu" | "Sigmoid" | "Tanh" | "HardSigmoid" | "HardSwish" | "Silu" | "Gelu" | "Clip" => {
-                self.activation(node)
-            }
-            "Softmax" | "LogSoftmax" => self.softmax(node),
-            "MaxPool" | "AveragePool" => self.pool(node),
-            "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => self.global(node),
-            "Concat" => self.concat(node),
-            "Identity" | "Dropout" | "Cast" => self.identity(node),
-            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => self.moved(node),
-            "Expand" => self.expand(node),
-            "Slice" => self.slice(node),
-            "Gather" => self.gather(node),
-            "Pad" => self.pad(node),
-            "Shape" | "Size" => self.shape(node),
-            _ => Err("is no operation that thinfer has".into()),
-        }
-    }
-
-    /// Why a node can never be converted, whatever it reads, so that it is told even behind another fault.
-    fn never(&self, node: &Node) -> Option<String> {
-        let is_constant = |i: usize| node.input(i).is_some_and(|name| matches!(self.values.get(name), Some(Value::Constant(_))));
-        match node.op.as_str() {
-            "MatMul" if is_constant(0) || !is_constant(1) => {
-                Some("multiplies by a value that is computed and is no part of an attention that is recognised".into())
-            }
-            op if KNOWN.contains(&op) || CONSTANT.contains(&op) || (0..node.inputs.len()).all(is_constant) => None,
-            op => Some(unknown(op)),
-        }
-    }
-
-    /// The output of a node that reads nothing but constants.
-    fn folded(&mut self, node: &Node) -> Step<Option<Value>> {
-        let mut inputs = Vec::with_capacity(node.inputs.len());
-        for name in &node.inputs {
-            match self.values.get(name.as_str()) {
-                Some(Value::Constant(array)) => inputs.push(Some(array.clone())),
-                Some(_) => return Ok(None),
-                None if name.is_empty() => inputs.push(None),
-                None => return Err(self.missing(name)),
-            }
-        }
-        match eval::evaluate(node, &inputs) {
-            None => Ok(None),
-            Some(result) => {
-                self.note("constants folded", node);
-                Ok(Some(Value::Constant(Arc::new(result?))))
-            }
-        }
     }
 
     fn note(&mut self, rule: &'static str, node: &Node) {
@@ -273,25 +310,17 @@ impl<'a> Converter<'a> {
     fn computed(&self, node: &Node, i: usize) -> Step<View> {
         match self.value(node, i)? {
             Value::Computed(view) => Ok(view.clone()),
-            Value::Constant(_) => Err(format!("has a constant as input {i}").into()),
+            Value::Constant(_) => Err(format!("has a constant as input {i}, where only a computed value is supported").into()),
             Value::Part(..) => Err(format!("has a part of a value as input {i}").into()),
-            Value::Padded(..) => Err("reads zeros around an image, which only a convolution or a pool takes in".into()),
+            Value::Padded(..) => Err(format!("has a padded value as input {i}").into()),
         }
-    }
-
-    /// Input 0, which must be computed, with the zeros around it.
-    fn padded(&self, node: &Node) -> Step<(View, [usize; 4])> {
-        if let Value::Padded(view, zeros) = self.value(node, 0)? {
-            return Ok((view.clone(), *zeros));
-        }
-        Ok((self.computed(node, 0)?, [0; 4]))
     }
 
     /// Input `i`, which must be a constant.
     fn constant(&self, node: &Node, i: usize) -> Step<Arc<Array>> {
         match self.value(node, i)? {
             Value::Constant(array) => Ok(array.clone()),
-            _ => Err(format!("has a computed input {i}, where only a constant can be read").into()),
+            _ => Err(format!("has a computed input {i}, where only a constant is supported").into()),
         }
     }
 
@@ -300,20 +329,35 @@ impl<'a> Converter<'a> {
         node.input(i).map(|_| self.constant(node, i)).transpose()
     }
 
-    /// All inputs that are constants.
-    fn constants(&self, node: &Node) -> Vec<Option<Arc<Array>>> {
-        let constant = |name: &String| if let Some(Value::Constant(a)) = self.values.get(name.as_str()) { Some(a.clone()) } else { None };
-        node.inputs.iter().map(constant).collect()
+    /// Whether input `i` is a constant.
+    fn is_constant(&self, node: &Node, i: usize) -> bool {
+        matches!(self.value(node, i), Ok(Value::Constant(_)))
     }
 
-    /// The shape of a view as ONNX has it, batch first.
+    /// The shape of a view as ONNX has it.
     fn full_shape(&self, view: &View) -> Vec<usize> {
-        [&[self.batch], &view.sizes()[..]].concat()
+        let mut full = view.sizes();
+        if let Some(sample) = view.sample {
+            full.insert(sample, self.samples.count());
+        }
+        full
+    }
+
+    /// The place among the axes of `view` of the file's axis `axis` of a value with as many axes, which is not that of the samples.
+    fn own_axis(&self, view: &View, axis: i64) -> Step<usize> {
+        let at = super::dims::axis(axis, view.rank())?;
+        view.own(at).ok_or_else(|| format!("runs over the samples (axis {at} of {:?})", self.full_shape(view)).into())
+    }
+
+    /// The same of a list of axes, in rising order, each once.
+    fn own_axes(&self, view: &View, axes: &[i64]) -> Step<Vec<usize>> {
+        let own: BTreeSet<usize> = axes.iter().map(|&a| self.own_axis(view, a)).collect::<Step<_>>()?;
+        Ok(own.into_iter().collect())
     }
 
     /// A name for a layer: what stands before `.weight` in its weight's name, as PyTorch writes it, else the node's own.
     fn layer_name(&mut self, node: &Node, weight: usize) -> String {
-        let name = node.input(weight).and_then(|w| w.strip_suffix(".weight")).unwrap_or(node.label()).to_string();
+        let name = node.input(weight).and_then(|w| w.strip_suffix(".weight")).filter(|n| !n.is_empty()).unwrap_or(node.label()).to_string();
         self.fresh(name)
     }
 
@@ -346,6 +390,13 @@ impl<'a> Converter<'a> {
         Ok(self.graph.nodes.len())
     }
 
+    /// Appends `op` without parameters behind what `view` sees; the elements stay where they are.
+    fn behind(&mut self, name: String, op: Op, view: &View) -> Step<View> {
+        let name = self.fresh(name);
+        let base = self.push(&name, op, vec![view.base], Vec::new())?;
+        Ok(View { base, ..view.clone() })
+    }
+
     /// The graph value `base` as a vector.
     fn flattened(&mut self, node: &Node, base: ValueId) -> Step<ValueId> {
         if self.shapes[base].len() == 1 {
@@ -358,20 +409,5 @@ impl<'a> Converter<'a> {
         let flat = self.push(&name, Op::Flatten, vec![base], Vec::new())?;
         self.flat.insert(base, flat);
         Ok(flat)
-    }
-
-    /// The graph value that `view` is an image of, channels first; moved there if it lies in another order.
-    fn image(&mut self, node: &Node, view: &View) -> Step<ValueId> {
-        let (shape, sizes) = (&self.shapes[view.base], view.sizes());
-        if shape.len() == 3 && view.is_plain(shape) {
-            return Ok(view.base);
-        }
-        if sizes.len() != 3 {
-            return Err(format!("reads a value of {:?}, which is no image", self.full_shape(view)).into());
-        }
-        if view.base == 0 && view.is_ordered() {
-            return Err(Stop::Input(sizes));
-        }
-        self.moved_to(node, view, sizes)
     }
 }

@@ -1,81 +1,163 @@
 //! The operations by name: which are converted, and what is said of the others.
 
+use super::activations;
 use crate::import::onnx::rules::attention::FUSED;
 
-/// Operations on computed values.
-pub(super) const KNOWN: [&str; 48] = [
+/// Operations on computed values, beside the functions of each element (`activations.rs`).
+const KNOWN: [&str; 59] = [
     "Add",
     "Attention",
     FUSED,
     "AveragePool",
     "BatchNormalization",
     "Cast",
+    "CastLike",
     "Clip",
     "Concat",
     "Conv",
+    "DepthToSpace",
     "Div",
     "Dropout",
     "Expand",
     "Flatten",
     "Gather",
-    "Gelu",
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
-    "HardSigmoid",
-    "HardSwish",
+    "GroupNormalization",
     "Identity",
+    "InstanceNormalization",
     "LayerNormalization",
-    "LeakyRelu",
     "LogSoftmax",
+    "LpNormalization",
     "MatMul",
     "Max",
     "MaxPool",
+    "Mean",
+    "MeanVarianceNormalization",
     "Min",
     "Mul",
     "Neg",
     "PRelu",
     "Pad",
+    "Pow",
+    "RMSNormalization",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
     "ReduceMean",
-    "Relu",
+    "ReduceMin",
+    "ReduceSum",
+    "ReduceSumSquare",
     "Reshape",
+    "Resize",
     "Shape",
-    "Sigmoid",
-    "Silu",
     "Size",
     "Slice",
     "Softmax",
+    "SpaceToDepth",
     "Split",
     "Squeeze",
     "Sub",
     "Sum",
-    "Tanh",
+    "Tile",
+    "Transpose",
+];
+
+/// More that are known; [`KNOWN`] is in the order of the alphabet.
+const ALSO_KNOWN: [&str; 2] = ["Unsqueeze", "Upsample"];
+
+/// Operations that shapes are made of: behind another fault they are no fault of their own.
+const OF_SHAPES: [&str; 11] =
+    ["And", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
+
+/// Operations that take a part of a value without moving it, or a value with numbers around it without computing those.
+pub(super) const PASSING: [&str; 16] = [
+    "Attention",
+    FUSED,
+    "AveragePool",
+    "Cast",
+    "Conv",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Shape",
+    "Size",
+    "Squeeze",
     "Transpose",
     "Unsqueeze",
 ];
-/// Operations that shapes are made of: behind another fault they are no fault of their own.
-pub(super) const CONSTANT: [&str; 11] =
-    ["And", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
-/// Operations that take a part of a value without moving it.
-pub(super) const PASSING: [&str; 12] =
-    ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"];
-/// What is said of operations that are not converted.
-pub(super) fn unknown(op: &str) -> String {
+
+/// Whether an operation gives elements as they were: of integers, integers.
+pub(super) fn moves(op: &str) -> bool {
+    matches!(
+        op,
+        "Cast"
+            | "CastLike"
+            | "Concat"
+            | "DepthToSpace"
+            | "Dropout"
+            | "Expand"
+            | "Flatten"
+            | "Gather"
+            | "Identity"
+            | "Reshape"
+            | "Shape"
+            | "Size"
+            | "Slice"
+            | "SpaceToDepth"
+            | "Split"
+            | "Squeeze"
+            | "Tile"
+            | "Transpose"
+            | "Unsqueeze"
+    )
+}
+
+/// What is said of an operation that is not converted; `None` of one that is.
+pub(super) fn unknown(op: &str) -> Option<String> {
+    if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || activations::is_one(op) {
+        return None;
+    }
     let why = match op {
-        "SimplifiedLayerNormalization" | "RMSNormalization" | "Erf" | "Einsum" => {
-            "belongs to transformers, but is no part of a layer normalisation, GELU or attention that is recognised"
-        }
         "QuantizeLinear"
         | "DequantizeLinear"
         | "QLinearConv"
         | "QLinearMatMul"
         | "ConvInteger"
         | "MatMulInteger"
-        | "DynamicQuantizeLinear" => "is quantised; a network of floats is needed",
-        "If" | "Loop" | "Scan" => "is control flow, which cannot be compiled",
+        | "DynamicQuantizeLinear" => "is quantised, which is not supported (export the network before it was quantised)",
+        "If" | "Loop" | "Scan" => "is control flow that depends on the input, which is not supported",
         "LSTM" | "GRU" | "RNN" => "is recurrent, which is not supported",
-        "ConvTranspose" | "Resize" | "Upsample" => "makes images larger, which is not supported",
-        _ => "is no operation that thinfer has",
+        "ConvTranspose" => "is a transposed convolution, which is not supported",
+        "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "NonMaxSuppression" | "OneHot" => {
+            "gives indices or takes elements by their values, which is not supported (end the network before it)"
+        }
+        "Bernoulli" | "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Multinomial" => {
+            "draws random numbers, which is not supported"
+        }
+        "Einsum" => "is not supported (export it as MatMul and Transpose)",
+        _ if op.contains('.') => "is an operation of another domain than ONNX's own, which is not supported",
+        _ => "is an operation on computed values that is not supported",
     };
-    why.into()
+    Some(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_true_reason_is_told() {
+        assert_eq!(unknown("Conv"), None);
+        assert_eq!(unknown("Elu"), None);
+        assert!(unknown("com.microsoft.FusedConv").is_some_and(|why| why.contains("another domain")));
+        assert!(unknown("Loop").is_some_and(|why| why.contains("control flow")));
+        assert!(KNOWN.is_sorted());
+    }
 }

@@ -1,12 +1,13 @@
 //! What transformers are made of: layer normalisation, attention, class tokens and positions. Tokens are the pixels of
 //! images, their features the channels.
 
-use super::super::array::Array;
-use super::super::model::Node;
-use super::super::view::View;
-use super::super::{dims, eval};
+use super::channels::Front;
 use super::{Converter, Step, Value};
 use crate::graph::{Attention, Embed, Op, Positions, ValueId};
+use crate::import::onnx::array::Array;
+use crate::import::onnx::model::Node;
+use crate::import::onnx::view::View;
+use crate::import::onnx::{dims, eval};
 
 impl<'a> Converter<'a> {
     /// The view at input `i` and the element of its value that it begins with.
@@ -17,111 +18,41 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// `view` with the axis of its channels first, as an image of pixels in the order of the other axes, if it does not lie so.
-    pub(super) fn tokens(&mut self, node: &Node, view: &View, at: usize) -> Step<View> {
-        if self.has_channels_at(view, at) {
-            return Ok(view.clone());
+    /// Queries, keys and values behind their front, each with where it begins, and that front.
+    fn read(&self, node: &Node) -> Step<(Front, Vec<(View, usize)>)> {
+        let seen = (0..3).map(|i| self.seen(node, i)).collect::<Step<Vec<_>>>()?;
+        let rank = seen[0].0.rank();
+        if seen.iter().any(|(view, _)| view.rank() != rank) || !(3..=4).contains(&rank) {
+            let shapes: Vec<_> = seen.iter().map(|(view, _)| self.full_shape(view)).collect();
+            return Err(format!("attends over values of {shapes:?}, which are no tokens or heads of tokens").into());
         }
-        let rank = view.axes.len();
-        let order: Vec<usize> = std::iter::once(at).chain((0..rank).filter(|&i| i != at)).collect();
-        let turned = view.permuted(&order).ok_or("names no axis")?;
-        let sizes = turned.sizes();
-        let base = self.moved_to(node, &turned, vec![sizes[0], turned.len() / sizes[0].max(1), 1])?;
-        let back: Vec<usize> = (0..rank).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
-        Ok(View::plain(base, &sizes).permuted(&back).ok_or("names no axis")?)
-    }
-
-    /// Whether axis `at` of `view` is all channels of an image, in any order, and the other axes all its pixels.
-    fn has_channels_at(&self, view: &View, at: usize) -> bool {
-        let [channels, height, width] = self.shapes[view.base][..] else { return false };
-        let (pixels, sizes) = (height * width, view.sizes());
-        let over_channels = view.axes[at].iter().all(|a| a.stride.is_multiple_of(pixels) && a.stride > 0);
-        let others = view.axes.iter().enumerate().filter(|(i, _)| *i != at).flat_map(|(_, atoms)| atoms);
-        sizes[at] == channels
-            && view.len() == channels * pixels
-            && over_channels
-            && others.into_iter().all(|a| a.stride < pixels && a.stride > 0)
-    }
-
-    /// The channel of the image at each place of axis `at`, which [`Converter::tokens`] made one of channels.
-    pub(super) fn channels_along(&self, view: &View, at: usize) -> Vec<usize> {
-        let pixels: usize = self.shapes[view.base][1..].iter().product();
-        let line = View { base: view.base, axes: vec![view.axes[at].clone()] };
-        line.places().into_iter().map(|p| p / pixels.max(1)).collect()
-    }
-
-    pub(super) fn layer_norm(&mut self, node: &'a Node) -> Step<Value> {
-        let view = self.computed(node, 0)?;
-        let rank = view.axes.len() + 1;
-        let stated = node.ints("over").map_or_else(|| vec![node.int("axis", -1)], <[i64]>::to_vec);
-        let mut axes = stated.iter().map(|&a| dims::axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
-        axes.sort_unstable();
-        if node.ints("over").is_none() {
-            axes = (axes[0]..rank).collect();
+        let mut read = Vec::with_capacity(3);
+        let mut fronts = Vec::with_capacity(3);
+        for (view, offset) in seen {
+            let (front, view) = self.behind_front(&view)?;
+            fronts.push(front);
+            read.push((view, offset));
         }
-        if axes[0] == 0 || axes.iter().rev().zip((0..rank).rev()).any(|(a, b)| *a != b) {
-            return Err(format!("normalises over axes {stated:?}; the last ones of a sample are supported").into());
-        }
-        let eps = node.float("epsilon", 1e-5);
-        let sizes = view.sizes();
-        let count: usize = axes.iter().map(|a| sizes[a - 1]).product();
-        let mut constants = [vec![1.0; count], vec![0.0; count]];
-        for (i, values) in constants.iter_mut().enumerate() {
-            let Some(array) = self.optional(node, i + 1)? else { continue };
-            if array.len() != count {
-                return Err(format!("has a constant of {:?} for {count} elements", array.shape).into());
-            }
-            *values = array.to_floats();
-        }
-        // All elements of a sample are a vector's; one axis of tokens is channels.
-        let (base, places) = if axes[0] == 1 && (axes.len() > 1 || rank == 2) {
-            (self.flattened(node, view.base)?, view.places())
-        } else if let [at] = axes[..] {
-            let tokens = self.tokens(node, &view, at - 1)?;
-            return self.normalised(node, tokens.base, self.channels_along(&tokens, at - 1), &constants, eps, tokens);
-        } else {
-            return Err(format!("normalises over axes {stated:?} beside others, which is not supported").into());
-        };
-        self.normalised(node, base, places, &constants, eps, view)
-    }
-
-    fn normalised(
-        &mut self,
-        node: &'a Node,
-        base: ValueId,
-        places: Vec<usize>,
-        constants: &[Vec<f32>; 2],
-        eps: f32,
-        view: View,
-    ) -> Step<Value> {
-        let lying = constants.each_ref().map(|values| {
-            let mut lying = vec![0.0; values.len()];
-            places.iter().zip(values).for_each(|(&place, &v)| lying[place] = v);
-            lying
-        });
-        let name = self.layer_name(node, 1);
-        let value = self.push(&name, Op::LayerNorm { channels: places.len(), eps }, vec![base], lying.to_vec())?;
-        Ok(Value::Computed(View { base: value, axes: view.axes }))
+        Ok((fronts[0], read))
     }
 
     /// Attention as the rules put it together.
     pub(super) fn attention_written_out(&mut self, node: &'a Node) -> Step<Value> {
+        let (front, mut read) = self.read(node)?;
+        let (rank, tokens) = (read[0].0.axes.len() + 1, read[0].0.axes.len());
         let mut scale = 1.0;
         for (i, &power) in node.ints("powers").unwrap_or_default().iter().enumerate() {
             let by = self.constant(node, 3 + i)?;
-            let by = by.scalar().ok_or_else(|| format!("scales its products by a constant of {:?}", by.shape))?;
-            scale *= if power < 0 { 1.0 / by } else { by };
+            let number = by.scalar().filter(|_| by.shape.len() <= rank);
+            let number = number.ok_or_else(|| format!("scales its products by a constant of {:?}", by.shape))?;
+            scale *= if power < 0 { 1.0 / number } else { number };
         }
-        let mut read = (0..3).map(|i| self.seen(node, i)).collect::<Step<Vec<_>>>()?;
-        let rank = read[0].0.axes.len();
-        if dims::axis(node.int("axis", -1), rank + 1)? != rank {
+        if node.int("mask_axes", 0) > rank as i64 || dims::axis(node.int("axis", -1), rank)? + 1 != rank {
             return Err("takes its softmax over another axis than the last".into());
         }
         for (view, _) in &mut read {
-            match view.axes.len() {
-                2 => view.axes.insert(0, Vec::new()),
-                3 => {}
-                _ => return Err(format!("multiplies values of {:?}, which are no heads of tokens", self.full_shape(view)).into()),
+            if tokens == 2 {
+                view.axes.insert(0, Vec::new());
             }
         }
         // As heads, channels, tokens; keys are that already.
@@ -131,10 +62,10 @@ impl<'a> Converter<'a> {
         let value = self.attend(node, read, scale)?;
         let (shape, heads) = (self.shapes[value].clone(), self.heads_of(value));
         let mut view = View::plain(value, &[heads, shape[0] / heads, shape[1] * shape[2]]).permuted(&[0, 2, 1]).ok_or("names no axis")?;
-        if rank == 2 {
+        if tokens == 2 {
             view.axes.remove(0);
         }
-        Ok(Value::Computed(view))
+        Ok(Value::Computed(front.before(view)))
     }
 
     /// Operator set 23's own attention, of [tokens, channels] or [heads, tokens, channels].
@@ -142,16 +73,19 @@ impl<'a> Converter<'a> {
         if (3..6).any(|i| node.input(i).is_some())
             || node.int("is_causal", 0) != 0
             || node.float("softcap", 0.0) != 0.0
-            || node.outputs.len() > 1
+            || node.outputs.iter().skip(1).any(|o| !o.is_empty())
         {
             return Err("has a mask, earlier keys or further outputs, which are not supported".into());
         }
-        let mut read = (0..3).map(|i| self.seen(node, i)).collect::<Step<Vec<_>>>()?;
+        let (front, mut read) = self.read(node)?;
         let rank = read[0].0.axes.len();
         let heads = |key: &str| usize::try_from(node.int(key, 1)).ok().filter(|h| *h > 0).ok_or("has no heads");
         for ((view, _), key) in read.iter_mut().zip(["q_num_heads", "kv_num_heads", "kv_num_heads"]) {
             if let [tokens, channels] = view.sizes()[..] {
                 let heads = heads(key)?;
+                if !channels.is_multiple_of(heads) {
+                    return Err(format!("has {channels} channels for {heads} heads").into());
+                }
                 let apart = view.reshaped(&[tokens, heads, channels / heads]).and_then(|v| v.permuted(&[1, 2, 0]));
                 *view = apart.ok_or_else(|| format!("has {channels} channels for {heads} heads"))?;
             } else {
@@ -167,7 +101,7 @@ impl<'a> Converter<'a> {
         let view = view.permuted(order).ok_or("names no axis")?;
         let sizes = view.sizes();
         let view = if rank == 2 { view.reshaped(&[sizes[0], sizes[1] * sizes[2]]) } else { Some(view) };
-        Ok(Value::Computed(view.ok_or("has heads that cannot be put together")?))
+        Ok(Value::Computed(front.before(view.ok_or("has heads that cannot be put together")?)))
     }
 
     fn heads_of(&self, value: ValueId) -> usize {
@@ -214,19 +148,20 @@ impl<'a> Converter<'a> {
 
     /// `view`, an image's tokens, with a constant for each element added (`sign` times); `None` where it is something else.
     pub(super) fn positioned(&mut self, node: &'a Node, view: &View, constant: &Array, sign: f32) -> Step<Option<Value>> {
-        let Some(at) = (0..view.axes.len()).find(|&at| view.axes.len() == 2 && self.has_channels_at(view, at)) else { return Ok(None) };
-        let pixels = view.len() / view.sizes()[at].max(1);
+        let Ok((_, bare)) = self.behind_front(view) else { return Ok(None) };
+        let Some(at) = (0..bare.axes.len()).find(|&at| bare.axes.len() == 2 && self.has_channels(&bare, &[at])) else { return Ok(None) };
+        let pixels = bare.len() / bare.sizes()[at].max(1);
         let aligned = self.aligned(view, constant)?;
-        if pixels == 1 || view.of_channels(pixels, &aligned).is_some() {
+        if pixels == 1 || self.shapes[view.base].len() != 3 || view.of_channels(pixels, &aligned.shape).is_some() {
             return Ok(None);
         }
         let channels = self.shapes[view.base][0];
-        let (values, mut table) = (constant.to_floats(), vec![0.0; view.len()]);
-        for (place, from) in view.places().into_iter().zip(eval::spread(&aligned, &view.sizes())) {
+        let (values, mut table) = (aligned.to_floats(), vec![0.0; view.len()]);
+        for (place, from) in view.places().into_iter().zip(eval::spread(&aligned.shape, &view.sizes())) {
             table[place % pixels * channels + place / pixels] = sign * values[from];
         }
-        let value = self.embed(node, view.base, 0, table)?;
-        Ok(Some(Value::Computed(View { base: value, axes: view.axes.clone() })))
+        let base = self.embed(node, view.base, 0, table)?;
+        Ok(Some(Value::Computed(View { base, ..view.clone() })))
     }
 
     fn embed(&mut self, node: &'a Node, base: ValueId, first: usize, table: Vec<f32>) -> Step<ValueId> {
@@ -238,17 +173,19 @@ impl<'a> Converter<'a> {
     }
 
     /// Constants put before a value's tokens along axis `at`: class tokens.
-    pub(super) fn with_class_tokens(&mut self, node: &'a Node, at: usize) -> Step<Value> {
+    pub(super) fn with_class_tokens(&mut self, node: &'a Node, axis: usize) -> Step<Value> {
         let last = node.inputs.len() - 1;
-        let Ok(view) = self.computed(node, last) else { return Err("puts a constant behind or between computed values".into()) };
-        if view.axes.len() != 2 {
-            return Err("puts a constant before a value that is no row of tokens".into());
+        let full_view = self.computed(node, last)?;
+        let (front, view) = self.behind_front(&full_view)?;
+        let at = axis - usize::from(front == Front::One);
+        if view.axes.len() != 2 || (front == Front::One && axis == 0) {
+            return Err("puts a constant before a value that is no row of tokens, which is not supported".into());
         }
         let other = 1 - at;
         // Pixels in the order of the tokens, so that more can stand before them.
-        let view = self.tokens(node, &view, other)?;
+        let view = self.over_channels(node, &view, &[other])?;
         let sizes = view.sizes();
-        let in_order = view.axes[at] == View::plain(view.base, &[sizes[at]]).axes[0];
+        let in_order = self.shapes[view.base].len() == 3 && view.axes[at] == View::plain(view.base, &[sizes[at]]).axes[0];
         let view = if in_order {
             view
         } else {
@@ -257,18 +194,20 @@ impl<'a> Converter<'a> {
             let plain = View::plain(base, &[sizes[other], sizes[at]]);
             if other == 0 { plain } else { plain.permuted(&[1, 0]).ok_or("names no axis")? }
         };
-        let channels = self.channels_along(&view, other);
+        let channels = self.channels_along(&view, &[other]);
         let mut before = Vec::new();
         for i in 0..last {
             let constant = self.constant(node, i)?;
-            let wanted: Vec<usize> = constant.shape.iter().copied().filter(|&d| d != 1).collect();
-            let count = constant.len() / channels.len().max(1);
-            let mut full = [count, channels.len()];
-            full.swap(0, at);
-            if count * channels.len() != constant.len() || full.iter().copied().filter(|&d| d != 1).collect::<Vec<_>>() != wanted {
-                return Err(format!("puts a constant of {:?} before a value of {:?}", constant.shape, self.full_shape(&view)).into());
+            let misfit = || format!("puts a constant of {:?} before a value of {:?}", constant.shape, self.full_shape(&full_view));
+            // All samples begin with the same tokens.
+            let mut expected = self.full_shape(&full_view);
+            let along = full_view.axis_of(axis);
+            expected[along] = constant.shape.get(along).copied().filter(|_| constant.shape.len() == expected.len()).ok_or_else(misfit)?;
+            if constant.shape != expected {
+                return Err(misfit().into());
             }
-            let values = constant.to_floats();
+            let constant = super::arithmetic::of_one_sample(&constant, full_view.sample).ok_or_else(misfit)?;
+            let (count, values) = (expected[along], constant.to_floats());
             for token in 0..count {
                 let mut row = vec![0.0; channels.len()];
                 for (c, &channel) in channels.iter().enumerate() {
@@ -280,12 +219,12 @@ impl<'a> Converter<'a> {
         let first = before.len() / channels.len().max(1);
         before.resize((first + sizes[at]) * channels.len(), 0.0);
         self.note("constants before tokens are class tokens", node);
-        let value = self.embed(node, view.base, first, before)?;
+        let base = self.embed(node, view.base, first, before)?;
         let tokens = first + sizes[at];
         let mut axes = view.axes.clone();
-        axes[at] = View::plain(value, &[tokens]).axes[0].clone();
+        axes[at] = View::plain(base, &[tokens]).axes[0].clone();
         // Channels are as many tokens apart as there are now.
         axes[other].iter_mut().for_each(|a| a.stride = a.stride / sizes[at] * tokens);
-        Ok(Value::Computed(View { base: value, axes }))
+        Ok(Value::Computed(front.before(View { base, axes, sample: None })))
     }
 }

@@ -11,19 +11,16 @@ pub(in crate::import::onnx) const FUSED: &str = "Attention written out";
 /// The most nodes between a product and its softmax, or of a number's computation.
 const DEPTH: usize = 24;
 
-pub(super) fn fuse(model: &mut Model) -> Vec<String> {
-    let mut made = Vec::new();
+pub(super) fn fuse(model: &mut Model, rule: &'static str) {
     for softmax in outputs_of(model, "Softmax") {
         let Some(found) = find(model, &softmax) else { continue };
         let names: Vec<&str> = found.read.iter().map(String::as_str).chain(found.scales.iter().map(|s| s.0.as_str())).collect();
-        let Some(name) = replace(model, FUSED, &names, &found.output) else { continue };
-        if let Some(node) = model.nodes.iter_mut().find(|n| n.outputs[0] == found.output) {
+        if let Some(node) = replace(model, rule, FUSED, &names, &found.output) {
             node.attributes.insert("powers".into(), Attribute::Ints(found.scales.iter().map(|s| s.1).collect()));
             node.attributes.insert("axis".into(), Attribute::Int(found.axis));
+            node.attributes.insert("mask_axes".into(), Attribute::Int(found.mask_axes as i64));
         }
-        made.push(name);
     }
-    made
 }
 
 struct Found {
@@ -32,30 +29,38 @@ struct Found {
     /// Numbers and whether they multiply (1) or divide (−1).
     scales: Vec<(String, i64)>,
     axis: i64,
+    /// The most axes of a mask of zeros; more than the scores' would give these more.
+    mask_axes: usize,
     output: String,
 }
 
 fn find(model: &Model, softmax: &str) -> Option<Found> {
     let node = model.producer(softmax)?;
     let axis = node.int("axis", if model.opset < 13 { 1 } else { -1 });
-    let mut scales = Vec::new();
-    let product = product(model, node.inputs.first()?, &mut scales)?;
+    let (mut scales, mut mask_axes) = (Vec::new(), 0);
+    let product = product(model, node.inputs.first()?, &mut scales, &mut mask_axes)?;
     let [q, k] = &product.inputs[..] else { return None };
     let [q, k] = [q, k].map(|name| unscaled(model, name, &mut scales));
     let (weights, last) = behind(model, softmax)?;
     let [first, v] = &last.inputs[..] else { return None };
-    (*first == weights && last.op == "MatMul").then(|| Found { read: [q, k, v.clone()], scales, axis, output: last.outputs[0].clone() })
+    (*first == weights && last.op == "MatMul").then(|| Found {
+        read: [q, k, v.clone()],
+        scales,
+        axis,
+        mask_axes,
+        output: last.outputs[0].clone(),
+    })
 }
 
 /// The product of two computed values that scores come from, by way of what only scales them.
-fn product<'a>(model: &'a Model, scores: &str, scales: &mut Vec<(String, i64)>) -> Option<&'a Node> {
+fn product<'a>(model: &'a Model, scores: &str, scales: &mut Vec<(String, i64)>, mask_axes: &mut usize) -> Option<&'a Node> {
     let mut at = scores;
     for _ in 0..DEPTH {
         let node = model.producer(at)?;
         model.sole_reader(at)?;
         at = match node.op.as_str() {
             "MatMul" => return node.inputs.iter().all(|i| !model.constants.contains_key(i)).then_some(node),
-            "Cast" | "Identity" => node.inputs.first()?,
+            _ if passes(node) => node.inputs.first()?,
             "Mul" | "Div" => {
                 let (by, power) = scale(model, node)?;
                 scales.push((by.into(), power));
@@ -64,6 +69,7 @@ fn product<'a>(model: &'a Model, scores: &str, scales: &mut Vec<(String, i64)>) 
             // A mask that hides nothing.
             "Add" => {
                 let mask = node.inputs.iter().find(|i| model.constants.get(*i).is_some_and(|a| a.to_floats().iter().all(|x| *x == 0.0)))?;
+                *mask_axes = (*mask_axes).max(model.constants.get(mask)?.shape.len());
                 other(node, mask)?
             }
             _ => return None,
@@ -116,7 +122,7 @@ fn behind<'a>(model: &'a Model, softmax: &str) -> Option<(String, &'a Node)> {
             Some(node) => node,
             None => no_longer_nan(model, &at)?,
         };
-        if !matches!(node.op.as_str(), "Cast" | "Identity" | "Dropout" | "Where") {
+        if !passes(node) && !hides_nan(model, node) {
             return Some((at, node));
         }
         at.clone_from(node.outputs.first()?);
@@ -124,12 +130,29 @@ fn behind<'a>(model: &'a Model, softmax: &str) -> Option<(String, &'a Node)> {
     None
 }
 
+/// Whether `node` gives the numbers that it reads: of another float type, or none dropped.
+fn passes(node: &Node) -> bool {
+    match node.op.as_str() {
+        "Identity" => true,
+        "Cast" => matches!(node.int("to", 1), 1 | 10 | 11 | 16),
+        "Dropout" => node.input(2).is_none(),
+        _ => false,
+    }
+}
+
 /// Where(IsNaN(x), 0, x), which PyTorch writes for rows that a mask hides whole.
 fn no_longer_nan<'a>(model: &'a Model, x: &str) -> Option<&'a Node> {
     let readers: Vec<&Node> = model.nodes.iter().filter(|n| n.inputs.iter().any(|i| i == x)).collect();
     let [test, choice] = readers[..] else { return None };
-    let fits = test.op == "IsNaN" && choice.op == "Where" && choice.inputs.first() == test.outputs.first();
-    (fits && choice.inputs.get(2).is_some_and(|i| i == x)).then_some(choice)
+    (test.op == "IsNaN" && hides_nan(model, choice) && choice.inputs.get(2).is_some_and(|i| i == x)).then_some(choice)
+}
+
+/// Whether `node` gives 0 where its other value is no number, else that value.
+fn hides_nan(model: &Model, node: &Node) -> bool {
+    let [condition, zero, x] = &node.inputs[..] else { return false };
+    let tests = |n: &Node| n.op == "IsNaN" && n.inputs.first() == Some(x);
+    let is_zero = model.constants.get(zero).is_some_and(|a| a.scalar() == Some(0.0) && a.shape.len() <= 1);
+    node.op == "Where" && is_zero && model.producer(condition).is_some_and(tests)
 }
 
 #[cfg(test)]
@@ -174,5 +197,17 @@ mod tests {
             ("Add", &["o", "p"], "y"),
         ];
         assert_eq!(rewritten(&shared).len(), 5);
+        // Weights that a condition chooses.
+        for (condition, fits) in [(("IsNaN", &["p"][..], "c"), true), (("Relu", &["p"], "c"), false)] {
+            let chosen: [(&str, &[&str], &str); 6] = [
+                ("Relu", &["x"], "q"),
+                ("MatMul", &["q", "x"], "s"),
+                ("Softmax", &["s"], "p"),
+                condition,
+                ("Where", &["c", "0.0", "p"], "w"),
+                ("MatMul", &["w", "q"], "y"),
+            ];
+            assert_eq!(rewritten(&chosen).len() == 2, fits);
+        }
     }
 }

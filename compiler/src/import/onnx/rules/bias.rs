@@ -1,10 +1,9 @@
 //! MatMul by a constant, then Add of a constant: a linear layer with a bias.
 
-use super::super::model::Model;
-use super::{other, outputs_of};
+use super::super::model::{Model, Pattern};
+use super::{between, other, outputs_of};
 
-pub(super) fn matmul_add(model: &mut Model) -> Vec<String> {
-    let mut made = Vec::new();
+pub(super) fn matmul_add(model: &mut Model, rule: &'static str) {
     for product in outputs_of(model, "MatMul") {
         let found = model.producer(&product).and_then(|node| {
             let weight = model.constants.get(node.input(1)?)?;
@@ -12,18 +11,18 @@ pub(super) fn matmul_add(model: &mut Model) -> Vec<String> {
             let bias = other(sum, &product)?;
             let fits = |b: &super::super::array::Array| b.len() == *weight.shape.last().unwrap_or(&0) && b.shape.last() == Some(&b.len());
             let fits = weight.shape.len() == 2 && node.inputs.len() == 2 && model.constants.get(bias).is_some_and(|b| fits(b));
-            fits.then(|| (bias.to_string(), sum.outputs[0].clone()))
+            fits.then(|| (node.input(0).unwrap_or_default().to_string(), bias.to_string(), sum.outputs[0].clone()))
         });
-        let Some((bias, output)) = found else { continue };
+        let Some((x, bias, output)) = found else { continue };
+        let plain = between(model, &[&x], &output);
         // The product takes the sum's place as it is, so that it keeps its name.
         model.nodes.retain(|n| n.outputs[0] != output);
         if let Some(node) = model.nodes.iter_mut().find(|n| n.outputs[0] == product) {
             node.inputs.push(bias);
             node.outputs[0] = output;
-            made.push(node.label().to_string());
+            node.pattern = Some(Box::new(Pattern { rule, plain }));
         }
     }
-    made
 }
 
 #[cfg(test)]

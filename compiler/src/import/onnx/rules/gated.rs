@@ -3,33 +3,32 @@
 use super::super::model::{Model, Node};
 use super::{next_with_number, other, outputs_of, replace, with_number};
 
-pub(super) fn silu(model: &mut Model) -> Vec<String> {
-    gated(model, "Sigmoid", "Silu", |_, _| true)
+pub(super) fn silu(model: &mut Model, rule: &'static str) {
+    gated(model, rule, "Sigmoid", "Silu", |_| true);
 }
 
 /// x · HardSigmoid(x), or x · clip(x + 3, 0, 6) / 6 with the division before or behind the product.
-pub(super) fn hard_swish(model: &mut Model) -> Vec<String> {
-    let sixth = |_: &Model, n: &Node| (n.float("alpha", 0.2) - 1.0 / 6.0).abs() < 1e-4 && (n.float("beta", 0.5) - 0.5).abs() < 1e-4;
-    let mut made = gated(model, "HardSigmoid", "HardSwish", sixth);
+pub(super) fn hard_swish(model: &mut Model, rule: &'static str) {
+    gated(model, rule, "HardSigmoid", "HardSwish", |n| (n.float("alpha", 0.2) - 1.0 / 6.0).abs() <= 1e-7 && n.float("beta", 0.5) == 0.5);
     for clip in outputs_of(model, "Clip") {
-        let Some((x, output)) = clipped(model, &clip) else { continue };
-        made.extend(replace(model, "HardSwish", &[&x], &output));
+        if let Some((x, output)) = clipped(model, &clip) {
+            replace(model, rule, "HardSwish", &[&x], &output);
+        }
     }
-    made
 }
 
 /// x · f(x) becomes `gate`(x).
-fn gated(model: &mut Model, f: &str, gate: &str, fits: fn(&Model, &Node) -> bool) -> Vec<String> {
-    let mut made = Vec::new();
+fn gated(model: &mut Model, rule: &'static str, f: &str, gate: &str, fits: fn(&Node) -> bool) {
     for output in outputs_of(model, f) {
-        let found = model.producer(&output).filter(|n| fits(model, n)).and_then(|node| {
+        let found = model.producer(&output).filter(|n| fits(n)).and_then(|node| {
             let product = model.sole_reader(&output).filter(|n| n.op == "Mul")?;
             let x = node.inputs.first()?;
             (other(product, &output) == Some(x)).then(|| (x.clone(), product.outputs[0].clone()))
         });
-        made.extend(found.and_then(|(x, product)| replace(model, gate, &[&x], &product)));
+        if let Some((x, product)) = found {
+            replace(model, rule, gate, &[&x], &product);
+        }
     }
-    made
 }
 
 /// x and the output of x · clip(x + 3, 0, 6) / 6.

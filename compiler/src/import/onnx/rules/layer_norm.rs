@@ -4,18 +4,14 @@
 use super::super::model::{Attribute, Model, Node};
 use super::{other, outputs_of, replace, with_number};
 
-pub(super) fn written_out(model: &mut Model) -> Vec<String> {
-    let mut made = Vec::new();
+pub(super) fn written_out(model: &mut Model, rule: &'static str) {
     for root in outputs_of(model, "Sqrt") {
         let Some(found) = find(model, &root) else { continue };
         let names: Vec<&str> = found.inputs.iter().map(String::as_str).collect();
-        let Some(name) = replace(model, "LayerNormalization", &names, &found.output) else { continue };
-        if let Some(node) = model.nodes.iter_mut().find(|n| n.outputs[0] == found.output) {
+        if let Some(node) = replace(model, rule, "LayerNormalization", &names, &found.output) {
             node.attributes = [("epsilon".into(), Attribute::Float(found.eps)), ("over".into(), Attribute::Ints(found.axes))].into();
         }
-        made.push(name);
     }
-    made
 }
 
 struct Found {
@@ -28,7 +24,8 @@ struct Found {
 
 fn find(model: &Model, root: &str) -> Option<Found> {
     let sum = model.producer(model.producer(root)?.input(0)?).filter(|n| n.op == "Add")?;
-    let (variance, eps) = sum.inputs.iter().find_map(|i| Some((other(sum, i)?, model.scalar(i)?)))?;
+    let number = |i: &String| model.constants.get(i).filter(|a| a.shape.len() <= 1)?.scalar();
+    let (variance, eps) = sum.inputs.iter().find_map(|i| Some((other(sum, i)?, number(i)?)))?;
     let mean_square = model.producer(variance).filter(|n| n.op == "ReduceMean")?;
     let square = model.producer(mean_square.input(0)?)?;
     let centred = match square.op.as_str() {

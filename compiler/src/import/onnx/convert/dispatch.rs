@@ -1,0 +1,127 @@
+//! Which conversion a node is given to.
+
+use super::operations::{PASSING, moves, unknown};
+use super::{Converter, Step, Value};
+use crate::import::onnx::eval;
+use crate::import::onnx::model::Node;
+use crate::import::onnx::rules::attention::FUSED;
+
+impl<'a> Converter<'a> {
+    /// The outputs of `node`, in order.
+    pub(super) fn outputs(&mut self, node: &'a Node) -> Step<Vec<Value>> {
+        if let Some(why) = self.never(node) {
+            return Err(why.into());
+        }
+        if let Some(values) = self.folded(node)? {
+            return Ok(values);
+        }
+        if !PASSING.contains(&node.op.as_str()) {
+            node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
+        }
+        if !moves(&node.op) && node.inputs.iter().any(|i| self.integers.contains(i.as_str())) {
+            return Err("computes in integers, which is not supported (cast the input to float first)".into());
+        }
+        if node.op == "Split" {
+            return self.split(node);
+        }
+        if let Some(more) = node.outputs.iter().skip(1).find(|o| !o.is_empty() && self.model.reads(o)) {
+            if !matches!(node.op.as_str(), "Dropout") {
+                return Err(format!("has a second output, '{more}', which is read and not supported").into());
+            }
+        }
+        self.output_of(node).map(|value| vec![value])
+    }
+
+    fn output_of(&mut self, node: &'a Node) -> Step<Value> {
+        match node.op.as_str() {
+            "Conv" => self.conv(node),
+            "Gemm" => self.gemm(node),
+            "MatMul" => self.matmul(node),
+            "BatchNormalization" => self.batch_norm(node),
+            "LayerNormalization" => self.layer_norm(node),
+            "InstanceNormalization" => self.instance_norm(node),
+            "GroupNormalization" => self.group_norm(node),
+            "RMSNormalization" => self.rms_norm(node),
+            "LpNormalization" => self.lp_norm(node),
+            "MeanVarianceNormalization" => self.mean_variance_norm(node),
+            "Attention" => self.attention(node),
+            FUSED => self.attention_written_out(node),
+            "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" => self.arithmetic(node),
+            "Neg" => self.negated(node),
+            "Pow" => self.power(node),
+            "Max" | "Min" => self.bounded(node),
+            "PRelu" => self.prelu(node),
+            "Clip" => self.clip(node),
+            "Softmax" | "LogSoftmax" => self.softmax(node),
+            "MaxPool" | "AveragePool" => self.pool(node),
+            "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(node),
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare" | "ReduceLogSum"
+            | "ReduceLogSumExp" => self.reduce(node),
+            "Concat" => self.concat(node),
+            "Identity" | "Dropout" | "Cast" | "CastLike" => self.identity(node),
+            "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" => self.moved(node),
+            "DepthToSpace" | "SpaceToDepth" => self.blocks(node),
+            "Expand" => self.expand(node),
+            "Tile" => self.tile(node),
+            "Slice" => self.slice(node),
+            "Gather" => self.gather(node),
+            "Pad" => self.pad(node),
+            "Resize" | "Upsample" => self.resize(node),
+            "Shape" | "Size" => self.shape(node),
+            _ => self.activation(node),
+        }
+    }
+
+    /// Why a node can never be converted, whatever it reads, so that it is told even behind another fault.
+    fn never(&self, node: &Node) -> Option<String> {
+        let all_constant = (0..node.inputs.len()).all(|i| node.input(i).is_none() || self.is_constant(node, i));
+        if all_constant && !node.inputs.is_empty() { None } else { unknown(&node.op) }
+    }
+
+    /// The outputs of a node that reads nothing but constants.
+    fn folded(&mut self, node: &Node) -> Step<Option<Vec<Value>>> {
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for name in &node.inputs {
+            match self.values.get(name.as_str()) {
+                Some(Value::Constant(array)) => inputs.push(Some(array.clone())),
+                Some(_) => return Ok(None),
+                None if name.is_empty() => inputs.push(None),
+                None => return Err(self.missing(name)),
+            }
+        }
+        if inputs.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        match eval::evaluate(node, &inputs) {
+            None => Err("is an operation on constants that is not computed when compiling".into()),
+            Some(result) => {
+                self.note("constants folded", node);
+                Ok(Some(vec![Value::Constant(result?.into())]))
+            }
+        }
+    }
+
+    /// Whether the outputs of `node` are integers in the file.
+    pub(super) fn gives_integers(&self, node: &Node) -> bool {
+        moves(&node.op) && !matches!(node.op.as_str(), "Cast" | "CastLike") && node.input(0).is_some_and(|i| self.integers.contains(i))
+    }
+
+    /// A value as it is: of other element types that hold the same numbers, too.
+    fn identity(&mut self, node: &'a Node) -> Step<Value> {
+        if node.op == "Cast" && !matches!(node.int("to", 1), 1 | 10 | 11 | 16) && !node.input(0).is_some_and(|i| self.integers.contains(i))
+        {
+            return Err("makes integers of a computed value, which is not supported".into());
+        }
+        if node.op == "Cast" && matches!(node.int("to", 1), 2..=9 | 12 | 13) {
+            return Err("makes other integers of integers, which is not supported".into());
+        }
+        if node.op == "CastLike" {
+            return Err("takes its element type from another value, which is not supported for computed values".into());
+        }
+        if node.op == "Dropout" && (self.optional(node, 2)?.is_some_and(|a| a.scalar() == Some(1.0))) {
+            return Err("drops at random (training_mode)".into());
+        }
+        self.note("identities removed", node);
+        self.value(node, 0).cloned()
+    }
+}

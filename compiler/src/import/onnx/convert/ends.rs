@@ -1,0 +1,91 @@
+//! The network's input: a vector or an image, where its samples are, and in which order the file sees its elements.
+
+use super::MOST;
+use crate::import::onnx::model::Model;
+use crate::import::onnx::view::View;
+use crate::tensor::count;
+
+/// Where a network's samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::import::onnx) enum Samples {
+    /// No axis of the file's values: a run of the network is one sample.
+    None,
+    /// The input's first axis, of so many in the file's own shapes.
+    Along(usize),
+}
+
+impl Samples {
+    /// Samples in the file's shapes.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::Along(count) => count,
+        }
+    }
+}
+
+/// The graph's input and how the file sees it. Images stand channels first in the graph, whatever the file says, because
+/// that is how images are read.
+pub(in crate::import::onnx) fn input_view(
+    model: &Model,
+    samples: Samples,
+    image: Option<Vec<usize>>,
+) -> Result<(Vec<usize>, View), String> {
+    let name = &model.input;
+    // An axis of one element in front is that of a batch; the graph's values do not have it.
+    let (dims, sample, front) = match (samples, &model.dims[..]) {
+        (Samples::Along(_), [_, rest @ ..]) => (rest, Some(0), 1),
+        (Samples::None, [Some(1), rest @ ..]) if !rest.is_empty() => (rest, None, 1),
+        (_, all) => (all, None, 0),
+    };
+    let sizes: Option<Vec<usize>> = dims.iter().copied().collect();
+    let sizes = sizes.ok_or_else(|| {
+        let shape: Vec<String> = model.dims.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
+        format!(
+            "the input '{name}' has axes without a size: [{}] (export it with fixed sizes; only the first axis may be free)",
+            shape.join(", ")
+        )
+    })?;
+    let len =
+        count(&sizes).filter(|n| *n <= MOST).ok_or_else(|| format!("the input '{name}' has the shape {sizes:?}, which is too large"))?;
+    let misfit = || format!("the input '{name}' has the shape {sizes:?}");
+    let seen = |view: View| if front == 1 && sample.is_none() { view.raised(sizes.len() + 1) } else { view.sampled(sample) };
+    let plain = |base: &[usize]| View::plain(0, base).reshaped(&sizes).ok_or_else(misfit);
+    if let Some(image) = image {
+        let view = plain(&image)?;
+        return Ok((image, seen(view)));
+    }
+    let (base, view) = match sizes[..] {
+        [height, width, channels] if is_channels_last(model, front) => {
+            let base = vec![channels, height, width];
+            let view = View::plain(0, &base).permuted(&[1, 2, 0]).ok_or_else(misfit)?;
+            (base, view)
+        }
+        [a, b] if a > 1 && b > 1 => (vec![1, a, b], plain(&[1, a, b])?),
+        [_, _, _] => (sizes.clone(), plain(&sizes)?),
+        _ => (vec![len], plain(&[len])?),
+    };
+    Ok((base, seen(view)))
+}
+
+/// Whether an input of three axes behind `front` others is an image with its channels last, by the first operation that tells.
+fn is_channels_last(model: &Model, front: usize) -> bool {
+    let mut seen = vec![model.input.as_str()];
+    let mut at = 0;
+    while let Some(&value) = seen.get(at) {
+        at += 1;
+        for node in model.nodes.iter().filter(|n| n.inputs.iter().any(|i| i == value)) {
+            match node.op.as_str() {
+                "Transpose" => {
+                    let order: &[i64] = if front == 1 { &[0, 3, 1, 2] } else { &[2, 0, 1] };
+                    return node.ints("perm") == Some(order);
+                }
+                "Add" | "Sub" | "Mul" | "Div" | "Cast" | "Identity" | "Pad" | "Relu" => {
+                    seen.extend(node.outputs.first().map(String::as_str))
+                }
+                _ => return false,
+            }
+        }
+    }
+    false
+}
