@@ -25,7 +25,7 @@ from graphs.judge import FAULTS, Driver, judge
 from graphs.shrink import Shrinker
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-OPSETS = [*range(7, 24)] + [11, 13, 13, 17, 17, 18]
+OPSETS = [*range(7, 29)] + [11, 11, 13, 13, 17, 17, 18]
 
 
 def scratch():

@@ -12,8 +12,6 @@ import onnxruntime as ort
 
 # Of the largest output.
 TOLERANCE = 1e-4
-# The same for networks that go through half precision, which thinfer computes in f32.
-HALF_TOLERANCE = 3e-3
 # Below this an output counts as if it were so large: sums of values near 1 are not exact to less.
 LEAST = 1e-2
 # Seconds for one small network.
@@ -120,34 +118,36 @@ def judge(network, driver, confirm=True, last_order=True):
     try:
         want = runtime(model, network.x)[0]
     except Exception as e:
-        return Verdict("invalid", str(e).strip().splitlines()[0][:200] if str(e).strip() else type(e).__name__)
+        # What ONNX Runtime knows and has not built, onnx.reference computes.
+        want = reference(network) if "NOT_IMPLEMENTED" in str(e) else None
+        if want is None:
+            return Verdict("invalid", str(e).strip().splitlines()[0][:200] if str(e).strip() else type(e).__name__)
+        confirm = False
     if not isinstance(want, np.ndarray) or want.dtype != np.float32:
         return Verdict("invalid", "the output is no float array")
     kind, said, got = driver.ask(model, network.x)
     if kind != "ran":
         return Verdict(kind, said, want)
     off = difference(got, want)
-    halves = any(n.op == "Cast" and n.attributes.get("to") in (10, 16) for n in network.nodes)
-    tolerance = HALF_TOLERANCE if halves else TOLERANCE
-    if off <= tolerance:
+    if off <= TOLERANCE:
         return Verdict("right", f"{off:.1e}", want, got)
     if not np.isfinite(want).all():
         return Verdict("not finite", "", want, got)
     if network.x.ndim == 4 and last_order:
         # The program may have read the input as an image of channels last, and takes it channels first.
         kind, _, turned = driver.ask(model, network.x.transpose(0, 3, 1, 2))
-        if kind == "ran" and difference(turned, want) <= tolerance:
+        if kind == "ran" and difference(turned, want) <= TOLERANCE:
             return Verdict("right", "channels first", want, turned)
     full = in_full_precision(network)
-    if full and difference(got, runtime(full.bytes(), network.x)[0]) <= TOLERANCE:
+    if full and confirm and difference(got, runtime(full.bytes(), network.x)[0]) <= TOLERANCE:
         return Verdict("half precision", "thinfer keeps f32 where the file goes through f16", want, got)
     said = f"{got.size} values instead of {want.size}" if got.size != want.size else f"off by {off:.1e} of the largest, {np.abs(want).max():.2e}"
     if got.size == want.size and is_ill_conditioned(network, model, want, off):
         return Verdict("ill conditioned", said, want, got)
     if confirm:
         other = reference(network)
-        if other is not None and (other.shape != want.shape or difference(other, want) > tolerance / 2):
-            return Verdict("runtimes disagree", said + (", thinfer gives what onnx.reference gives" if difference(got, other) <= tolerance else ""),
+        if other is not None and (other.shape != want.shape or difference(other, want) > TOLERANCE / 2):
+            return Verdict("runtimes disagree", said + (", thinfer gives what onnx.reference gives" if difference(got, other) <= TOLERANCE else ""),
                            want, got)
         if other is None:
             said += " (onnx.reference does not run it)"
@@ -168,6 +168,9 @@ def is_ill_conditioned(network, model, want, off):
     rng = np.random.default_rng(0)
     for _ in range(3):
         x = (network.x * (1 + 1e-6 * rng.standard_normal(network.x.shape))).astype(np.float32)
-        if difference(runtime(model, x)[0], want) * 3 > off:
-            return True
+        try:
+            if difference(runtime(model, x)[0], want) * 3 > off:
+                return True
+        except Exception:
+            return False
     return False
