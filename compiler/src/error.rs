@@ -33,14 +33,14 @@ pub enum Error {
         /// One phrase a fault.
         faults: Vec<String>,
     },
-    /// An ONNX file with operations that have no place in a graph.
-    #[error("{}: {count} {} cannot be imported: {}", path.display(), if *count == 1 { "node" } else { "nodes" }, nodes.join("; "))]
+    /// An ONNX file with inputs, outputs or operations that have no place in a graph.
+    #[error("{}: {}", path.display(), unsupported(ends, nodes))]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// How many nodes there are.
-        count: usize,
-        /// For each node its operation, its name and the reason.
+        /// What is wrong with its inputs and outputs.
+        ends: Vec<String>,
+        /// For each node that cannot be imported its operation, its name and the reason.
         nodes: Vec<String>,
     },
     /// No architecture has this name.
@@ -112,6 +112,16 @@ fn first(faults: &[String]) -> String {
     let rest = faults.len().saturating_sub(SHOWN);
     let shown = faults[..faults.len() - rest].join("; ");
     if rest == 0 { shown } else { format!("{shown}; and {rest} more") }
+}
+
+/// All that keeps a file from being imported, in one line.
+fn unsupported(ends: &[String], nodes: &[String]) -> String {
+    let counted = match nodes.len() {
+        0 => None,
+        1 => Some(format!("1 node cannot be imported: {}", nodes[0])),
+        n => Some(format!("{n} nodes cannot be imported: {}", nodes.join("; "))),
+    };
+    ends.iter().cloned().chain(counted).collect::<Vec<_>>().join("; ")
 }
 
 impl Error {

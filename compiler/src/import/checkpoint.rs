@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 use thinfer::artifact::Preprocess;
 
+use super::Choice;
 use super::float::Float;
-use super::{is_counter, without_parallel};
+use super::state_dict::{self, Asked, Element, Entry, Held};
 use crate::error::{Error, Result};
 use crate::files::write_atomic;
 use crate::graph::Graph;
 use crate::tensor::{Params, Tensor};
+use crate::zoo;
 
 /// What a checkpoint says of itself in the safetensors metadata; all of it may be absent in files from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,25 +42,42 @@ pub struct Checkpoint {
     pub meta: Meta,
 }
 
-/// Reads a safetensors file.
+/// Reads a safetensors file: the tensors of the network that `choice`, the file or the tensors themselves tell.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type or unreadable
-/// metadata, naming it.
-pub(super) fn load(path: &Path) -> Result<Checkpoint> {
+/// [`Error::Io`]; [`Error::Checkpoint`] for a file that is no safetensors, a tensor of an unusable type, unreadable
+/// metadata, or several networks, naming it; [`Error::UnknownModel`].
+pub(super) fn load(path: &Path, choice: &Choice<'_>) -> Result<Checkpoint> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| fail(e.to_string()))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| fail(e.to_string()))?;
-    let mut params = Params::new();
-    for (name, view) in tensors.iter().filter(|(name, _)| !is_counter(name)) {
-        let data = floats(&view).ok_or_else(|| fail(format!("tensor '{name}' has type {:?}; floats are needed", view.dtype())))?;
-        let tensor =
-            Tensor::new(view.shape(), data).ok_or_else(|| fail(format!("tensor '{name}' has impossible shape {:?}", view.shape())))?;
-        params.insert(name.to_string(), tensor);
-    }
-    let meta = header.metadata().as_ref().map(|m| read_meta(&m.iter().collect())).transpose().map_err(fail)?;
-    Ok(Checkpoint { params: without_parallel(params), meta: meta.unwrap_or_default() })
+    let meta = header.metadata().as_ref().map(|m| read_meta(&m.iter().collect())).transpose().map_err(fail)?.unwrap_or_default();
+    let mut held = Held::default();
+    let dict = held.dict("");
+    held.entries = tensors
+        .iter()
+        .map(|(name, view)| Entry {
+            name: name.to_string(),
+            dict,
+            shape: view.shape().to_vec(),
+            element: element(view.dtype()),
+            at: name.to_string(),
+        })
+        .collect();
+    let asked = match (&meta.graph, choice.model, &meta.model) {
+        (Some(graph), ..) => Asked::Graph(graph),
+        (None, Some(name), _) => Asked::Name(name),
+        // Files from elsewhere have names of their own.
+        (None, None, Some(name)) if zoo::build(name).is_ok() => Asked::Name(name),
+        _ => Asked::Nothing,
+    };
+    let params = state_dict::choose(path, held, asked, choice.state_dict.map(|key| (key, key)), &mut |entry| {
+        let view = tensors.tensor(&entry.at).map_err(|e| e.to_string())?;
+        let Element::Float(float) = entry.element else { return Err(format!("has type {:?}; floats are needed", view.dtype())) };
+        Tensor::new(view.shape(), float.decode(view.data())).ok_or_else(|| format!("has impossible shape {:?}", view.shape()))
+    })?;
+    Ok(Checkpoint { params, meta })
 }
 
 /// Writes a safetensors file, whole or not at all. The same checkpoint gives the same bytes: tensors and metadata stand
@@ -84,16 +103,17 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
     write_atomic(path, &file)
 }
 
-/// The elements as f32, or `None` for a type that is no float of 16 bits or more.
-fn floats(view: &TensorView) -> Option<Vec<f32>> {
-    let float = match view.dtype() {
-        Dtype::F32 => Float::F32,
-        Dtype::F64 => Float::F64,
-        Dtype::F16 => Float::F16,
-        Dtype::BF16 => Float::BF16,
-        _ => return None,
-    };
-    Some(float.decode(view.data()))
+fn element(dtype: Dtype) -> Element {
+    match dtype {
+        Dtype::F32 => Element::Float(Float::F32),
+        Dtype::F64 => Element::Float(Float::F64),
+        Dtype::F16 => Element::Float(Float::F16),
+        Dtype::BF16 => Element::Float(Float::BF16),
+        Dtype::BOOL | Dtype::U8 | Dtype::I8 | Dtype::I16 | Dtype::U16 | Dtype::I32 | Dtype::U32 | Dtype::I64 | Dtype::U64 => {
+            Element::Integer
+        }
+        other => Element::Other(format!("{other:?}")),
+    }
 }
 
 fn read_meta(entries: &BTreeMap<&String, &String>) -> Result<Meta, String> {
@@ -131,7 +151,7 @@ fn write_meta(meta: &Meta) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{graph, zoo};
+    use crate::graph;
 
     fn sample() -> Checkpoint {
         let params = graph::init(&zoo::build("fcn6").unwrap(), 3);

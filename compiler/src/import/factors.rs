@@ -63,8 +63,13 @@ impl<'a> Place<'a> {
     /// # Errors
     /// [`Error::Invalid`] naming a tensor that is missing, misshapen, or a weight beside factors.
     pub fn form(&self, params: &Params) -> Result<Option<(Scheme, Rank)>> {
+        self.form_of(|name| params.get(name).map(Tensor::shape))
+    }
+
+    /// As [`Place::form`], by what `shape_of` says of a tensor's name.
+    pub(super) fn form_of<'s>(&self, shape_of: impl Fn(&str) -> Option<&'s [usize]>) -> Result<Option<(Scheme, Rank)>> {
         let full = |suffix: &str| format!("{}.{suffix}", self.name);
-        let shape = |suffix: &str| params.get(&full(suffix)).map(Tensor::shape);
+        let shape = |suffix: &str| shape_of(&full(suffix));
         if SUFFIXES.iter().all(|suffix| shape(suffix).is_none()) {
             return Ok(None);
         }

@@ -19,6 +19,19 @@ impl Float {
         }
     }
 
+    /// The element at `index`, which lies in `bytes`; else NaN.
+    pub(super) fn at(self, bytes: &[u8], index: usize) -> f32 {
+        fn one<const N: usize>(bytes: &[u8], index: usize, f: impl Fn([u8; N]) -> f32) -> f32 {
+            bytes.as_chunks::<N>().0.get(index).map_or(f32::NAN, |&b| f(b))
+        }
+        match self {
+            Self::F32 => one(bytes, index, f32::from_le_bytes),
+            Self::F64 => one(bytes, index, |b| f64::from_le_bytes(b) as f32),
+            Self::F16 => one(bytes, index, |b| half::f16::from_le_bytes(b).to_f32()),
+            Self::BF16 => one(bytes, index, |b| half::bf16::from_le_bytes(b).to_f32()),
+        }
+    }
+
     /// The elements as f32; bytes that make no whole element are left out.
     pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
@@ -43,5 +56,12 @@ mod tests {
         assert_eq!(Float::BF16.decode(&half::bf16::from_f32(-3.0).to_le_bytes()), [-3.0]);
         assert_eq!(Float::F64.decode(&[(-2.25f64).to_le_bytes(), 1e300f64.to_le_bytes()].concat()), [-2.25, f32::INFINITY]);
         assert_eq!(Float::F32.decode(&[0, 0, 0x80, 0x3f, 7]), [1.0]);
+        for float in [Float::F16, Float::BF16, Float::F32, Float::F64] {
+            let bytes: Vec<u8> = (0..48).collect();
+            for (at, value) in float.decode(&bytes).into_iter().enumerate() {
+                assert_eq!(float.at(&bytes, at), value);
+            }
+            assert!(float.at(&bytes, 48).is_nan());
+        }
     }
 }

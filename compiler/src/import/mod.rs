@@ -4,33 +4,43 @@ mod checkpoint;
 mod factors;
 mod float;
 mod onnx;
+mod state_dict;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::files::first_bytes;
-use crate::tensor::Params;
 
-/// What PyTorch's `DataParallel` puts before the name of every tensor.
-const PARALLEL: &str = "module.";
+/// What a user says of a file beyond its name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// The architecture, by one of [`crate::zoo`]'s names; without it the file or its tensors tell it.
+    pub model: Option<&'a str>,
+    /// Where in the file the network's tensors are: keys of dicts, then what names begin with, all with dots between. Needed where
+    /// the file has several networks.
+    pub state_dict: Option<&'a str>,
+}
 
 /// A rewrite that made the graph of an imported file what it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewrite {
     /// What it does.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// The nodes of the file that it was applied to.
     pub nodes: Vec<String>,
 }
 
-/// Reads a checkpoint by its file's ending: `.onnx`, PyTorch's `.pth`, `.pt` and `.bin`, else safetensors. Float tensors of
-/// any width become f32; the integer counters `num_batches_tracked` that PyTorch keeps beside batch norm are dropped, and
-/// so is the `module.` that `DataParallel` puts before every name.
+/// Reads a checkpoint: ONNX by its file's ending `.onnx`, else what its bytes say, PyTorch's files or safetensors. Float tensors of
+/// any width become f32; integers and booleans are left out. Of a checkpoint that holds other things too, or tensors whose names
+/// have prefixes, the tensors of the one network that is known are taken, by that network's names; if none is known, those of the
+/// largest dict as they are called there, without what wrappers such as `DataParallel` put before every name.
 ///
 /// # Errors
 /// As [`import`].
@@ -41,26 +51,51 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
 /// As [`load`], and says what was rewritten on the way.
 ///
 /// # Errors
-/// [`crate::Error::Io`]; [`crate::Error::Checkpoint`] for a file that is damaged, contradicts itself, or holds a tensor of
-/// an unusable type; [`crate::Error::Unsupported`] for an ONNX file with operations that a graph does not have.
+/// As [`import_with`].
 pub fn import(path: &Path) -> Result<(Checkpoint, Vec<Rewrite>)> {
-    if let Some(kind) = foreign(path) {
+    import_with(path, &Choice::default())
+}
+
+/// As [`import`], by what the user says of the file.
+///
+/// # Errors
+/// [`crate::Error::Io`]; [`crate::Error::Checkpoint`] for a file that is damaged, contradicts itself, holds a tensor of an unusable
+/// type or several networks with equal claim; [`crate::Error::UnknownModel`]; [`crate::Error::Unsupported`] for an ONNX file with
+/// operations that a graph does not have; [`crate::Error::Invalid`] for a choice among dicts that an ONNX file does not have.
+pub fn import_with(path: &Path, choice: &Choice<'_>) -> Result<(Checkpoint, Vec<Rewrite>)> {
+    let start = start(path).map_err(Error::io(path))?;
+    if let Some(kind) = foreign(&start) {
         return Err(Error::Checkpoint { path: path.into(), why: format!("it is {kind}") });
     }
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("onnx") => onnx::load(path),
-        Some("pth" | "pt" | "bin") => Ok((torch::load(path)?, Vec::new())),
-        _ => Ok((checkpoint::load(path)?, Vec::new())),
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    if ending == "onnx" {
+        return match choice.state_dict {
+            Some(key) => Err(Error::invalid(format!("--state-dict {key}"), format!("{} brings its own network", path.display()))),
+            None => onnx::load(path),
+        };
     }
+    // A header of safetensors begins behind 8 bytes with a brace.
+    let is_torch = ["pth", "pt", "bin", "ckpt", "tar", "pkl"].contains(&ending) && start.get(8) != Some(&b'{');
+    let checkpoint = match is_torch || start.starts_with(b"PK\x03\x04") || torch::is_legacy(&start) {
+        true => torch::load(path, choice)?,
+        false => checkpoint::load(path, choice)?,
+    };
+    Ok((checkpoint, Vec::new()))
+}
+
+/// The first bytes of a file, at most 32.
+fn start(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(32).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// What a file is whose first bytes say that it is no checkpoint at all.
-fn foreign(path: &Path) -> Option<&'static str> {
-    let named = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match &first_bytes(path)? {
+fn foreign(start: &[u8]) -> Option<&'static str> {
+    match start.first_chunk::<4>()? {
         b"THIN" => Some("a .thin file, compiled already"),
         b"\x89PNG" | b"\xff\xd8\xff\xe0" => Some("an image"),
-        b"PK\x03\x04" if !["pth", "pt", "bin"].contains(&named) => Some("a zip archive; a PyTorch state dict is named .pth or .pt"),
+        b"\x89HDF" => Some("an HDF5 file, as Keras writes it; export the network as ONNX"),
         _ => None,
     }
 }
@@ -68,12 +103,4 @@ fn foreign(path: &Path) -> Option<&'static str> {
 /// Whether a tensor only counts batches.
 fn is_counter(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
-}
-
-/// The tensors without the prefix that all of them have if `DataParallel` saved them.
-fn without_parallel(params: Params) -> Params {
-    if params.is_empty() || !params.keys().all(|name| name.starts_with(PARALLEL)) {
-        return params;
-    }
-    params.into_iter().map(|(name, tensor)| (name[PARALLEL.len()..].to_string(), tensor)).collect()
 }

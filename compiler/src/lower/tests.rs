@@ -122,7 +122,7 @@ fn every_scheme_at_full_rank_is_the_dense_network_and_runs_as_the_host_does() {
         let identity = Identity { input: vec![3, 32, 32], ..Identity::default() };
         // Written as factors even where they do not pay, so that the runtime's own forms are compared.
         let written: Vec<_> = (0..whole.len()).map(|i| f.alone(i, (whole[i], How::default())).unwrap()).collect();
-        let cut = run(&emit::emit(identity, f.layers(), &written, Dtype::F32).unwrap(), &images);
+        let cut = run(&emit::emit(identity, f.layers(), &written, Dtype::F32).unwrap().0, &images);
         assert!(distance(&cut, &dense) < 1e-3, "{scheme} {}", distance(&cut, &dense));
     }
 }
@@ -178,5 +178,27 @@ fn a_bias_that_correction_adds_is_within_the_budget_and_has_no_tensor_to_go_back
         let policy = Policy::Params(0.5);
         let error = f.thin(policy, &f.cuts(policy).unwrap(), false).unwrap().factors(&checkpoint.params, None).unwrap_err().to_string();
         assert!(error.contains("--skip first") && error.contains("--calibrate"), "{error}");
+    }
+}
+
+#[test]
+fn denormal_weights_are_written_as_zero_and_small_ones_as_they_are() {
+    let graph = zoo::build("mlp:16-12-4").unwrap();
+    let mut params = init(&graph, 3);
+    let weight = params.get_mut("layers.2.weight").unwrap().data_mut();
+    (weight[0], weight[1], weight[2], weight[3]) = (1e-40, -1e-44, f32::MIN_POSITIVE, 1e-6);
+    params.get_mut("layers.0.bias").unwrap().data_mut()[5] = 1e-39;
+    let f = Factored::new(&graph, &Checkpoint { params, ..Checkpoint::default() }, Options::default(), &|_, _, _| ()).unwrap();
+    for dtype in [Dtype::F32, Dtype::F16] {
+        let thinned = f.thin(Policy::Dense, &vec![None; f.layers().len()], false).unwrap();
+        let (artifact, denormal) = thinned.artifact_and_denormals(dtype).unwrap();
+        assert_eq!(denormal, 3);
+        let id = |name: &str| artifact.model().tensors.iter().position(|t| t.name == name).unwrap() as u32;
+        let written = artifact.tensor(id("layers.2.weight"));
+        assert_eq!(written[..2], [0.0, 0.0]);
+        // A subnormal f16 as well.
+        assert!((written[3] - 1e-6).abs() < 0.06e-6, "{}", written[3]);
+        assert_eq!(written[2], if dtype == Dtype::F32 { f32::MIN_POSITIVE } else { 0.0 });
+        assert_eq!(artifact.tensor(id("layers.0.bias"))[5], 0.0);
     }
 }

@@ -50,6 +50,14 @@ impl Thinned<'_> {
     /// # Errors
     /// [`Error::Runtime`] when the network breaks a rule of the format.
     pub fn artifact(&self, dtype: Dtype) -> Result<Artifact> {
+        Ok(self.artifact_and_denormals(dtype)?.0)
+    }
+
+    /// [`Thinned::artifact`], and how many of its values were denormal as f32 and are written as zero.
+    ///
+    /// # Errors
+    /// As [`Thinned::artifact`].
+    pub fn artifact_and_denormals(&self, dtype: Dtype) -> Result<(Artifact, usize)> {
         emit::emit(self.identity.clone(), self.layers, &self.written, dtype)
     }
 

@@ -1,8 +1,8 @@
 //! Plain multi-layer perceptrons: linear layers with ReLU between them, as `nn.Sequential` under `layers`.
 
+use super::Shapes;
 use crate::error::Result;
 use crate::graph::{Activation, Builder, Graph, Linear, Op};
-use crate::tensor::Params;
 
 /// The widest layer that a name may ask for; beyond it a slip is likelier than a network.
 const MAX_WIDTH: usize = 1 << 20;
@@ -25,8 +25,8 @@ pub(super) fn build(name: &str, widths: &str) -> Option<Result<Graph>> {
 }
 
 /// The name that the widths of `layers.0`, `layers.2`, … would have.
-pub(super) fn guess(params: &Params) -> Option<String> {
-    let weights: Vec<&[usize]> = (0..).map_while(|i| params.get(&format!("layers.{}.weight", 2 * i))).map(|t| t.shape()).collect();
+pub(super) fn guess(shapes: &Shapes<'_>) -> Option<String> {
+    let weights: Vec<&[usize]> = (0..).map_while(|i| shapes.get(format!("layers.{}.weight", 2 * i).as_str()).copied()).collect();
     let first = *weights.first()?.get(1)?;
     let widths = std::iter::once(first).chain(weights.iter().filter_map(|s| s.first().copied()));
     Some(format!("mlp:{}", widths.map(|w| w.to_string()).collect::<Vec<_>>().join("-")))

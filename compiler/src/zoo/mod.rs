@@ -7,9 +7,15 @@ mod resnet;
 mod vgg;
 mod vit;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::tensor::Params;
+use crate::tensor::{Params, Tensor};
+
+/// Names and shapes of tensors, which is all that an architecture is known by.
+pub(crate) type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
 
 /// What `--model` accepts, for error messages and help.
 pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10), resnet8|14|20|32|44|56|110, \
@@ -46,12 +52,17 @@ pub fn build(name: &str) -> Result<Graph> {
 /// # Errors
 /// As [`build`].
 pub fn build_for(name: &str, params: &Params) -> Result<Graph> {
-    if let Some(name) = vit::named_as(name, params) {
+    build_for_shapes(name, &shapes(params))
+}
+
+/// As [`build_for`], where the tensors have not been read yet.
+pub(crate) fn build_for_shapes(name: &str, shapes: &Shapes<'_>) -> Result<Graph> {
+    if let Some(name) = vit::named_as(name, shapes) {
         return build(&name);
     }
     let graph = build(name)?;
     let head = graph.params().into_iter().rfind(|p| HEADS.contains(&p.name.as_str()));
-    let stored = head.as_ref().and_then(|h| head_shape(params, &h.name));
+    let stored = head.as_ref().and_then(|h| head_shape(shapes, &h.name));
     match (head.as_ref().map(|h| &h.shape[..]), stored) {
         (Some([usual, features]), Some([classes, stored])) if stored == *features && classes != *usual && !name.contains(':') => {
             build(&format!("{name}:classes={classes}"))
@@ -60,12 +71,16 @@ pub fn build_for(name: &str, params: &Params) -> Result<Graph> {
     }
 }
 
-/// [outputs, inputs] of a linear layer whose weight is called `weight`, as `params` hold it: whole or in factors.
-fn head_shape(params: &Params, weight: &str) -> Option<[usize; 2]> {
-    let axis = |name: &str, at: usize| params.get(name).and_then(|t| t.shape().get(at).copied());
+fn shapes(params: &Params) -> Shapes<'_> {
+    params.iter().map(|(name, tensor)| (name.as_str(), Tensor::shape(tensor))).collect()
+}
+
+/// [outputs, inputs] of a linear layer whose weight is called `weight`, as `shapes` have it: whole or in factors.
+fn head_shape(shapes: &Shapes<'_>, weight: &str) -> Option<[usize; 2]> {
+    let axis = |name: &str, at: usize| shapes.get(name).and_then(|shape| shape.get(at).copied());
     let factor = |suffix: &str| weight.replace(".weight", suffix);
-    match params.get(weight) {
-        Some(whole) => <[usize; 2]>::try_from(whole.shape()).ok(),
+    match shapes.get(weight) {
+        Some(whole) => <[usize; 2]>::try_from(*whole).ok(),
         None => Some([axis(&factor(".u"), 0)?, axis(&factor(".v"), 1)?]),
     }
 }
@@ -88,12 +103,23 @@ pub fn check(graph: &Graph, params: &Params) -> Result<()> {
 
 /// The name of the architecture that has exactly these tensors, for checkpoints that do not say it.
 pub fn guess(params: &Params) -> Option<String> {
+    guess_shapes(&shapes(params))
+}
+
+/// As [`guess`], where the tensors have not been read yet.
+pub(crate) fn guess_shapes(shapes: &Shapes<'_>) -> Option<String> {
+    /// Every network that needs no settings, with the names of its tensors, which do not depend on its classes.
+    static KNOWN: LazyLock<Vec<(&str, Vec<String>)>> = LazyLock::new(|| {
+        let names = fcn::NAMES.into_iter().chain(resnet::NAMES).chain(vgg::NAMES).chain(vit::NAMES);
+        names.filter_map(|name| Some((name, build(name).ok()?.params().into_iter().map(|p| p.name).collect()))).collect()
+    });
+    let has_names = |names: &[String]| names.len() == shapes.len() && names.iter().all(|name| shapes.contains_key(name.as_str()));
     let fits = |graph: &Graph| {
         let specs = graph.params();
-        specs.len() == params.len() && specs.iter().all(|s| params.get(&s.name).is_some_and(|t| t.shape() == s.shape))
+        specs.len() == shapes.len() && specs.iter().all(|s| shapes.get(s.name.as_str()).is_some_and(|shape| **shape == s.shape))
     };
-    let names = fcn::NAMES.into_iter().chain(resnet::NAMES).chain(vgg::NAMES).chain(vit::NAMES).map(String::from);
-    let mut graphs = mlp::guess(params).into_iter().chain(names).filter_map(|name| build_for(&name, params).ok());
+    let known = KNOWN.iter().filter(|(_, names)| has_names(names)).map(|(name, _)| name.to_string());
+    let mut graphs = mlp::guess(shapes).into_iter().chain(known).filter_map(|name| build_for_shapes(&name, shapes).ok());
     graphs.find(fits).map(|graph| graph.name)
 }
 

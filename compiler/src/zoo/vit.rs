@@ -1,8 +1,8 @@
 //! Vision transformers: timm's, LoRITa's SimpleViT, and any of that kind by its settings, `vit:dim=128,depth=4,…`.
 
+use super::Shapes;
 use crate::error::{Error, Result};
 use crate::graph::{Activation, Attention, BatchNorm, Builder, Conv2d, Embed, Graph, Linear, Op, Positions, Rearrange, ValueId, Window};
-use crate::tensor::Params;
 
 /// The networks of this family that need no settings.
 pub(super) const NAMES: [&str; 3] = ["vit-tiny", "vit-small", "vit-base"];
@@ -107,9 +107,9 @@ pub(super) fn build(name: &str) -> Option<Result<Graph>> {
     }))
 }
 
-/// `name` with the setting that says how the tensors of `params` are called, where that is not timm's way.
-pub(super) fn named_as(name: &str, params: &Params) -> Option<String> {
-    let numbered = name.starts_with("vit:") && !name.contains("names=") && params.contains_key("0.projection.weight");
+/// `name` with the setting that says how the tensors of `shapes` are called, where that is not timm's way.
+pub(super) fn named_as(name: &str, shapes: &Shapes<'_>) -> Option<String> {
+    let numbered = name.starts_with("vit:") && !name.contains("names=") && shapes.contains_key("0.projection.weight");
     numbered.then(|| format!("{name},names=numbered"))
 }
 

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::flush::FlushToZero;
+
 /// How often a thread looks for work before it sleeps: some 50 µs.
 const LOOKS: u32 = 4000;
 /// The most threads that are used.
@@ -134,6 +136,7 @@ impl Pool {
 impl Shared {
     /// What a helper does for ever: waits for a job, joins it if it is still open.
     fn help(&self, number: usize) {
+        let _flush = FlushToZero::on();
         let mut seen = 0;
         loop {
             seen = self.wait(seen);

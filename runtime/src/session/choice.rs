@@ -1,7 +1,9 @@
 //! What became of each layer, and what that takes.
 
+use super::Device;
 use crate::artifact::Artifact;
 use crate::cpu;
+use crate::error::{Error, Result};
 use crate::plan::{Form, Plan, Slot, Step, StepKind};
 use crate::tune;
 
@@ -44,27 +46,47 @@ pub struct Pipeline {
     /// Milliseconds that it took to make. Some drivers compile it only when it first runs.
     pub made_ms: f64,
 }
+
 /// Bytes of a step's weights.
 fn step_bytes(artifact: &Artifact, step: &Step, halves: bool) -> u64 {
     step.kind.macs(1).saturating_mul(if halves && step.kind.is_half(artifact) { 2 } else { 4 })
 }
 
-/// Bytes of everything that a session keeps on its device but for rounding: weights as they are packed, values, what brings and
-/// takes them, and on the CPU tables and what threads work in. `gpu` says which; `halves` whether it keeps weights in f16.
-pub(super) fn device_bytes(artifact: &Artifact, plan: &Plan, gpu: bool, halves: bool) -> u64 {
+/// Bytes of what a session keeps on `device` for one step of a plan for `batch`: weights as they are packed, and on the CPU tables and what
+/// threads work in.
+pub(crate) fn kept_bytes(device: &Device, artifact: &Artifact, step: &Step, batch: usize) -> u64 {
+    let (gpu, halves) = device.keeps();
     // Outputs stand in panels: of 8 on the CPU, of 8 vec4s on a GPU.
     let panel = if gpu { 32 } else { 8 };
-    let step = |step: &Step| {
-        let element = if halves && step.kind.is_half(artifact) { 2 } else { 4 };
-        let beside = if gpu { 0 } else { cpu::kept_bytes(step, plan.batch) };
-        step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(beside)
-    };
+    let element = if halves && step.kind.is_half(artifact) { 2 } else { 4 };
+    let beside = if gpu { 0 } else { cpu::kept_bytes(step, batch) };
+    step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(beside)
+}
+
+/// Refuses a plan for which there is no room: the budget's, or this machine's. But for rounding, what counts is everything that a session
+/// keeps on its device: weights, tables, values, and what brings and takes them.
+///
+/// # Errors
+/// [`Error::Limit`].
+pub(crate) fn check_room(device: &Device, artifact: &Artifact, plan: &Plan, budget: Option<u64>) -> Result<()> {
     let staging = 8 * (plan.batch as u64).saturating_mul((plan.input.stride() + plan.output.stride()) as u64);
-    plan.steps.iter().map(step).fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add)
+    let steps = plan.steps.iter().map(|step| kept_bytes(device, artifact, step, plan.batch));
+    let needs = steps.fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add);
+    let what = || "bytes of memory".to_string();
+    if let Some(allows) = budget.filter(|&allows| needs > allows) {
+        return Err(Error::Limit { part: "the session".into(), what: what(), needs, allows, device: "its budget".into() });
+    }
+    // A GPU has limits that it tells; what the system does not give here would end the process.
+    let allows = if device.keeps().0 { needs } else { given(needs) };
+    if allows < needs {
+        let part = format!("a batch of {}", plan.batch);
+        return Err(Error::Limit { part, what: what(), needs, allows, device: "this machine".into() });
+    }
+    Ok(())
 }
 
 /// How many of so many bytes the system would give in one piece: all, or a half as often as it takes.
-pub(super) fn given(bytes: u64) -> u64 {
+fn given(bytes: u64) -> u64 {
     let is_given = |bytes: &u64| usize::try_from(*bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
     std::iter::successors(Some(bytes), |bytes| Some(bytes / 2)).find(is_given).unwrap_or(0)
 }

@@ -91,6 +91,15 @@ impl Device {
         }
     }
 
+    /// Whether it is a GPU, and whether weights that are stored in f16 stay so on it: on the CPU they are widened when the session opens.
+    pub(crate) fn keeps(&self) -> (bool, bool) {
+        match &self.inner {
+            Inner::Cpu => (false, false),
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(gpu) => (true, gpu.halves()),
+        }
+    }
+
     /// Multiply–adds and bytes a second, measured.
     pub(crate) fn peak(&self) -> Result<(f64, f64)> {
         match &self.inner {
@@ -104,7 +113,7 @@ impl Device {
     pub(crate) fn fingerprint(&self) -> String {
         let DeviceInfo { name, backend, driver, .. } = self.info();
         let kernels: String = match &self.inner {
-            Inner::Cpu => cpu::level().into(),
+            Inner::Cpu => format!("{}{}", cpu::level(), cpu::cores()),
             #[cfg(feature = "gpu")]
             Inner::Gpu(gpu) => gpu.kernels(),
         };

@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::gpu;
 use crate::plan::{Factored, Memory, Plan, Slot};
 use crate::tune;
-use choice::{device_bytes, given, layer_choice};
+use choice::layer_choice;
+pub(crate) use choice::{check_room, kept_bytes};
 use device::Inner;
 
 /// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
@@ -110,31 +111,19 @@ impl Session {
         Ok(best)
     }
 
+    /// What a session with these choices runs.
+    pub(crate) fn plan(artifact: &Artifact, options: &Options, choices: &[tune::Choice]) -> Result<Plan> {
+        let form = |layer: &Factored| choices[layer.layer].form;
+        match options.keep_values {
+            true => Plan::keeping_values(artifact, options.batch, form),
+            false => Plan::new(artifact, options.batch, form),
+        }
+    }
+
     /// The same with a choice for every layer.
     pub(crate) fn with(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<tune::Choice>) -> Result<Self> {
-        let form = |layer: &Factored| choices[layer.layer].form;
-        let plan = if options.keep_values {
-            Plan::keeping_values(artifact, options.batch, form)?
-        } else {
-            Plan::new(artifact, options.batch, form)?
-        };
-        // On the CPU weights are widened when the session opens.
-        let (on_gpu, halves) = match &device.inner {
-            Inner::Cpu => (false, false),
-            #[cfg(feature = "gpu")]
-            Inner::Gpu(gpu) => (true, gpu.halves()),
-        };
-        let needs = device_bytes(artifact, &plan, on_gpu, halves);
-        if let Some(allows) = options.memory.filter(|&allows| needs > allows) {
-            let (part, what, device) = ("the session".into(), "bytes of memory".into(), "its budget".into());
-            return Err(Error::Limit { part, what, needs, allows, device });
-        }
-        // A GPU has limits that it tells; what the system does not give here would end the process.
-        let allows = if on_gpu { needs } else { given(needs) };
-        if allows < needs {
-            let (part, what, device) = (format!("a batch of {}", options.batch), "bytes of memory".into(), "this machine".into());
-            return Err(Error::Limit { part, what, needs, allows, device });
-        }
+        let plan = Self::plan(artifact, options, &choices)?;
+        check_room(device, artifact, &plan, options.memory)?;
         let executor = match &device.inner {
             Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
             #[cfg(feature = "gpu")]
@@ -156,8 +145,11 @@ impl Session {
             #[cfg(feature = "gpu")]
             Executor::Gpu(gpu) => gpu.kernels(),
         };
-        let layers =
-            choices.into_iter().enumerate().map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, halves, choice)).collect();
+        let layers = choices
+            .into_iter()
+            .enumerate()
+            .map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, device.keeps().1, choice))
+            .collect();
         let image = match artifact.shapes()[0][..] {
             [channels, height, width] => [channels, height, width],
             ref shape => [1, 1, shape.iter().product()],

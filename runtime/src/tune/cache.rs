@@ -15,7 +15,7 @@ const MOST_BYTES: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     path: Option<PathBuf>,
-    /// The first line of the file: another one, another device, driver or version of the kernels.
+    /// The first line of the file: another one, another device, driver, version of the kernels or way of timing.
     heading: String,
     choices: BTreeMap<String, Choice>,
     changed: bool,
@@ -37,7 +37,7 @@ pub(crate) fn user_folder() -> Option<PathBuf> {
 impl Cache {
     /// The choices that `folder` holds for the device called `device`; `None` keeps nothing.
     pub(super) fn open(folder: Option<&Path>, device: &str) -> Self {
-        let heading = format!("thinfer tuning 1\t{}", device.replace(['\t', '\n', '\r'], " "));
+        let heading = format!("thinfer tuning 2\t{}", device.replace(['\t', '\n', '\r'], " "));
         let path = folder.map(|f| f.join(format!("tuning-{:016x}.txt", fnv1a(heading.as_bytes()))));
         let choices = path.as_deref().map(|p| read(p, &heading)).unwrap_or_default();
         Self { path, heading, choices, changed: false }

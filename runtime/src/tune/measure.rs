@@ -8,10 +8,12 @@
 
 use std::collections::BTreeMap;
 
+use super::alone::single_layer;
 use super::latency::{CandidateTime, LatencyTable, LayerTimes, VERSION, dtype_name};
-use super::runner::{Runner, Sample, in_turn};
+use super::runner::{Runner, Sample, in_turn, line};
 use super::variants::{Cut, Site, dtype, recut, site};
-use super::{Choice, kernels, median, shape_of, single_layer};
+use super::ways::kernels;
+use super::{Choice, median, shape_of};
 use crate::artifact::Artifact;
 use crate::clock::Instant;
 use crate::error::Result;
@@ -100,7 +102,7 @@ pub fn measure(
         for (samples, us) in of_reference.iter_mut().zip(&then.layers) {
             samples.push(us * scale);
         }
-        residues.extend([now, then].map(|s| (s.steps as f64, (s.whole - s.total()) * scale)));
+        residues.extend([now, then].map(|s| (s.rest().0, s.rest().1 * scale)));
     }
     let (dispatch_us, fixed_us) = line(&residues);
     let spread = |layer: usize| {
@@ -171,7 +173,8 @@ impl Bench<'_> {
             let network = recut(self.dense, &|layer| variant(layer).map_or(Cut::Dense, |v| v.cut))?;
             let choices = (0..layers).map(|l| variant(l).map_or_else(|| Choice::of(Form::Dense), |v| v.choice.clone())).collect();
             let mut runner = Runner::new(self.device, &network, self.batch, choices)?;
-            let (now, then) = in_turn(&mut runner, &mut self.reference, self.rounds)?;
+            let [now, then] = in_turn([&mut runner, &mut self.reference], self.rounds)?;
+            let (now, then) = (Sample::of(&now, runner.steps()), Sample::of(&then, self.reference.steps()));
             self.seen.push(Pass { taken, now, then });
             progress(pass + 1, passes);
         }
@@ -232,12 +235,8 @@ impl Group {
                     continue;
                 }
                 let dispatches = plan.steps.len() as u32;
-                self.variants.extend(kernels(device, &plan).into_iter().map(|kernels| Variant {
-                    cut,
-                    choice: Choice { form, kernels, measured_us: Vec::new() },
-                    dispatches,
-                    seen: false,
-                    samples: Vec::new(),
+                self.variants.extend(kernels(device, plan.batch, &plan.steps.iter().collect::<Vec<_>>()).into_iter().map(|kernels| {
+                    Variant { cut, choice: Choice { form, kernels, measured_us: Vec::new() }, dispatches, seen: false, samples: Vec::new() }
                 }));
             }
         }
@@ -295,15 +294,6 @@ fn candidates(group: &Group, reference: f64) -> Vec<CandidateTime> {
     all
 }
 
-/// The line y = a·x + b through the points, b not negative: (a, b). The slope is the median of all pairs' (Theil and Sen), so
-/// that a few runs that were disturbed do not turn it.
-fn line(points: &[(f64, f64)]) -> (f64, f64) {
-    let pairs = points.iter().enumerate().flat_map(|(i, a)| points[..i].iter().map(move |b| (a.0 - b.0, a.1 - b.1)));
-    let slope = median(pairs.filter(|d| d.0 != 0.0).map(|d| d.1 / d.0).collect());
-    let at_zero = median(points.iter().map(|p| p.1 - slope * p.0).collect());
-    if at_zero >= 0.0 { (slope, at_zero) } else { (median(points.iter().map(|p| p.1 / p.0.max(1.0)).collect()), 0.0) }
-}
-
 /// To a ten-thousandth, as the table says it.
 fn rounded(x: f64) -> f64 {
     (x * 1e4).round() / 1e4
@@ -330,17 +320,5 @@ mod tests {
         assert_eq!(table.layers.iter().map(|l| l.candidates.len()).collect::<Vec<_>>(), [5, 3]);
         table.check("measured").unwrap();
         assert!(measure(&Device::cpu(), &two_layers(), 0, 1.0, &mut |_, _| ()).is_err());
-    }
-
-    #[test]
-    fn lines_go_through_their_points() {
-        let (a, b) = line(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]);
-        assert!((a - 2.0).abs() < 1e-12 && (b - 3.0).abs() < 1e-12);
-        // Below zero at the start: through the origin instead.
-        let (a, b) = line(&[(2.0, 1.0), (4.0, 6.0)]);
-        assert!(b == 0.0 && [0.5, 1.5].contains(&a));
-        assert_eq!(line(&[(2.0, 6.0)]), (0.0, 6.0));
-        let (a, b) = line(&[(1.0, 5.0), (2.0, 7.0), (3.0, 900.0), (4.0, 11.0), (5.0, 13.0)]);
-        assert!((a - 2.0).abs() < 1e-12 && (b - 3.0).abs() < 1e-12);
     }
 }

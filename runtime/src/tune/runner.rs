@@ -1,9 +1,11 @@
 //! A network on a device, and what a run and its layers take.
 
-use super::{Choice, median, single_layer};
+use super::alone::single_layer;
+use super::{Choice, median};
 use crate::artifact::Artifact;
 use crate::bench::noise;
 use crate::clock::Instant;
+use crate::device::DeviceClass;
 use crate::error::Result;
 use crate::plan::{Plan, weight};
 use crate::session::{Device, Options, Session};
@@ -25,7 +27,15 @@ pub(super) struct Runner {
     alone: Vec<Option<(Session, usize)>>,
 }
 
-/// One network's times, microseconds.
+/// What one run of a network took, microseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Round {
+    pub(super) layers: Vec<f64>,
+    /// From upload to readback.
+    pub(super) whole: f64,
+}
+
+/// One network's times, microseconds: medians over rounds.
 pub(super) struct Sample {
     pub(super) layers: Vec<f64>,
     pub(super) whole: f64,
@@ -33,34 +43,67 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// Of a network of so many steps; of at least one round.
+    pub(super) fn of(rounds: &[Round], steps: usize) -> Self {
+        let layers = rounds.first().map_or(0, |r| r.layers.len());
+        Self {
+            layers: (0..layers).map(|l| median(rounds.iter().map(|r| r.layers[l]).collect())).collect(),
+            whole: median(rounds.iter().map(|r| r.whole).collect()),
+            steps,
+        }
+    }
+
     pub(super) fn total(&self) -> f64 {
         self.layers.iter().sum::<f64>().max(1e-9)
+    }
+
+    /// Steps, and microseconds that a run takes beyond its layers.
+    pub(super) fn rest(&self) -> (f64, f64) {
+        (self.steps as f64, self.whole - self.total())
     }
 }
 
 impl Runner {
+    /// For a table of times; on a device that cannot time a layer in its network, each is timed as one of its own.
     pub(super) fn new(device: &Device, artifact: &Artifact, batch: usize, choices: Vec<Choice>) -> Result<Self> {
         let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
-        let steps = Plan::new(artifact, batch, |f| choices[f.layer].form)?.steps.len();
-        let mut session = Session::with(device, artifact, &options, choices.clone())?;
-        let input = noise(session.input_len() * batch);
-        // The first run compiles shaders and warms caches.
-        session.run(&input)?;
-        let mut alone = Vec::new();
-        if session.layer_times()?.is_none() {
+        let (mut runner, times_layers) = Self::open(device, artifact, &options, choices.clone())?;
+        if !times_layers {
             for (layer, choice) in choices.into_iter().enumerate() {
-                alone.push(match weight(&artifact.model().layers[layer].op) {
+                runner.alone.push(match weight(&artifact.model().layers[layer].op) {
                     Some(_) => Some(by_itself(device, &single_layer(artifact, layer)?, &options, choice)?),
                     None => None,
                 });
             }
         }
-        Ok(Self { session, input, steps, alone })
+        Ok(runner)
+    }
+
+    /// `None` where a layer cannot be timed in its network: the device has no clock for it, or, in a browser, one too coarse.
+    pub(super) fn in_place(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<Option<Self>> {
+        let (runner, times_layers) = Self::open(device, artifact, options, choices)?;
+        Ok((times_layers && cfg!(not(target_family = "wasm"))).then_some(runner))
+    }
+
+    /// And whether its device times layers.
+    fn open(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<(Self, bool)> {
+        let steps = Plan::new(artifact, options.batch, |f| choices[f.layer].form)?.steps.len();
+        let mut session = Session::with(device, artifact, options, choices)?;
+        let input = noise(session.input_len() * options.batch);
+        // The first run compiles shaders and warms caches.
+        session.run(&input)?;
+        let times_layers = session.layer_times()?.is_some();
+        Ok((Self { session, input, steps, alone: Vec::new() }, times_layers))
     }
 
     /// Whether its layers are timed each as a network of its own.
     pub(super) fn is_alone(&self) -> bool {
         !self.alone.is_empty()
+    }
+
+    /// Steps of a run.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
     }
 
     /// How many rounds it is worth.
@@ -69,7 +112,7 @@ impl Runner {
     }
 
     /// Microseconds of a whole run, upload and readback too.
-    fn run(&mut self) -> Result<f64> {
+    pub(super) fn run(&mut self) -> Result<f64> {
         let start = Instant::now();
         self.session.run(&self.input)?;
         Ok(start.elapsed().as_secs_f64() * 1e6)
@@ -77,7 +120,8 @@ impl Runner {
 
     /// Microseconds of each layer in one run.
     fn layers(&mut self) -> Result<Vec<f64>> {
-        if let Some(times) = self.session.layer_times()? {
+        if self.alone.is_empty() {
+            let times = self.session.layer_times()?.unwrap_or_default();
             return Ok(times.into_iter().map(|t| t.as_secs_f64() * 1e6).collect());
         }
         let time = |alone: &mut Option<(Session, usize)>| match alone {
@@ -91,30 +135,53 @@ impl Runner {
 /// A layer as a network of its own, and how often it is repeated for one timing.
 fn by_itself(device: &Device, layer: &Artifact, options: &Options, choice: Choice) -> Result<(Session, usize)> {
     let mut session = Session::with(device, layer, options, vec![choice])?;
-    session.time(1)?;
+    session.run(&noise(session.input_len() * session.batch()))?;
     let once = session.time(2)?.as_secs_f64() / 2.0;
     Ok((session, ((ALONE_SECONDS / once.max(1e-9)) as usize).clamp(1, 1000)))
 }
 
-/// Runs two networks in turn; the medians of each.
-pub(super) fn in_turn(a: &mut Runner, b: &mut Runner, rounds: usize) -> Result<(Sample, Sample)> {
-    let mut layers = [Vec::with_capacity(rounds), Vec::with_capacity(rounds)];
-    let mut whole = [Vec::with_capacity(rounds), Vec::with_capacity(rounds)];
-    let mut both = [a, b];
+/// Runs networks in turn; the rounds of each. Layers are timed behind a run of their own network, which left in the caches what it
+/// leaves there in use, and values as it computes them.
+pub(super) fn in_turn<const N: usize>(runners: [&mut Runner; N], rounds: usize) -> Result<[Vec<Round>; N]> {
+    let mut runners = runners;
+    let mut all = std::array::from_fn(|_| Vec::with_capacity(rounds));
     for _ in 0..rounds {
-        for (runner, layers) in both.iter_mut().zip(&mut layers) {
-            layers.push(runner.layers()?);
-        }
-        for (runner, whole) in both.iter_mut().zip(&mut whole) {
-            whole.push(runner.run()?);
+        for (runner, rounds) in runners.iter_mut().zip(&mut all) {
+            let whole = runner.run()?;
+            rounds.push(Round { layers: runner.layers()?, whole });
         }
     }
-    let [first, second] = layers;
-    let [whole_a, whole_b] = whole;
-    let sample = |layers: Vec<Vec<f64>>, whole: Vec<f64>, steps: usize| Sample {
-        layers: (0..layers[0].len()).map(|l| median(layers.iter().map(|round| round[l]).collect())).collect(),
-        whole: median(whole),
-        steps,
-    };
-    Ok((sample(first, whole_a, both[0].steps), sample(second, whole_b, both[1].steps)))
+    Ok(all)
+}
+
+/// The line y = a·x + b through the points, b not negative: (a, b). The slope is the median of all pairs' (Theil and Sen), so
+/// that a few runs that were disturbed do not turn it.
+pub(super) fn line(points: &[(f64, f64)]) -> (f64, f64) {
+    let pairs = points.iter().enumerate().flat_map(|(i, a)| points[..i].iter().map(move |b| (a.0 - b.0, a.1 - b.1)));
+    let slope = median(pairs.filter(|d| d.0 != 0.0).map(|d| d.1 / d.0).collect());
+    let at_zero = median(points.iter().map(|p| p.1 - slope * p.0).collect());
+    if at_zero >= 0.0 { (slope, at_zero) } else { (median(points.iter().map(|p| p.1 / p.0.max(1.0)).collect()), 0.0) }
+}
+
+/// What each step of a network takes on `device` beside what its own clock says, microseconds, by [`Sample::rest`] of many runs. The CPU
+/// goes from one step to the next at once.
+pub(super) fn step_us(device: &Device, rests: &[(f64, f64)]) -> f64 {
+    if device.info().class == DeviceClass::Cpu { 0.0 } else { line(rests).0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_through_their_points() {
+        let (a, b) = line(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]);
+        assert!((a - 2.0).abs() < 1e-12 && (b - 3.0).abs() < 1e-12);
+        // Below zero at the start: through the origin instead.
+        let (a, b) = line(&[(2.0, 1.0), (4.0, 6.0)]);
+        assert!(b == 0.0 && [0.5, 1.5].contains(&a));
+        assert_eq!(line(&[(2.0, 6.0)]), (0.0, 6.0));
+        let (a, b) = line(&[(1.0, 5.0), (2.0, 7.0), (3.0, 900.0), (4.0, 11.0), (5.0, 13.0)]);
+        assert!((a - 2.0).abs() < 1e-12 && (b - 3.0).abs() < 1e-12);
+    }
 }

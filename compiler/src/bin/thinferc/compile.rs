@@ -148,7 +148,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some((table, _)) = &timed {
         thinned = thinned.chosen_for(&table.adapter, table.batch);
     }
-    let artifact = thinned.artifact(dtype)?;
+    let (artifact, denormals) = thinned.artifact_and_denormals(dtype)?;
     let factors = arguments
         .emit_factors
         .as_deref()
@@ -193,6 +193,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     print::text(&description)?;
     if source.says_nothing_of_pixels {
         note_unknown_pixels(&arguments.source.file);
+    }
+    if denormals > 0 {
+        let values = if denormals == 1 { "1 denormal value is" } else { &format!("{denormals} denormal values are") };
+        print::note(format_args!("note: {values} written as zero: below {:.1e} they would only cost time", f32::MIN_POSITIVE));
     }
     print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
@@ -259,7 +263,7 @@ fn rewrites(source: &Source, factored: &Factored) -> Option<Table> {
         let more = if nodes.len() > SHOWN { format!(" and {} more", nodes.len() - SHOWN) } else { String::new() };
         table.row([rule.into(), nodes.len().to_string(), format!("{}{more}", nodes[..nodes.len().min(SHOWN)].join(", "))]);
     };
-    source.rewrites.iter().for_each(|r| row(r.rule, &r.nodes));
+    source.rewrites.iter().for_each(|r| row(&r.rule, &r.nodes));
     for (rule, nodes) in fused(&source.graph, factored.layers()) {
         row(rule, &nodes);
     }

@@ -9,7 +9,7 @@ use thinfer::print;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
-use thinfer_compiler::import::{self, Checkpoint, Meta, Rewrite};
+use thinfer_compiler::import::{self, Checkpoint, Choice, Meta, Rewrite};
 use thinfer_compiler::lower::{Factored, Images, Options, Thinned};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::rng::{Purpose, keyed, permutation};
@@ -18,13 +18,16 @@ use thinfer_compiler::{Error, Result, zoo};
 /// A checkpoint and how to read it.
 #[derive(Args)]
 pub(crate) struct SourceArguments {
-    /// The checkpoint: safetensors or a PyTorch state dict with PyTorch's names, dense or with layers as factors, or an ONNX
-    /// file, which brings its own architecture
+    /// The checkpoint: safetensors or what torch.save wrote (.pth, .pt, .ckpt, .pth.tar) with PyTorch's names, dense or with layers
+    /// as factors, or an ONNX file, which brings its own architecture
     #[arg(value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     pub(crate) file: PathBuf,
     /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar, vgg11|13|16|19, vit-tiny|small|base, vit-lL-hH or vit:KEY=VALUE,..
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    /// Where the file has several networks: the keys that lead to this one's tensors, or what their names begin with, such as ema or checkpoint.model_ema
+    #[arg(long, value_name = "KEY")]
+    state_dict: Option<String>,
     #[command(flatten)]
     pixels: PixelArguments,
 }
@@ -110,9 +113,13 @@ pub(crate) struct Source {
 }
 
 impl SourceArguments {
+    fn choice(&self) -> Choice<'_> {
+        Choice { model: self.model.as_deref(), state_dict: self.state_dict.as_deref() }
+    }
+
     /// Loads and checks everything that the arguments name.
     pub(crate) fn load(&self) -> Result<Source> {
-        let (mut checkpoint, rewrites) = import::import(&self.file)?;
+        let (mut checkpoint, rewrites) = import::import_with(&self.file, &self.choice())?;
         let graph = self.graph(&checkpoint)?;
         let unfit = |error: Error| Error::Checkpoint { path: self.file.clone(), why: error.to_string() };
         let held = import::held(&graph, &checkpoint.params).map_err(unfit)?;

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use thinfer::{Artifact, print};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::import::{self, Checkpoint};
+use thinfer_compiler::import::{self, Checkpoint, Choice};
 use thinfer_compiler::train::{
     Distil, EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train,
 };
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Start from this checkpoint, dense or in factors, instead of random weights; lorita and elrt factor it
     #[arg(long, value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     from: Option<PathBuf>,
+    /// Where that file has several networks: the keys that lead to this one's tensors, or what their names begin with
+    #[arg(long, value_name = "KEY", requires = "from")]
+    state_dict: Option<String>,
     #[command(flatten)]
     pixels: PixelArguments,
     /// Training data: mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or glyphs
@@ -124,7 +127,8 @@ enum DeviceName {
 /// # Errors
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let mut start = args.from.as_deref().map(import::load).transpose()?;
+    let choice = Choice { model: args.model.as_deref(), state_dict: args.state_dict.as_deref() };
+    let mut start = args.from.as_deref().map(|path| import::import_with(path, &choice)).transpose()?.map(|(checkpoint, _)| checkpoint);
     if args.pixels.are_given() && start.is_none() {
         return Err(Error::invalid("--range, --mean, --std", "go with --from"));
     }

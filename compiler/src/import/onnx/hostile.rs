@@ -61,8 +61,8 @@ fn contradictions_are_named() {
         ("defines 'h' twice, the second time by Relu 'more'", |g| g.node.push(node("Relu", "more", &["x"], &["h"]))),
         ("defines 'x' twice", |g| g.node.push(node("Relu", "more", &["h"], &["x"]))),
         ("output 'q', which nothing defines", |g| g.output[0].name = Some("q".into())),
-        ("has 2 inputs (x, x2)", |g| g.input.push(value("x2", &[1, 2]))),
-        ("has 0 outputs", |g| g.output.clear()),
+        ("it has 2 inputs (x, x2), one is supported", |g| g.input.push(value("x2", &[1, 2]))),
+        ("it has no output", |g| g.output.clear()),
         ("has 16 bytes, its shape [1073741824, 2] needs 8589934592", |g| g.initializer[0].dims = vec![1 << 30, 2]),
         ("more than can be counted", |g| g.initializer[0].dims = vec![1 << 40, 1 << 40]),
         ("dimension of -2", |g| g.initializer[0].dims = vec![-2, -2]),
@@ -97,6 +97,23 @@ fn what_no_graph_can_hold_is_listed_node_by_node() {
     let said = said(&model.encode_to_vec()).unwrap();
     assert!(said.contains("3 nodes cannot be imported: RMSNormalization 'norm' has a constant of [2, 2]"), "{said}");
     for part in ["com.acme.Relu 'strange' is an operation of another domain", "Loop 'y' is control flow"] {
+        assert!(said.contains(part), "{part:?} not in {said:?}");
+    }
+}
+
+#[test]
+fn ends_and_nodes_are_told_together() {
+    let mut model = sound();
+    let graph = model.graph.as_mut().unwrap();
+    graph.input = vec![value("x", &[0, 3, 0, 0]), value("state", &[1, 2])];
+    graph.output.push(value("h", &[1, 2]));
+    graph.node.push(node("Loop", "around", &["h", "state"], &["l"]));
+    graph.node.push(node("Loop", "unread", &["h", "state"], &["m"]));
+    graph.output.push(value("l", &[1, 2]));
+    let said = said(&model.encode_to_vec()).unwrap();
+    for part in
+        ["2 inputs (x, state)", "3 outputs (y, h, l)", "axes without a size: [?, 3, ?, ?]", "1 node cannot be imported: Loop 'around'"]
+    {
         assert!(said.contains(part), "{part:?} not in {said:?}");
     }
 }

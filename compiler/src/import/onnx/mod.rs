@@ -15,6 +15,7 @@ mod proto;
 mod rules;
 mod view;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,15 +38,16 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let mut model = Model::read(bytes, path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
     let folded = fold_constants(&mut model).map_err(fail)?;
     let mut rewrites: Vec<Rewrite> = Vec::new();
-    let mut note = |rule: &'static str, nodes: Vec<String>| {
+    let mut note = |rule: Cow<'static, str>, nodes: Vec<String>| {
         if !nodes.is_empty() {
             rewrites.push(Rewrite { rule, nodes });
         }
     };
-    note("constants folded", folded);
+    note("constants folded".into(), folded);
     rules::apply(&mut model);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let converted = convert::convert(&model, &name).map_err(|nodes| Error::Unsupported { path: path.into(), count: nodes.len(), nodes })?;
+    let refuse = |faults: convert::Faults| Error::Unsupported { path: path.into(), ends: faults.ends, nodes: faults.nodes };
+    let converted = convert::convert(&model, &name).map_err(refuse)?;
     converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));
     let meta = Meta { model: Some(name), graph: Some(converted.graph), ..Meta::default() };
     Ok((Checkpoint { params: converted.params, meta }, rewrites))

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::array::Array;
-use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use super::proto::{AttributeProto, ModelProto, NodeProto, ValueInfoProto};
+use super::rules::Rule;
 
 /// The most nodes of a network.
 const MOST_NODES: usize = 1 << 16;
@@ -24,14 +25,19 @@ pub(super) struct Model {
     pub(super) dims: Vec<Option<usize>>,
     /// Whether its elements are integers.
     pub(super) integers: bool,
-    pub(super) output: String,
+    /// What is wrong with the inputs and outputs: there are not one of each.
+    pub(super) faults: Vec<String>,
+    /// At least one.
+    pub(super) outputs: Vec<String>,
+    /// Inputs beside the one.
+    pub(super) other_inputs: Vec<String>,
     /// In execution order.
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Arc<Array>>,
 }
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) op: String,
     /// May be empty; see [`Node::label`].
@@ -46,10 +52,9 @@ pub(super) struct Node {
 
 /// The nodes that a rule put another in the place of. They are converted instead where that one's own conversion does not
 /// apply: rules know no shapes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    /// The rule's name.
-    pub(super) rule: &'static str,
+    pub(super) rule: &'static Rule,
     /// In execution order.
     pub(super) plain: Vec<Node>,
 }
@@ -128,13 +133,26 @@ impl Model {
                 return Err(format!("has two initialisers called '{name}'"));
             }
         }
-        let (input, dims, integers) = the_input(&graph, &constants)?;
-        let output = match &graph.output[..] {
-            [one] => one.name.clone().unwrap_or_default(),
-            many => return Err(format!("has {} outputs ({}); one is needed", many.len(), names(many))),
-        };
+        let mut faults = Vec::new();
+        let mut inputs = graph.input.iter().filter(|i| !i.name.as_ref().is_some_and(|n| constants.contains_key(n)));
+        let first = inputs.next().ok_or("is no network: it has no input")?;
+        let (input, dims, integers) = the_input(first)?;
+        let other_inputs: Vec<String> = inputs.filter_map(|i| i.name.clone()).collect();
+        if !other_inputs.is_empty() {
+            let count = 1 + other_inputs.len();
+            faults.push(format!(
+                "it has {count} inputs ({input}, {}), one is supported (make the others initialisers)",
+                other_inputs.join(", ")
+            ));
+        }
+        let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone().unwrap_or_default()).collect();
+        match outputs.len() {
+            0 => return Err("is no network: it has no output".into()),
+            1 => {}
+            n => faults.push(format!("it has {n} outputs ({}), one is supported (remove the others)", outputs.join(", "))),
+        }
         let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
-        let mut model = Self { opset, input, dims, integers, output, nodes, constants };
+        let mut model = Self { opset, input, dims, integers, faults, outputs, other_inputs, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -145,6 +163,7 @@ impl Model {
     fn check_names(&self) -> Result<(), String> {
         let mut defined: BTreeSet<&str> = self.constants.keys().map(String::as_str).collect();
         defined.insert(&self.input);
+        defined.extend(self.other_inputs.iter().map(String::as_str));
         for node in &self.nodes {
             for output in node.outputs.iter().filter(|o| !o.is_empty()) {
                 if !defined.insert(output) {
@@ -157,10 +176,9 @@ impl Model {
                 return Err(format!("{} '{}' reads '{missing}', which nothing defines", node.op, node.label()));
             }
         }
-        if defined.contains(self.output.as_str()) {
-            Ok(())
-        } else {
-            Err(format!("has the output '{}', which nothing defines", self.output))
+        match self.outputs.iter().find(|o| !defined.contains(o.as_str())) {
+            None => Ok(()),
+            Some(missing) => Err(format!("has the output '{missing}', which nothing defines")),
         }
     }
 
@@ -198,7 +216,7 @@ impl Model {
 
     /// Drops nodes and constants that the output does not depend on.
     pub(super) fn prune(&mut self) {
-        let mut wanted: BTreeSet<String> = [self.output.clone()].into();
+        let mut wanted: BTreeSet<String> = self.outputs.iter().cloned().collect();
         for node in self.nodes.iter().rev() {
             if node.outputs.iter().any(|o| wanted.contains(o)) {
                 wanted.extend(node.inputs.iter().cloned());
@@ -220,12 +238,16 @@ impl Model {
     pub(super) fn sole_reader(&self, value: &str) -> Option<&Node> {
         let mut readers = self.nodes.iter().flat_map(|n| n.inputs.iter().filter(|i| *i == value).map(move |_| n));
         let first = readers.next()?;
-        (readers.next().is_none() && self.output != value).then_some(first)
+        (readers.next().is_none() && !self.is_output(value)).then_some(first)
+    }
+
+    fn is_output(&self, value: &str) -> bool {
+        self.outputs.iter().any(|o| o == value)
     }
 
     /// Whether anybody reads `value`.
     pub(super) fn reads(&self, value: &str) -> bool {
-        self.output == value || self.nodes.iter().any(|n| n.inputs.iter().any(|i| i == value))
+        self.is_output(value) || self.nodes.iter().any(|n| n.inputs.iter().any(|i| i == value))
     }
 
     /// The one element of the constant `value`.
@@ -234,14 +256,8 @@ impl Model {
     }
 }
 
-/// The one input that is no constant, and its dimensions.
-fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Result<(String, Vec<Option<usize>>, bool), String> {
-    let free = |i: &&ValueInfoProto| !i.name.as_ref().is_some_and(|n| constants.contains_key(n));
-    let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(free).collect();
-    let [input] = inputs[..] else {
-        let text: Vec<&str> = inputs.iter().filter_map(|i| i.name.as_deref()).collect();
-        return Err(format!("has {} inputs ({}); one is needed", inputs.len(), text.join(", ")));
-    };
+/// Name and dimensions of an input, and whether its elements are integers.
+fn the_input(input: &ValueInfoProto) -> Result<(String, Vec<Option<usize>>, bool), String> {
     let name = input.name.clone().unwrap_or_default();
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
@@ -249,10 +265,6 @@ fn the_input(graph: &GraphProto, constants: &HashMap<String, Arc<Array>>) -> Res
     // FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
     let integers = !matches!(tensor.and_then(|t| t.elem_type), None | Some(0 | 1 | 10 | 11 | 16));
     Ok((name, dims.collect(), integers))
-}
-
-fn names(values: &[ValueInfoProto]) -> String {
-    values.iter().filter_map(|v| v.name.as_deref()).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a domain is that of ONNX's own operators.

@@ -1,5 +1,5 @@
-//! The part of the pickle language that state dicts are written in. Nothing is executed: a call becomes a record of what
-//! would have been called, and only those that rebuild tensors mean anything.
+//! The pickle language, protocols 0 to 5. Nothing is executed: a call becomes a record of what would have been called, and only
+//! those that rebuild tensors mean anything to their reader.
 
 use std::collections::HashMap;
 
@@ -13,19 +13,33 @@ pub(super) const MOST: usize = 8 << 20;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Int(i64),
+    Bool(bool),
     Text(String),
     /// `module.name`.
     Global(String),
     Tuple(Vec<Id>),
+    /// A list, or a set.
     List(Vec<Id>),
     /// Keys and values in turn.
     Dict(Vec<Id>),
     /// What a persistent id points to: of a tensor's storage, a tuple.
     Persistent(Id),
-    /// A global called with a tuple.
-    Call(Id, Id),
+    Object(Box<Object>),
     /// Anything else.
     Other,
+}
+
+/// What a call would have made.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Object {
+    /// What is called, mostly a [`Node::Global`].
+    pub(super) called: Id,
+    /// A tuple.
+    pub(super) arguments: Id,
+    /// Keys and values in turn, of an object that is a kind of dict.
+    pub(super) items: Vec<Id>,
+    /// What its attributes are set from, mostly a dict.
+    pub(super) state: Option<Id>,
 }
 
 /// All values of a pickle.
@@ -37,18 +51,25 @@ pub(super) struct Pickle {
 }
 
 impl Pickle {
-    /// Reads `bytes`.
+    /// Reads the pickle at the start of `bytes`; the second value is the bytes that it has.
     ///
     /// # Errors
-    /// A phrase for an end that comes too early, an instruction that state dicts do not use, and a stack that lacks what one
-    /// needs.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() > MOST {
-            return Err(format!("holds a pickle of {} bytes; {MOST} are read", bytes.len()));
+    /// A phrase for an end that comes too early, more than [`MOST`] bytes, an instruction that no protocol has, and a stack that
+    /// lacks what one needs.
+    pub(super) fn read(bytes: &[u8]) -> Result<(Self, usize), String> {
+        let part = &bytes[..bytes.len().min(MOST)];
+        let mut machine =
+            Machine { bytes: part, at: 0, pickle: Self::default(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), paired: 0 };
+        loop {
+            match machine.step() {
+                Ok(false) => (),
+                Ok(true) => return Ok((machine.pickle, machine.at)),
+                Err(why) if why == early() && part.len() < bytes.len() => {
+                    return Err(format!("holds a pickle of more than {MOST} bytes, which is the most that is read"));
+                }
+                Err(why) => return Err(why),
+            }
         }
-        let mut machine = Machine { bytes, at: 0, pickle: Self::default(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
-        while !machine.step()? {}
-        Ok(machine.pickle)
     }
 
     pub(super) fn node(&self, id: Id) -> &Node {
@@ -60,9 +81,27 @@ impl Pickle {
         if let Node::Tuple(items) | Node::List(items) = self.node(id) { Some(items) } else { None }
     }
 
-    /// A tuple's integers.
-    pub(super) fn ints(&self, id: Id) -> Option<Vec<i64>> {
-        self.items(id)?.iter().map(|&i| if let Node::Int(n) = self.node(i) { Some(*n) } else { None }).collect()
+    pub(super) fn text(&self, id: Id) -> Option<&str> {
+        if let Node::Text(text) | Node::Global(text) = self.node(id) { Some(text) } else { None }
+    }
+
+    pub(super) fn int(&self, id: Id) -> Option<i64> {
+        if let Node::Int(n) = self.node(id) { Some(*n) } else { None }
+    }
+
+    /// Keys that are text, and their values, of a dict or of an object that is a kind of one.
+    pub(super) fn pairs(&self, id: Id) -> impl Iterator<Item = (&str, Id)> {
+        let items: &[Id] = match self.node(id) {
+            Node::Dict(items) => items,
+            Node::Object(object) => &object.items,
+            _ => &[],
+        };
+        items.chunks_exact(2).filter_map(|pair| if let Node::Text(key) = self.node(pair[0]) { Some((key.as_str(), pair[1])) } else { None })
+    }
+
+    /// The value under `key` of a dict.
+    pub(super) fn get(&self, id: Id, key: &str) -> Option<Id> {
+        self.pairs(id).find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 }
 
@@ -73,6 +112,8 @@ struct Machine<'a> {
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Pairs that dicts were made with, which are copied: a list can be recalled any number of times.
+    paired: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -87,23 +128,22 @@ impl<'a> Machine<'a> {
                 self.pickle.root = self.pop()?;
                 return Ok(true);
             }
-            b'N' | 0x88 | 0x89 => self.push(Node::Other),
-            b'K' => self.int(1, false)?,
-            b'M' => self.int(2, false)?,
-            b'J' => self.int(4, true)?,
-            // LONG1.
-            0x8a => {
-                let len = self.number(1)? as usize;
-                if len <= 8 { self.int(len, true)? } else { self.opaque(len)? }
-            }
+            b'N' => self.push(Node::Other),
+            0x88 | 0x89 => self.push(Node::Bool(code == 0x88)),
+            b'K' | b'M' | b'J' | 0x8a | 0x8b | b'I' | b'L' => self.integer(code)?,
             b'G' => self.opaque(8)?,
-            b'X' | b'T' => self.text(4)?,
-            0x8c | b'U' => self.text(1)?,
-            0x8d => self.text(8)?,
-            b'B' | b'C' => {
-                let len = self.number(if code == b'B' { 4 } else { 1 })?;
+            b'F' => drop(self.line().map(|_| self.push(Node::Other))?),
+            b'X' | b'T' | 0x8c | b'U' | 0x8d | b'V' | b'S' => self.text(code)?,
+            // Bytes of several widths; EXT1, EXT2, EXT4: classes by a number that only the writer knows.
+            b'B' | b'C' | 0x8e | 0x96 => {
+                let len = self.number(match code {
+                    b'C' => 1,
+                    b'B' => 4,
+                    _ => 8,
+                })?;
                 self.opaque(usize::try_from(len).unwrap_or(usize::MAX))?;
             }
+            0x82..=0x84 => self.opaque(1 << (code - 0x82))?,
             b'c' => {
                 let global = format!("{}.{}", self.line()?, self.line()?);
                 self.push(Node::Global(global));
@@ -118,58 +158,104 @@ impl<'a> Machine<'a> {
             }
             b'(' => self.marks.push(self.stack.len()),
             b')' => self.push(Node::Tuple(Vec::new())),
-            b']' => self.push(Node::List(Vec::new())),
+            b']' | 0x8f => self.push(Node::List(Vec::new())),
             b'}' => self.push(Node::Dict(Vec::new())),
-            b't' => {
-                let items = self.marked()?;
-                self.push(Node::Tuple(items));
-            }
+            // TUPLE, FROZENSET, LIST, DICT.
+            b't' | 0x91 => self.made(Node::Tuple)?,
+            b'l' => self.made(Node::List)?,
+            b'd' => self.made(Node::Dict)?,
             0x85..=0x87 => {
                 let items = self.last(usize::from(code - 0x84))?;
                 self.push(Node::Tuple(items));
             }
+            // APPEND, SETITEM; APPENDS, ADDITEMS, SETITEMS.
             b'a' | b's' => {
                 let items = self.last(if code == b'a' { 1 } else { 2 })?;
-                self.extend(items)?;
+                self.extend(items, code == b's')?;
             }
-            b'e' | b'u' => {
+            b'e' | 0x90 | b'u' => {
                 let items = self.marked()?;
-                self.extend(items)?;
+                self.extend(items, code == b'u')?;
             }
-            b'R' | 0x81 => {
-                let (arguments, called) = (self.pop()?, self.pop()?);
-                let made = match self.pickle.node(called) {
-                    Node::Global(g) if g == "collections.OrderedDict" => Node::Dict(Vec::new()),
-                    _ => Node::Call(called, arguments),
-                };
-                self.push(made);
+            b'R' | 0x81 | 0x92 | b'i' | b'o' => self.call(code)?,
+            // BUILD: an object's attributes.
+            b'b' => {
+                let state = self.pop()?;
+                let top = self.top()?;
+                if let Some(Node::Object(object)) = self.pickle.nodes.get_mut(top) {
+                    object.state = Some(state);
+                }
             }
-            // BUILD: an object's attributes, which nothing here has.
-            b'b' => drop(self.pop()?),
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Node::Persistent(id));
             }
-            b'q' | b'r' => {
-                let key = self.number(if code == b'q' { 1 } else { 4 })?;
+            b'P' => drop(self.line().map(|_| self.push(Node::Other))?),
+            b'q' | b'r' | b'p' => {
+                let key = self.place(code, b'q', b'r')?;
                 self.memo.insert(key, self.top()?);
             }
             0x94 => drop(self.memo.insert(self.memo.len() as u64, self.top()?)),
-            b'h' | b'j' => {
-                let key = self.number(if code == b'h' { 1 } else { 4 })?;
+            b'h' | b'j' | b'g' => {
+                let key = self.place(code, b'h', b'j')?;
                 let id = *self.memo.get(&key).ok_or("holds a pickle that recalls what it never kept")?;
                 self.stack.push(id);
             }
             b'0' => drop(self.pop()?),
             b'1' => drop(self.marked()?),
             b'2' => self.stack.push(self.top()?),
-            other => return Err(format!("holds a pickle with the instruction 0x{other:02x}, which state dicts do not use")),
+            other => return Err(format!("holds a pickle with the instruction 0x{other:02x}, which is not read")),
         }
         Ok(false)
     }
 
+    /// REDUCE, NEWOBJ, NEWOBJ_EX, INST, OBJ.
+    fn call(&mut self, code: u8) -> Result<(), String> {
+        if code == 0x92 {
+            // Arguments by keyword.
+            self.pop()?;
+        }
+        let (called, arguments) = match code {
+            b'i' => {
+                let global = format!("{}.{}", self.line()?, self.line()?);
+                self.made(Node::Tuple)?;
+                let arguments = self.pop()?;
+                self.push(Node::Global(global));
+                (self.pop()?, arguments)
+            }
+            b'o' => {
+                let mut items = self.marked()?.into_iter();
+                let called = items.next().ok_or_else(empty)?;
+                self.push(Node::Tuple(items.collect()));
+                (called, self.pop()?)
+            }
+            _ => {
+                let arguments = self.pop()?;
+                (self.pop()?, arguments)
+            }
+        };
+        let made = match self.pickle.node(called) {
+            Node::Global(name) if name == "collections.OrderedDict" => {
+                self.paired += self.ordered(arguments).len();
+                if self.paired > self.bytes.len() {
+                    return Err("holds a pickle that fills dicts without end".into());
+                }
+                let pairs = self.ordered(arguments).iter().filter_map(|&pair| self.pickle.items(pair));
+                Node::Dict(pairs.filter(|pair| pair.len() == 2).flatten().copied().collect())
+            }
+            _ => Node::Object(Box::new(Object { called, arguments, items: Vec::new(), state: None })),
+        };
+        self.push(made);
+        Ok(())
+    }
+
+    /// What an `OrderedDict` is made with: Python 2 gives it a list of pairs, Python 3 nothing.
+    fn ordered(&self, arguments: Id) -> &[Id] {
+        self.pickle.items(arguments).and_then(|a| self.pickle.items(*a.first()?)).unwrap_or_default()
+    }
+
     fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len()).ok_or("holds a pickle that ends too early")?;
+        let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len()).ok_or_else(early)?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -180,17 +266,59 @@ impl<'a> Machine<'a> {
         Ok(self.take(len)?.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)))
     }
 
-    fn int(&mut self, len: usize, signed: bool) -> Result<(), String> {
+    /// The place in the memo that an instruction names: in one byte, in four, or in decimal digits.
+    fn place(&mut self, code: u8, short: u8, long: u8) -> Result<u64, String> {
+        if code == short {
+            self.number(1)
+        } else if code == long {
+            self.number(4)
+        } else {
+            self.line()?.parse().map_err(|_| "holds a pickle whose memo has a place that is no number".into())
+        }
+    }
+
+    fn integer(&mut self, code: u8) -> Result<(), String> {
+        let len = match code {
+            b'K' => 1,
+            b'M' => 2,
+            b'J' => 4,
+            0x8a => self.number(1)? as usize,
+            0x8b => usize::try_from(self.number(4)?).unwrap_or(usize::MAX),
+            _ => {
+                let line = self.line()?;
+                let node = match line.as_str() {
+                    "00" | "01" if code == b'I' => Node::Bool(line == "01"),
+                    _ => line.trim_end_matches('L').parse().map_or(Node::Other, Node::Int),
+                };
+                self.push(node);
+                return Ok(());
+            }
+        };
+        if len > 8 {
+            return self.opaque(len);
+        }
         let value = self.number(len)?;
         let unused = 64 - 8 * len as u32;
-        let value = if signed && len > 0 { ((value << unused) as i64) >> unused } else { value as i64 };
+        let is_signed = !matches!(code, b'K' | b'M') && len > 0;
+        let value = if is_signed { ((value << unused) as i64) >> unused } else { value as i64 };
         self.push(Node::Int(value));
         Ok(())
     }
 
-    fn text(&mut self, width: usize) -> Result<(), String> {
-        let len = usize::try_from(self.number(width)?).unwrap_or(usize::MAX);
-        let text = String::from_utf8_lossy(self.take(len)?).into_owned();
+    fn text(&mut self, code: u8) -> Result<(), String> {
+        let text = match code {
+            // As Python writes it in a program; names of tensors need no escapes.
+            b'S' => self.line()?.trim_matches(['\'', '"']).to_string(),
+            b'V' => self.line()?,
+            _ => {
+                let len = self.number(match code {
+                    0x8c | b'U' => 1,
+                    0x8d => 8,
+                    _ => 4,
+                })?;
+                String::from_utf8_lossy(self.take(usize::try_from(len).unwrap_or(usize::MAX))?).into_owned()
+            }
+        };
         self.push(Node::Text(text));
         Ok(())
     }
@@ -203,7 +331,7 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<String, String> {
         let rest = &self.bytes[self.at..];
-        let len = rest.iter().position(|&b| b == b'\n').ok_or("holds a pickle that ends too early")?;
+        let len = rest.iter().position(|&b| b == b'\n').ok_or_else(early)?;
         let line = String::from_utf8_lossy(&rest[..len]).into_owned();
         self.at += len + 1;
         Ok(line)
@@ -212,6 +340,13 @@ impl<'a> Machine<'a> {
     fn push(&mut self, node: Node) {
         self.stack.push(self.pickle.nodes.len());
         self.pickle.nodes.push(node);
+    }
+
+    /// Puts the values since the last mark into one.
+    fn made(&mut self, node: impl Fn(Vec<Id>) -> Node) -> Result<(), String> {
+        let items = self.marked()?;
+        self.push(node(items));
+        Ok(())
     }
 
     fn pop(&mut self) -> Result<Id, String> {
@@ -233,11 +368,13 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(at))
     }
 
-    /// Adds to the list or dict at the top; anything else takes them and forgets them.
-    fn extend(&mut self, items: Vec<Id>) -> Result<(), String> {
+    /// Adds elements to the list at the top, or `pairs` to the dict or object there; anything else takes them and forgets them.
+    fn extend(&mut self, items: Vec<Id>, pairs: bool) -> Result<(), String> {
         let top = self.top()?;
-        if let Some(Node::List(all) | Node::Dict(all)) = self.pickle.nodes.get_mut(top) {
-            all.extend(items);
+        match (self.pickle.nodes.get_mut(top), pairs) {
+            (Some(Node::List(all)), false) | (Some(Node::Dict(all)), true) => all.extend(items),
+            (Some(Node::Object(object)), true) => object.items.extend(items),
+            _ => (),
         }
         Ok(())
     }
@@ -247,21 +384,62 @@ fn empty() -> String {
     "holds a pickle that takes more than it has".into()
 }
 
+fn early() -> String {
+    "holds a pickle that ends too early".into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(bytes: &[u8]) -> Pickle {
+        let (pickle, used) = Pickle::read(bytes).unwrap();
+        assert_eq!(used, bytes.len());
+        pickle
+    }
 
     #[test]
     fn a_dict_of_calls_is_read_and_nothing_is_called() {
         // {'a': os.system('x'), 'b': (1, -2, 300)}
         let pickle =
             b"\x80\x02}q\x00(X\x01\x00\x00\x00acos\nsystem\nX\x01\x00\x00\x00x\x85RX\x01\x00\x00\x00bK\x01J\xfe\xff\xff\xffM\x2c\x01\x87u.";
-        let p = Pickle::read(pickle).unwrap();
-        let Node::Dict(items) = p.node(p.root) else { panic!("a dict") };
-        assert_eq!(p.node(items[0]), &Node::Text("a".into()));
-        let Node::Call(called, _) = p.node(items[1]) else { panic!("a call") };
-        assert_eq!(p.node(*called), &Node::Global("os.system".into()));
-        assert_eq!(p.ints(items[3]), Some(vec![1, -2, 300]));
+        let p = read(pickle);
+        let Node::Object(object) = p.node(p.get(p.root, "a").unwrap()) else { panic!("an object") };
+        assert_eq!(p.node(object.called), &Node::Global("os.system".into()));
+        let numbers = p.items(p.get(p.root, "b").unwrap()).unwrap();
+        assert_eq!(numbers.iter().map(|&n| p.int(n).unwrap()).collect::<Vec<_>>(), [1, -2, 300]);
+    }
+
+    #[test]
+    fn the_words_of_every_protocol_are_read() {
+        // {'a': 7, 'b': True, 'c': -3, 'd': [1]} in protocol 0, and the same in 4 with a set and bytes beside it.
+        let first = b"(dp0\nVa\np1\nI7\nsVb\nI01\nsS'c'\nL-3L\nsVd\n(lp2\nI1\nas.";
+        let fourth =
+            b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94K\x07\x8c\x01b\x88\x8c\x01c\x8a\x01\xfd\x8c\x01d]\x94K\x01a\
+                       \x8c\x01e\x8f\x94(K\x02\x90\x8c\x01fC\x02xy\x8c\x01gG\x00\x00\x00\x00\x00\x00\x00\x00u.";
+        for bytes in [&first[..], fourth] {
+            let p = read(bytes);
+            let value = |key: &str| p.node(p.get(p.root, key).unwrap());
+            assert_eq!((value("a"), value("b"), value("c")), (&Node::Int(7), &Node::Bool(true), &Node::Int(-3)));
+            assert_eq!(p.items(p.get(p.root, "d").unwrap()).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn objects_keep_their_state_and_their_items() {
+        // A net.Net with attributes {'n': 1}; a defaultdict(list) with {'k': 2}; OrderedDict([['o', 3]]) as Python 2 writes it; all
+        // in a list.
+        let pickle = b"\x80\x02](cnet\nNet\n)\x81}U\x01nK\x01sbccollections\ndefaultdict\nc__builtin__\nlist\n\x85RU\x01kK\x02s\
+                       ccollections\nOrderedDict\n](](U\x01oK\x03ee\x85Re.";
+        let p = read(pickle);
+        let parts = p.items(p.root).unwrap();
+        let Node::Object(net) = p.node(parts[0]) else { panic!("an object") };
+        assert_eq!(p.get(net.state.unwrap(), "n").and_then(|id| p.int(id)), Some(1));
+        assert_eq!(p.get(parts[1], "k").and_then(|id| p.int(id)), Some(2));
+        assert_eq!(p.get(parts[2], "o").and_then(|id| p.int(id)), Some(3));
+        // INST and OBJ of protocol 0 and 1.
+        let p = read(b"((inet\nNet\np0\n(cnet\nNet\nK\x01ol.");
+        assert!(p.items(p.root).unwrap().iter().all(|&id| matches!(p.node(id), Node::Object(_))));
     }
 
     #[test]
@@ -271,12 +449,13 @@ mod tests {
         assert!(
             refused(b"h\x05.").contains("recalls") && refused(b"R.").contains("more than it has") && refused(b"u.").contains("more than")
         );
-        assert!(refused(b"I01\n.").contains("0x49"));
+        assert!(refused(b"\x97.").contains("0x97") && refused(b"o.").contains("more than") && refused(b"(o.").contains("more than"));
+        assert!(refused(b"g\xff\n.").contains("no number"));
         assert!(refused(&vec![b')'; MOST + 1]).contains("bytes"));
         // A million tuples within each other.
         let mut deep = vec![0x85; 1 << 20];
         deep.insert(0, b')');
         deep.push(b'.');
-        assert_eq!(Pickle::read(&deep).unwrap().nodes.len(), (1 << 20) + 1);
+        assert_eq!(read(&deep).nodes.len(), (1 << 20) + 1);
     }
 }

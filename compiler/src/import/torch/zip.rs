@@ -1,9 +1,56 @@
-//! The entries of a zip archive as `torch.save` writes it: stored, never compressed.
+//! The entries of a zip archive: stored, as `torch.save` writes them, or deflated by whoever packed it again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read;
 
-/// The bytes of each entry by its name.
-pub(super) type Entries<'a> = BTreeMap<&'a str, &'a [u8]>;
+use flate2::read::DeflateDecoder;
+
+/// Each entry by its name.
+pub(super) type Entries<'a> = BTreeMap<&'a str, Entry<'a>>;
+
+/// A file in the archive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    /// What stands in the archive.
+    bytes: &'a [u8],
+    /// 0: stored, 8: deflated.
+    method: u64,
+    is_encrypted: bool,
+    /// Bytes when it is unpacked, and their CRC-32, as the archive says.
+    size: u64,
+    sum: u32,
+}
+
+impl<'a> Entry<'a> {
+    /// Its bytes; those that are unpacked are counted against `left`.
+    ///
+    /// # Errors
+    /// A phrase for an entry that is encrypted, packed in another way, damaged, or larger than what is left.
+    pub(super) fn read(&self, name: &str, left: &mut usize) -> Result<Cow<'a, [u8]>, String> {
+        let damaged = || format!("holds the entry '{name}', which is damaged");
+        if self.is_encrypted {
+            return Err(format!("holds the entry '{name}' encrypted"));
+        }
+        match self.method {
+            // The checksum is not asked for: PyTorch can be told to write none.
+            0 => return Ok(Cow::Borrowed(self.bytes)),
+            8 => (),
+            other => return Err(format!("holds the entry '{name}' compressed by method {other}; stored and deflated ones are read")),
+        }
+        let size = usize::try_from(self.size).ok().filter(|size| size <= left);
+        let size =
+            size.ok_or_else(|| format!("holds the entry '{name}', which unpacks to {} bytes, out of proportion to the file", self.size))?;
+        *left -= size;
+        let mut unpacked = Vec::with_capacity(size);
+        // One more than there should be, to see an entry that goes on.
+        let read = DeflateDecoder::new(self.bytes).take(self.size + 1).read_to_end(&mut unpacked);
+        if read.is_err() || unpacked.len() != size || crc32fast::hash(&unpacked) != self.sum {
+            return Err(damaged());
+        }
+        Ok(Cow::Owned(unpacked))
+    }
+}
 
 /// Bytes that every entry of the central directory has at least.
 const ENTRY: usize = 46;
@@ -13,7 +60,7 @@ const WIDE: u64 = 0xffff_ffff;
 /// Reads the central directory of `file`.
 ///
 /// # Errors
-/// A phrase that says what is damaged, or that an entry is compressed or lies outside the file.
+/// A phrase that says what is damaged, or that an entry lies outside the file.
 pub(super) fn entries(file: &[u8]) -> Result<Entries<'_>, String> {
     let broken = || "is no whole zip archive".to_string();
     // The end record has up to 64 KiB of comment behind it.
@@ -40,15 +87,17 @@ pub(super) fn entries(file: &[u8]) -> Result<Entries<'_>, String> {
         let text = file.get(at + ENTRY..at + ENTRY + lengths[0]).ok_or_else(broken)?;
         let name = std::str::from_utf8(text).map_err(|_| broken())?;
         let extra = file.get(at + ENTRY + lengths[0]..at + ENTRY + lengths[0] + lengths[1]).ok_or_else(broken)?;
-        let method = n(10, 2).ok_or_else(broken)?;
-        let (stored, size, header) = (n(20, 4).ok_or_else(broken)?, n(24, 4).ok_or_else(broken)?, n(42, 4).ok_or_else(broken)?);
+        let number = |offset, bytes| n(offset, bytes).ok_or_else(broken);
+        let (flags, method, sum) = (number(8, 2)?, number(10, 2)?, number(16, 4)? as u32);
+        let (stored, size, header) = (number(20, 4)?, number(24, 4)?, number(42, 4)?);
         let mut wide = zip64(extra);
         let [size, stored, header] = [size, stored, header].map(|v| if v == WIDE { wide.next().unwrap_or(v) } else { v });
-        if method != 0 || stored != size {
-            return Err(format!("holds the entry '{name}' compressed, which torch.save never does"));
+        if method == 0 && stored != size {
+            return Err(format!("holds the entry '{name}' of {size} bytes in {stored}"));
         }
-        let bytes = usize::try_from(header).ok().zip(usize::try_from(size).ok()).and_then(|(header, size)| data(file, header, size));
-        found.insert(name, bytes.ok_or_else(|| format!("holds the entry '{name}' of {size} bytes, which lies outside the file"))?);
+        let bytes = usize::try_from(header).ok().zip(usize::try_from(stored).ok()).and_then(|(header, stored)| data(file, header, stored));
+        let bytes = bytes.ok_or_else(|| format!("holds the entry '{name}' of {stored} bytes, which lies outside the file"))?;
+        found.insert(name, Entry { bytes, method, is_encrypted: flags & 1 == 1, size, sum });
         at = next;
     }
     Ok(found)
@@ -87,6 +136,29 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
 pub(super) mod tests {
     use super::*;
 
+    /// The same as the archive of stored entries, deflated.
+    pub(in crate::import::torch) fn deflated(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let packed: Vec<(&str, Vec<u8>)> = entries
+            .iter()
+            .map(|(name, bytes)| {
+                let mut packed = Vec::new();
+                flate2::read::DeflateEncoder::new(*bytes, flate2::Compression::best()).read_to_end(&mut packed).unwrap();
+                (*name, packed)
+            })
+            .collect();
+        let stored: Vec<(&str, &[u8])> = packed.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        let mut file = archive(&stored, false);
+        // The directory says how each entry is packed.
+        let mut at = number(&file, file.len() - 6, 4).unwrap() as usize;
+        for (name, bytes) in entries {
+            file[at + 10] = 8;
+            file[at + 16..at + 20].copy_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+            file[at + 24..at + 28].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+            at += ENTRY + name.len();
+        }
+        file
+    }
+
     /// An archive of stored entries; sizes and places are told in zip64 fields if `wide`.
     pub(in crate::import::torch) fn archive(entries: &[(&str, &[u8])], wide: bool) -> Vec<u8> {
         let (mut file, mut directory) = (Vec::new(), Vec::new());
@@ -124,7 +196,27 @@ pub(super) mod tests {
         for wide in [false, true] {
             let file = archive(&[("a/data.pkl", b"xyz"), ("a/data/0", &[7; 100])], wide);
             let found = entries(&file).unwrap();
-            assert_eq!((found["a/data.pkl"], found["a/data/0"]), (&b"xyz"[..], &[7; 100][..]));
+            let read = |name: &str| found[name].read(name, &mut 0).unwrap();
+            assert_eq!((&*read("a/data.pkl"), &*read("a/data/0")), (&b"xyz"[..], &[7; 100][..]));
+        }
+    }
+
+    #[test]
+    fn deflated_entries_are_unpacked_within_what_is_left() {
+        let values: Vec<u8> = (0..3000u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
+        let file = deflated(&[("a/data.pkl", b"xyz"), ("a/data/0", &values)]);
+        let found = entries(&file).unwrap();
+        let mut left = 12_003;
+        assert_eq!(&*found["a/data.pkl"].read("a/data.pkl", &mut left).unwrap(), b"xyz");
+        assert_eq!(&*found["a/data/0"].read("a/data/0", &mut left).unwrap(), &values);
+        assert!(found["a/data/0"].read("a/data/0", &mut left).unwrap_err().contains("out of proportion"));
+        // Whatever byte is changed, no other value comes out.
+        for i in 0..file.len() {
+            let mut changed = file.clone();
+            changed[i] ^= 0x55;
+            let read =
+                |found: Entries<'_>| found.get("a/data/0").and_then(|e| e.read("a/data/0", &mut 1_000_000).ok().map(Cow::into_owned));
+            assert!(entries(&changed).ok().and_then(read).is_none_or(|read| read == values), "{i}");
         }
     }
 

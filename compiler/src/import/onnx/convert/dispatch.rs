@@ -9,7 +9,8 @@ use crate::import::onnx::rules::attention::FUSED;
 impl<'a> Converter<'a> {
     /// The outputs of `node`, in order.
     pub(super) fn outputs(&mut self, node: &'a Node) -> Step<Vec<Value>> {
-        if let Some(why) = self.never(node) {
+        let reads_values = node.inputs.is_empty() || (0..node.inputs.len()).any(|i| node.input(i).is_some() && !self.is_constant(node, i));
+        if let Some(why) = unknown(&node.op).filter(|_| reads_values) {
             return Err(why.into());
         }
         if let Some(values) = self.folded(node)? {
@@ -70,12 +71,6 @@ impl<'a> Converter<'a> {
             "Shape" | "Size" => self.shape(node),
             _ => self.activation(node),
         }
-    }
-
-    /// Why a node can never be converted, whatever it reads, so that it is told even behind another fault.
-    fn never(&self, node: &Node) -> Option<String> {
-        let all_constant = (0..node.inputs.len()).all(|i| node.input(i).is_none() || self.is_constant(node, i));
-        if all_constant && !node.inputs.is_empty() { None } else { unknown(&node.op) }
     }
 
     /// The outputs of a node that reads nothing but constants.

@@ -42,13 +42,13 @@ pub(in crate::import::onnx) fn input_view(
     let sizes = sizes.ok_or_else(|| {
         let shape: Vec<String> = model.dims.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
         format!(
-            "the input '{name}' has axes without a size: [{}] (export it with fixed sizes; only the first axis may be free)",
+            "its input '{name}' has axes without a size: [{}] (export it with fixed sizes; only the first axis may be free)",
             shape.join(", ")
         )
     })?;
     let len =
-        count(&sizes).filter(|n| *n <= MOST).ok_or_else(|| format!("the input '{name}' has the shape {sizes:?}, which is too large"))?;
-    let misfit = || format!("the input '{name}' has the shape {sizes:?}");
+        count(&sizes).filter(|n| *n <= MOST).ok_or_else(|| format!("its input '{name}' has the shape {sizes:?}, which is too large"))?;
+    let misfit = || format!("its input '{name}' has the shape {sizes:?}");
     let seen = |view: View| if front == 1 && sample.is_none() { view.raised(sizes.len() + 1) } else { view.sampled(sample) };
     let plain = |base: &[usize]| View::plain(0, base).reshaped(&sizes).ok_or_else(misfit);
     if let Some(image) = image {

@@ -21,6 +21,7 @@ mod resize;
 mod shapes;
 mod transformer;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -30,10 +31,14 @@ use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
 use crate::tensor::{Params, Tensor, count};
 pub(super) use ends::{Samples, input_view};
+use operations::never;
 use pad::Pads;
 
 /// The most elements of one sample at any place, as the runtime has it.
 const MOST: usize = 1 << 28;
+
+/// The nodes that something was done with, by what was done.
+type Notes = BTreeMap<Cow<'static, str>, Vec<String>>;
 
 /// A network with its parameters.
 #[derive(Clone, Debug)]
@@ -41,7 +46,7 @@ pub(super) struct Converted {
     pub(super) graph: Graph,
     pub(super) params: Params,
     /// What was done on the way: the nodes by rule.
-    pub(super) notes: BTreeMap<&'static str, Vec<String>>,
+    pub(super) notes: Notes,
 }
 
 /// Turns `model` into a graph called `name`.
@@ -51,18 +56,19 @@ pub(super) struct Converted {
 /// axis longer than 1 is read as samples where the network keeps them apart, else as one sample.
 ///
 /// # Errors
-/// Every node that cannot be converted, with its operation, its name and the reason.
-pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Vec<String>> {
+/// What is wrong with the inputs and outputs, and every node that cannot be converted, with its operation, its name and the
+/// reason.
+pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Faults> {
     match model.dims[..] {
         [None, ..] => {
             let converted = attempt(model, name, Samples::Along(2))?;
             let other = attempt(model, name, Samples::Along(3))?;
             if converted.graph != other.graph || converted.params != other.params {
-                return Err(vec![format!(
-                    "the network computes other things for 2 samples than for 3, so samples cannot be run one by one (export it with the \
-                     first axis of '{}' fixed to 1)",
+                let why = format!(
+                    "it computes other things for 2 samples than for 3, so samples cannot be run one by one (fix the first axis of '{}' to 1)",
                     model.input
-                )]);
+                );
+                return Err(Faults { ends: vec![why], nodes: Vec::new() });
             }
             Ok(converted)
         }
@@ -74,7 +80,16 @@ pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Vec<String
     }
 }
 
-fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Vec<String>> {
+/// Why a network cannot be converted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    /// What is wrong with its inputs and outputs.
+    pub(super) ends: Vec<String>,
+    /// Its nodes that cannot be converted, with their reasons.
+    pub(super) nodes: Vec<String>,
+}
+
+fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
     match Converter::new(model, name, samples, None).and_then(Converter::run) {
         // The input is an image although its own shape does not say so.
         Err(Failure::Input(shape)) => Converter::new(model, name, samples, Some(shape)).and_then(Converter::run),
@@ -82,12 +97,12 @@ fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Vec
     }
     .map_err(|failure| match failure {
         Failure::Faults(faults) => faults,
-        Failure::Input(shape) => vec![format!("the input is read as {shape:?} and in another shape")],
+        Failure::Input(shape) => Faults { ends: vec![format!("its input is read as {shape:?} and in another shape")], nodes: Vec::new() },
     })
 }
 
 enum Failure {
-    Faults(Vec<String>),
+    Faults(Faults),
     Input(Vec<usize>),
 }
 
@@ -135,7 +150,7 @@ struct Converter<'a> {
     /// The vector that each graph value was flattened to.
     flat: HashMap<ValueId, ValueId>,
     names: BTreeSet<String>,
-    notes: BTreeMap<&'static str, Vec<String>>,
+    notes: Notes,
     /// Parts and padded values as they were before they were moved or computed for somebody.
     settled: Vec<(&'a str, Value)>,
 }
@@ -145,13 +160,18 @@ struct Mark {
     nodes: usize,
     settled: usize,
     names: BTreeSet<String>,
-    notes: BTreeMap<&'static str, Vec<String>>,
+    notes: Notes,
 }
 
 impl<'a> Converter<'a> {
     fn new(model: &'a Model, name: &str, samples: Samples, input: Option<Vec<usize>>) -> Result<Self, Failure> {
         let input_is_chosen = input.is_some();
-        let (base, view) = input_view(model, samples, input).map_err(|why| Failure::Faults(vec![why]))?;
+        let (base, view) = input_view(model, samples, input).map_err(|why| {
+            let ends = [&model.faults[..], &[why]].concat();
+            // No node's shapes are known: what can never be converted is told all the same.
+            let nodes = model.nodes.iter().filter_map(|n| Some(format!("{} '{}' {}", n.op, n.label(), never(model, n)?)));
+            Failure::Faults(Faults { ends, nodes: nodes.collect() })
+        })?;
         let graph = Graph { name: name.into(), input: base.clone(), nodes: Vec::new() };
         let mut values: HashMap<&str, Value> =
             model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
@@ -178,13 +198,17 @@ impl<'a> Converter<'a> {
         for node in &model.nodes {
             self.convert(node, &mut faults)?;
         }
-        if !faults.is_empty() {
-            return Err(Failure::Faults(faults));
+        if !faults.is_empty() || !model.faults.is_empty() {
+            return Err(Failure::Faults(Faults { ends: model.faults.clone(), nodes: faults }));
         }
-        let last = self.output().map_err(|stop| match stop {
-            Stop::Input(shape) => Failure::Input(shape),
-            Stop::Why(why) => Failure::Faults(vec![format!("the output '{}' {why}", model.output)]),
-            Stop::Blocked => Failure::Faults(vec![format!("the output '{}' is given by no node that is imported", model.output)]),
+        let name = &model.outputs[0];
+        let last = self.output(name).map_err(|stop| {
+            let why = match stop {
+                Stop::Input(shape) => return Failure::Input(shape),
+                Stop::Why(why) => why,
+                Stop::Blocked => "is given by no node that is imported".into(),
+            };
+            Failure::Faults(Faults { ends: vec![format!("its output '{name}' {why}")], nodes: Vec::new() })
         })?;
         self.prune(last);
         Ok(Converted { graph: self.graph, params: self.params, notes: self.notes })
@@ -196,7 +220,7 @@ impl<'a> Converter<'a> {
         match self.outputs(node) {
             Ok(values) => {
                 if let Some(pattern) = &node.pattern {
-                    self.note(pattern.rule, node);
+                    self.note(pattern.rule.name, node);
                 }
                 let integers = self.gives_integers(node);
                 for (name, value) in node.outputs.iter().zip(values).filter(|(name, _)| !name.is_empty()) {
@@ -210,6 +234,7 @@ impl<'a> Converter<'a> {
             Err(stop) => match (node.pattern.as_ref().zip(mark), stop) {
                 (Some((pattern, mark)), _) => {
                     self.take_back(mark);
+                    self.note(format!("left as written ({}): it would need {}", pattern.rule.name, pattern.rule.requires), node);
                     for plain in &pattern.plain {
                         if !plain.outputs.iter().any(|o| self.values.contains_key(o.as_str())) {
                             self.convert(plain, faults)?;
@@ -244,18 +269,17 @@ impl<'a> Converter<'a> {
         (self.names, self.notes) = (mark.names, mark.notes);
     }
 
-    /// The graph value that is the network's output.
-    fn output(&mut self) -> Step<ValueId> {
-        let model = self.model;
-        let end = Node::new("Identity", &model.output, &[], &model.output);
-        self.settle(&end, &model.output)?;
-        match self.values.get(model.output.as_str()).cloned() {
+    /// The graph value that is the network's output, called `name`.
+    fn output(&mut self, name: &'a str) -> Step<ValueId> {
+        let end = Node::new("Identity", name, &[], name);
+        self.settle(&end, name)?;
+        match self.values.get(name).cloned() {
             Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => Err("is the input".into()),
             Some(Value::Computed(view)) => {
                 let full = self.full_shape(&view);
                 // The samples' outputs are given one after the other.
                 if let Some(at) = view.sample.filter(|&at| full[..at].iter().any(|d| *d != 1)) {
-                    return Err(format!("has its samples along axis {at} of {full:?}, which is supported along the first only (fix the first axis of '{}' to 1)", model.input).into());
+                    return Err(format!("has its samples along axis {at} of {full:?}, which is supported along the first only (fix the first axis of '{}' to 1)", self.model.input).into());
                 }
                 Ok(self.ordered(&end, &view)?.base)
             }
@@ -287,8 +311,8 @@ impl<'a> Converter<'a> {
         self.graph.nodes = kept;
     }
 
-    fn note(&mut self, rule: &'static str, node: &Node) {
-        self.notes.entry(rule).or_default().push(node.label().into());
+    fn note(&mut self, rule: impl Into<Cow<'static, str>>, node: &Node) {
+        self.notes.entry(rule.into()).or_default().push(node.label().into());
     }
 
     /// Why there is no value called `name`: a fault already told, or an output that its node gives nobody here.

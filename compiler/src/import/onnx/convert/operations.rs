@@ -1,6 +1,7 @@
 //! The operations by name: which are converted, and what is said of the others.
 
 use super::activations;
+use crate::import::onnx::model::{Model, Node};
 use crate::import::onnx::rules::attention::FUSED;
 
 /// Operations on computed values, beside the functions of each element (`activations.rs`).
@@ -146,6 +147,12 @@ pub(super) fn unknown(op: &str) -> Option<String> {
         _ => "is an operation on computed values that is not supported",
     };
     Some(why.into())
+}
+
+/// Why a node can never be converted, whatever it reads, so that it is told even where no shapes are known.
+pub(super) fn never(model: &Model, node: &Node) -> Option<String> {
+    let is_constant = |i: &String| i.is_empty() || model.constants.contains_key(i);
+    if !node.inputs.is_empty() && node.inputs.iter().all(is_constant) { None } else { unknown(&node.op) }
 }
 
 #[cfg(test)]

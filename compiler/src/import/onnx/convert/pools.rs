@@ -138,6 +138,11 @@ impl<'a> Converter<'a> {
         // Zeros are elements of a mean, and of a largest value they are the largest where nothing is negative; the least
         // number never is.
         let own_padding = |size| window(node, None, size, axes).map(|w| w.padding != [0; 4]);
+        let skips = node.text("auto_pad").is_some_and(|a| a.starts_with("SAME"))
+            && node.ints("strides").unwrap_or_default().iter().zip(node.ints("kernel_shape").unwrap_or_default()).any(|(s, k)| s > k);
+        if skips {
+            return Err("moves by more than its kernel with auto_pad, on which runtimes do not agree".into());
+        }
         let mut source = self.windowed(node, axes, |fill| if is_max { fill <= f32::MIN || fill == 0.0 } else { fill == 0.0 })?;
         let has_zeros = source.zeros != [0; 4];
         let own = own_padding(source.padded_size())?;

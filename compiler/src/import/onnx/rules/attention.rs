@@ -2,7 +2,7 @@
 //! number or by its roots on both sides, with the scale a constant or computed from a shape.
 
 use super::super::model::{Attribute, Model, Node};
-use super::{other, outputs_of, replace};
+use super::{Rule, other, outputs_of, replace};
 
 /// What a recognised attention becomes: queries [heads, tokens, size], keys [heads, size, tokens], values [heads, tokens,
 /// size], then numbers that the products are multiplied by, or divided where `powers` has −1.
@@ -11,7 +11,7 @@ pub(in crate::import::onnx) const FUSED: &str = "Attention written out";
 /// The most nodes between a product and its softmax, or of a number's computation.
 const DEPTH: usize = 24;
 
-pub(super) fn fuse(model: &mut Model, rule: &'static str) {
+pub(super) fn fuse(model: &mut Model, rule: &'static Rule) {
     for softmax in outputs_of(model, "Softmax") {
         let Some(found) = find(model, &softmax) else { continue };
         let names: Vec<&str> = found.read.iter().map(String::as_str).chain(found.scales.iter().map(|s| s.0.as_str())).collect();

@@ -1,9 +1,9 @@
 //! MatMul by a constant, then Add of a constant: a linear layer with a bias.
 
 use super::super::model::{Model, Pattern};
-use super::{between, other, outputs_of};
+use super::{Rule, between, other, outputs_of};
 
-pub(super) fn matmul_add(model: &mut Model, rule: &'static str) {
+pub(super) fn matmul_add(model: &mut Model, rule: &'static Rule) {
     for product in outputs_of(model, "MatMul") {
         let found = model.producer(&product).and_then(|node| {
             let weight = model.constants.get(node.input(1)?)?;

@@ -1,14 +1,14 @@
 //! x · sigmoid(x), and x · clip(x/6 + 1/2, 0, 1) in the forms in which exporters write it.
 
 use super::super::model::{Model, Node};
-use super::{next_with_number, other, outputs_of, replace, with_number};
+use super::{Rule, next_with_number, other, outputs_of, replace, with_number};
 
-pub(super) fn silu(model: &mut Model, rule: &'static str) {
+pub(super) fn silu(model: &mut Model, rule: &'static Rule) {
     gated(model, rule, "Sigmoid", "Silu", |_| true);
 }
 
 /// x · HardSigmoid(x), or x · clip(x + 3, 0, 6) / 6 with the division before or behind the product.
-pub(super) fn hard_swish(model: &mut Model, rule: &'static str) {
+pub(super) fn hard_swish(model: &mut Model, rule: &'static Rule) {
     gated(model, rule, "HardSigmoid", "HardSwish", |n| (n.float("alpha", 0.2) - 1.0 / 6.0).abs() <= 1e-7 && n.float("beta", 0.5) == 0.5);
     for clip in outputs_of(model, "Clip") {
         if let Some((x, output)) = clipped(model, &clip) {
@@ -18,7 +18,7 @@ pub(super) fn hard_swish(model: &mut Model, rule: &'static str) {
 }
 
 /// x · f(x) becomes `gate`(x).
-fn gated(model: &mut Model, rule: &'static str, f: &str, gate: &str, fits: fn(&Node) -> bool) {
+fn gated(model: &mut Model, rule: &'static Rule, f: &str, gate: &str, fits: fn(&Node) -> bool) {
     for output in outputs_of(model, f) {
         let found = model.producer(&output).filter(|n| fits(n)).and_then(|node| {
             let product = model.sole_reader(&output).filter(|n| n.op == "Mul")?;

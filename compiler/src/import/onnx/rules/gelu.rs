@@ -1,9 +1,9 @@
 //! x/2 · (1 + erf(x/√2)) and x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), in the orders in which exporters write them.
 
 use super::super::model::{Attribute, Model};
-use super::{next_with_number, other, outputs_of, replace, with_number};
+use super::{Rule, next_with_number, other, outputs_of, replace, with_number};
 
-pub(super) fn by_erf(model: &mut Model, rule: &'static str) {
+pub(super) fn by_erf(model: &mut Model, rule: &'static Rule) {
     for erf in outputs_of(model, "Erf") {
         let found = inner_erf(model, &erf).and_then(|x| Some((tail(model, &erf, &x)?, x)));
         if let Some((output, x)) = found {
@@ -12,7 +12,7 @@ pub(super) fn by_erf(model: &mut Model, rule: &'static str) {
     }
 }
 
-pub(super) fn by_tanh(model: &mut Model, rule: &'static str) {
+pub(super) fn by_tanh(model: &mut Model, rule: &'static Rule) {
     for tanh in outputs_of(model, "Tanh") {
         let found = inner_tanh(model, &tanh).and_then(|x| Some((tail(model, &tanh, &x)?, x)));
         let Some((output, x)) = found else { continue };

@@ -2,9 +2,9 @@
 //! set has none.
 
 use super::super::model::{Attribute, Model, Node};
-use super::{other, outputs_of, replace, with_number};
+use super::{Rule, other, outputs_of, replace, with_number};
 
-pub(super) fn written_out(model: &mut Model, rule: &'static str) {
+pub(super) fn written_out(model: &mut Model, rule: &'static Rule) {
     for root in outputs_of(model, "Sqrt") {
         let Some(found) = find(model, &root) else { continue };
         let names: Vec<&str> = found.inputs.iter().map(String::as_str).collect();
