@@ -15,6 +15,8 @@ use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::zoo;
 
+use super::graphs::Drawn;
+
 /// Multiply–accumulates and values beyond which a network is opened and described, but not run.
 const MOST_WORK: u64 = 1 << 16;
 
@@ -137,5 +139,65 @@ pub fn array(bytes: &[u8]) {
 pub fn table(bytes: &[u8]) {
     if let Ok(table) = serde_json::from_slice::<LatencyTable>(bytes) {
         let _ = table.check("table.json");
+    }
+}
+
+/// A drawn ONNX network (`graphs.rs`): whatever the importer makes of it, it is within bounds; and where it takes the network with
+/// its values passed through two negations too, which its rules do not see through, both compute the same.
+pub fn graph(bytes: &[u8], folder: &Path) {
+    let Some(drawn) = Drawn::of(bytes) else { return };
+    let whole = drawn.encoded(false);
+    network("file.onnx", &whole, folder);
+    if drawn.is_ambiguous() {
+        return;
+    }
+    let (Some(one), Some(other)) = (Opened::of(&whole, folder), Opened::of(&drawn.encoded(true), folder)) else { return };
+    // The two may have been read with their channels in another place.
+    if one.input != other.input {
+        return;
+    }
+    one.compare(other);
+}
+
+/// A network that is ready to run, dense.
+struct Opened {
+    input: Vec<usize>,
+    session: Session,
+}
+
+impl Opened {
+    fn of(bytes: &[u8], folder: &Path) -> Option<Self> {
+        let path = folder.join("file.onnx");
+        fs::write(&path, bytes).expect("the folder can be written to");
+        let (checkpoint, _) = import::import(&path).ok()?;
+        let graph = checkpoint.meta.graph.clone()?;
+        let costs = thinfer_compiler::graph::layer_costs(&graph).ok()?;
+        if costs.iter().map(|c| c.macs).sum::<u64>() > MOST_WORK {
+            return None;
+        }
+        let factored = Factored::new(&graph, &checkpoint, lower::Options { dense_only: true, ..Default::default() }, &|_, _, _| ()).ok()?;
+        let artifact = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense).ok()?, thinfer::artifact::Dtype::F32, false).ok()?;
+        let options = Options { forms: Forms::Ruled, cache: None, ..Options::default() };
+        let session = Session::new(&Device::cpu(), &artifact, &options).ok()?;
+        Some(Self { input: graph.input.clone(), session })
+    }
+
+    fn compare(mut self, mut other: Self) {
+        let input = thinfer::bench::noise(2 * self.session.input_len());
+        let moved: Vec<f32> = input.iter().enumerate().map(|(i, x)| x * (1.0 + 1e-6 * (i % 5) as f32)).collect();
+        let run = |session: &mut Session, input: &[f32]| session.run(input).expect("a session that opens runs");
+        let one = run(&mut self.session, &input);
+        let two = run(&mut other.session, &input);
+        let near = run(&mut self.session, &moved);
+        assert_eq!(one.len(), two.len(), "the same network apart has as many outputs");
+        let largest = one.iter().chain(&two).fold(1.0f32, |m, x| m.max(x.abs()));
+        // Overflow comes at another place in another order of operations; and a network that magnifies the last digits of its
+        // input magnifies those of its sums.
+        if !(largest < 1e4) || one.iter().chain(&two).chain(&near).any(|x| !x.is_finite()) {
+            return;
+        }
+        let far = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |m, (x, y)| m.max((x - y).abs())) / largest;
+        let (off, by_itself) = (far(&one, &two), far(&one, &near));
+        assert!(off <= 2e-3f32.max(100.0 * by_itself), "off by {off} of {largest}: {one:?} as it is, {two:?} apart");
     }
 }
