@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::array::Array;
-use super::eval;
+use super::eval::Folding;
 use super::model::{Model, Node};
 use super::rules::attention::FUSED;
 use super::view::View;
@@ -98,6 +98,7 @@ struct Converter<'a> {
     flat: HashMap<ValueId, ValueId>,
     names: BTreeSet<String>,
     notes: BTreeMap<&'static str, Vec<String>>,
+    folding: Folding,
 }
 
 impl<'a> Converter<'a> {
@@ -117,6 +118,7 @@ impl<'a> Converter<'a> {
             flat: HashMap::new(),
             names: BTreeSet::new(),
             notes: BTreeMap::new(),
+            folding: Folding::new(model.opset, model.constants.values().map(|a| a.len()).sum()),
         })
     }
 
@@ -124,7 +126,12 @@ impl<'a> Converter<'a> {
         let model = self.model;
         let mut faults = Vec::new();
         for node in &model.nodes {
-            let done = if node.op == "Split" { self.split_of(node) } else { self.node(node).map(|value| vec![value]) };
+            let done = match self.folded(node) {
+                Ok(Some(values)) => Ok(values),
+                Ok(None) if node.op == "Split" => self.split_of(node),
+                Ok(None) | Err(Stop::Blocked) => self.node(node).map(|value| vec![value]),
+                Err(stop) => Err(stop),
+            };
             match done {
                 Ok(values) => node.outputs.iter().zip(values).for_each(|(o, value)| drop(self.values.insert(o, value))),
                 Err(Stop::Why(why)) => faults.push(format!("{} '{}' {why}", node.op, node.label())),
@@ -183,9 +190,6 @@ impl<'a> Converter<'a> {
         if let Some(why) = self.never(node) {
             return Err(why.into());
         }
-        if let Some(value) = self.folded(node)? {
-            return Ok(value);
-        }
         if !PASSING.contains(&node.op.as_str()) {
             node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
         }
@@ -230,8 +234,8 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// The output of a node that reads nothing but constants.
-    fn folded(&mut self, node: &Node) -> Step<Option<Value>> {
+    /// The outputs of a node that reads nothing but constants.
+    fn folded(&mut self, node: &Node) -> Step<Option<Vec<Value>>> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for name in &node.inputs {
             match self.values.get(name.as_str()) {
@@ -241,11 +245,12 @@ impl<'a> Converter<'a> {
                 None => return Err(self.missing(name)),
             }
         }
-        match eval::evaluate(node, &inputs) {
+        match self.folding.evaluate(node, &inputs) {
             None => Ok(None),
             Some(result) => {
+                let values = result?.into_iter().map(|array| Value::Constant(Arc::new(array))).collect();
                 self.note("constants folded", node);
-                Ok(Some(Value::Constant(Arc::new(result?))))
+                Ok(Some(values))
             }
         }
     }
