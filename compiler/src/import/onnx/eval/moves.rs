@@ -207,7 +207,12 @@ fn blocks(given: &Given) -> Result<Array, String> {
             return Err(misfit());
         }
         let apart = x.reshaped(vec![n, c, h / size, size, w / size, size]);
-        return Ok(permuted(&apart, &[0, 3, 5, 1, 2, 4]).reshaped(vec![n, c.checked_mul(size * size).ok_or_else(misfit)?, h / size, w / size]));
+        let order = match given.node.text("mode").unwrap_or("DCR") {
+            "DCR" => [0, 3, 5, 1, 2, 4],
+            "CRD" => [0, 1, 3, 5, 2, 4],
+            other => return Err(format!("has the mode '{other}', which is unknown")),
+        };
+        return Ok(permuted(&apart, &order).reshaped(vec![n, c.checked_mul(size * size).ok_or_else(misfit)?, h / size, w / size]));
     }
     let each = size.checked_mul(size).filter(|s| c % s == 0).ok_or_else(misfit)?;
     let made = match given.node.text("mode").unwrap_or("DCR") {
