@@ -14,7 +14,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::open(DeviceKind::Auto)?;
     let mut session = Session::new(&device, &artifact, &Options::default())?;
 
-    // An image as a camera or a decoder gives it: 8 bits a channel, channel after channel, row after row.
+    // An image as a camera or a decoder gives it: 8 bits a channel, in the order of axes that `session.input()` declares.
     let image = vec![128u8; session.input_len()];
     let logits = session.run_images(&image)?;
 

@@ -117,7 +117,7 @@ fn no_damaged_file_panics_or_takes_memory_that_it_has_not() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
 
-    let thin = files(&root().join("tests/golden"), ".thin");
+    let thin = [files(&root().join("tests/golden"), ".thin"), files(&root().join("tests/golden/v2"), ".thin")].concat();
     attack("thin", &thin, 400, &|file| targets::thin(&targets::sealed(file.to_vec())));
     // Not repaired: what a torn download looks like.
     attack("thin", &thin, 20, &targets::thin);

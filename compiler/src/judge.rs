@@ -6,7 +6,7 @@ use thinfer::{Artifact, Device, Options, Session};
 
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::eval::evaluate;
+use crate::eval::{batch, check_takes, evaluate, outputs};
 use crate::rng::{Purpose, keyed};
 
 /// Images that go through the device at once.
@@ -31,10 +31,11 @@ impl Judge {
     /// # Errors
     /// [`crate::Error::Runtime`] when the images do not fit.
     pub fn by_disagreement(dense: &Artifact, images: &Dataset, seed: u64) -> Result<Self> {
+        check_takes(dense.input(), images)?;
         let mut images = augmented(images, seed);
         let device = Device::cpu();
-        let mut session = Session::new(&device, dense, &Options { batch: BATCH, ..Options::default() })?;
-        let outputs = session.run_images(&images.images)?;
+        let mut session = Session::new(&device, dense, &Options { batch: batch(dense, BATCH), ..Options::default() })?;
+        let outputs = outputs(&mut session, &images.images)?;
         let answers = outputs.chunks_exact(session.output_len()).map(|o| thinfer::top1(o).unwrap_or(0) as u16);
         images.labels = answers.collect();
         Ok(Self { images, dense: 100.0, device })
@@ -46,7 +47,7 @@ impl Judge {
     /// [`crate::Error::Runtime`] when the images do not fit.
     pub fn by_accuracy(dense: &Artifact, held_out: Dataset) -> Result<Self> {
         let device = Device::cpu();
-        let mut session = Session::new(&device, dense, &Options { batch: BATCH, ..Options::default() })?;
+        let mut session = Session::new(&device, dense, &Options { batch: batch(dense, BATCH), ..Options::default() })?;
         let dense = evaluate(&mut session, &held_out, |_| ())?.percent();
         Ok(Self { images: held_out, dense, device })
     }
@@ -57,7 +58,7 @@ impl Judge {
     /// [`crate::Error::Runtime`] when the device fails.
     pub fn drop(&self, artifact: &Artifact) -> Result<f64> {
         // What is judged is the function; which form is fastest plays no part.
-        let options = Options { batch: BATCH, forms: thinfer::Forms::Ruled, ..Options::default() };
+        let options = Options { batch: batch(artifact, BATCH), forms: thinfer::Forms::Ruled, ..Options::default() };
         Ok(self.dense - evaluate(&mut Session::new(&self.device, artifact, &options)?, &self.images, |_| ())?.percent())
     }
 }

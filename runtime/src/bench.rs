@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight, Window};
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight, Window};
 use crate::clock::Instant;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
@@ -274,15 +274,7 @@ pub fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> 
             vec![inputs as u32, height as u32, width as u32],
         ),
     };
-    let model = Model {
-        name: spec.to_string(),
-        input,
-        preprocess: Preprocess::default(),
-        classes: Vec::new(),
-        layers: vec![Layer { name: spec.to_string(), inputs: vec![0], op }],
-        tensors: Vec::new(),
-        provenance: Provenance::default(),
-    };
+    let model = Model::new(spec.to_string(), &input, vec![Layer { name: spec.to_string(), inputs: vec![0], op }]);
     Artifact::build(model, tensors).map_err(|source| Error::Format { path: "<memory>".into(), source })
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::artifact::{Activation, Artifact, Op, PoolKind, Preprocess, Weight};
+use crate::artifact::{Activation, Artifact, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight};
 use crate::table::{Table, bytes, count};
 
 /// An artifact in figures.
@@ -10,10 +10,14 @@ use crate::table::{Table, bytes, count};
 pub struct Description {
     /// The architecture's name.
     pub model: String,
-    /// Shape of one sample.
+    /// Shape of one sample as layers read it.
     pub input: Vec<usize>,
-    /// Shape of its output.
+    /// Shape of its output as the last layer gives it.
     pub output: Vec<usize>,
+    /// The arrays that it takes, as they were declared.
+    pub inputs: Vec<Input>,
+    /// The arrays that it gives.
+    pub outputs: Vec<Output>,
     /// How images become inputs.
     pub preprocess: Preprocess,
     /// Class names.
@@ -86,7 +90,9 @@ impl Description {
             model: model.name.clone(),
             input: artifact.shapes()[0].clone(),
             output: artifact.shapes().last().cloned().unwrap_or_default(),
-            preprocess: model.preprocess.clone(),
+            inputs: model.inputs.clone(),
+            outputs: model.outputs.clone(),
+            preprocess: artifact.input().preprocess.clone(),
             classes: model.classes.clone(),
             bytes: artifact.as_bytes().len() as u64,
             macs: total(&|l| l.macs),
@@ -188,6 +194,12 @@ impl std::fmt::Display for Description {
         let said: Vec<String> = said.iter().filter(|(_, what)| !what.is_empty()).map(|(by, what)| format!("{by} {what}")).collect();
         if !said.is_empty() {
             writeln!(f, "{}", said.join(", "))?;
+        }
+        for input in &self.inputs {
+            writeln!(f, "takes {}{}", input.spec, if input.kind == InputKind::Image { ", an image" } else { "" })?;
+        }
+        for output in &self.outputs {
+            writeln!(f, "gives {}, {}", output.spec, output.meaning.name())?;
         }
         writeln!(f, "input = {}", self.preprocess)?;
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;

@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod npy;
 pub mod plan;
 pub mod print;
+mod scores;
 mod session;
 pub mod table;
 mod tune;

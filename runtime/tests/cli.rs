@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use thinfer::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight};
+use thinfer::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight};
 use thinfer::npy::{self, Npy, NpyData};
 
 fn thinfer(arguments: &[&str], dir: &Path) -> Output {
@@ -36,13 +36,12 @@ fn save_model(path: &Path, scale: f32) {
     let tensors = vec![t("v", &[1, 4], &[scale, scale, -scale, -scale]), t("u", &[1, 2], &[1.0, -1.0]), t("sigma", &[1], &[1.0])];
     let weight = Weight::LowRank { v: 0, u: 1, sigma: 2, tail_energy: 0.0 };
     let model = Model {
-        name: "halves".into(),
-        input: vec![1, 2, 2],
-        preprocess: Preprocess::default(),
         classes: vec!["upper".into(), "lower".into()],
-        layers: vec![Layer { name: "only".into(), inputs: vec![0], op: Op::Linear { weight, bias: None, activation: Activation::None } }],
-        tensors: vec![],
-        provenance: Provenance::default(),
+        ..Model::new(
+            "halves",
+            &[1, 2, 2],
+            vec![Layer { name: "only".into(), inputs: vec![0], op: Op::Linear { weight, bias: None, activation: Activation::None } }],
+        )
     };
     Artifact::build(model, tensors).unwrap().save(path).unwrap();
 }
@@ -67,7 +66,7 @@ fn inputs_are_classified_from_arrays_and_images() {
     let dir = dir.path();
     save_model(&dir.join("m.thin"), 1.0);
     save_array(&dir.join("u8.npy"), &[2, 1, 2, 2], NpyData::U8(vec![255, 255, 0, 0, 0, 0, 255, 255]));
-    save_array(&dir.join("f32.npy"), &[4], NpyData::F32(vec![1.0, 1.0, 0.0, 0.0]));
+    save_array(&dir.join("f32.npy"), &[1, 2, 2], NpyData::F32(vec![1.0, 1.0, 0.0, 0.0]));
     save_png(&dir.join("x.png"), 2, 2, &[0, 0, 255, 255]);
     let run = |input: &str, json: &str| succeed(&["run", "m.thin", "--input", input, "--device", "cpu", "--top", "1", "--json", json], dir);
     let text = run("u8.npy", "a.json");
@@ -112,12 +111,10 @@ fn save_nested(path: &Path) {
     let sigma = TensorData::f32("sigma", &[8], (0..8).map(|i| 0.5f32.powi(i)).collect());
     let tensors = vec![t("v", &[8, 40], 0.5), t("u", &[8, 30], 1.0), sigma, t("w", &[2, 30], 1.0)];
     let linear = |weight, activation| Op::Linear { weight, bias: None, activation };
-    let model = Model {
-        name: "nested".into(),
-        input: vec![40],
-        preprocess: Preprocess::default(),
-        classes: vec![],
-        layers: vec![
+    let model = Model::new(
+        "nested",
+        &[40],
+        vec![
             Layer {
                 name: "factored".into(),
                 inputs: vec![0],
@@ -125,9 +122,7 @@ fn save_nested(path: &Path) {
             },
             Layer { name: "whole".into(), inputs: vec![1], op: linear(Weight::Dense(3), Activation::None) },
         ],
-        tensors: vec![],
-        provenance: Provenance::default(),
-    };
+    );
     Artifact::build(model, tensors).unwrap().save(path).unwrap();
 }
 
@@ -205,8 +200,8 @@ fn bad_input_is_one_line_that_names_it() {
     let dir = dir.path();
     save_model(&dir.join("m.thin"), 1.0);
     save_array(&dir.join("five.npy"), &[5], NpyData::F32(vec![0.0; 5]));
-    save_array(&dir.join("long.npy"), &[4], NpyData::I64(vec![0; 4]));
-    save_array(&dir.join("x.npy"), &[2, 4], NpyData::U8(vec![0; 8]));
+    save_array(&dir.join("long.npy"), &[1, 2, 2], NpyData::I64(vec![0; 4]));
+    save_array(&dir.join("x.npy"), &[2, 1, 2, 2], NpyData::U8(vec![0; 8]));
     save_array(&dir.join("labels.npy"), &[2], NpyData::I64(vec![0, 2]));
     save_array(&dir.join("three.npy"), &[3], NpyData::I64(vec![0, 1, 1]));
     save_png(&dir.join("wide.png"), 3, 2, &[0; 6]);
@@ -219,7 +214,7 @@ fn bad_input_is_one_line_that_names_it() {
     refused(&["run", "m.thin", "--input", "text.npy"], dir, &["text.npy"]);
     refused(&["run", "m.thin", "--input", "text.png"], dir, &["text.png"]);
     refused(&["run", "m.thin", "--input", "wide.png"], dir, &["wide.png", "3 × 2", "2 × 2"]);
-    refused(&["run", "m.thin", "--input", "five.npy"], dir, &["five.npy", "[5]", "[1, 2, 2]"]);
+    refused(&["run", "m.thin", "--input", "five.npy"], dir, &["five.npy", "[5]", "[N, 1, 2, 2]"]);
     refused(&["run", "m.thin", "--input", "long.npy"], dir, &["long.npy", "8 bits"]);
     refused(
         &["eval", "m.thin", "--inputs", "x.npy", "--labels", "labels.npy", "--device", "cpu"],
@@ -233,7 +228,7 @@ fn bad_input_is_one_line_that_names_it() {
     );
     refused(&["bench", "m.thin", "--batch", "0", "--device", "cpu"], dir, &["batch"]);
     refused(&["bench", "m.thin", "--batch", "10000000000000", "--device", "cpu"], dir, &["batch of 10000000000000", "memory"]);
-    save_array(&dir.join("nan.npy"), &[4], NpyData::F32(vec![0.0, f32::NAN, 0.0, 0.0]));
+    save_array(&dir.join("nan.npy"), &[1, 2, 2], NpyData::F32(vec![0.0, f32::NAN, 0.0, 0.0]));
     refused(&["run", "m.thin", "--input", "nan.npy", "--device", "cpu"], dir, &["nan.npy", "NaN as value 1"]);
     // No figures take the place of a network.
     for command in [&["inspect", "m.thin", "--json", "m.thin"][..], &["measure", "m.thin", "--device", "cpu", "-o", "m.thin"]] {

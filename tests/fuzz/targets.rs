@@ -50,11 +50,12 @@ pub fn thin(bytes: &[u8]) {
         return;
     }
     for (form, ranks) in [(Form::TwoStage, 1.0), (Form::Fused, 0.5), (Form::Dense, 1.0)] {
-        let options = Options { batch: 2, forms: Forms::All(form), ranks, cache: None, ..Options::default() };
+        let (batch, samples) = if artifact.input().spec.sample_axis.is_some() { (2, 3) } else { (1, 1) };
+        let options = Options { batch, forms: Forms::All(form), ranks, cache: None, ..Options::default() };
         let Ok(mut session) = Session::new(&Device::cpu(), &artifact, &options) else { continue };
-        let input = thinfer::bench::noise(3 * session.input_len());
+        let input = thinfer::bench::noise(samples * session.input_len());
         let output = session.run(&input).expect("a session that opens runs");
-        assert_eq!(output.len(), 3 * session.output_len());
+        assert_eq!(output.len(), samples * session.output_len());
     }
 }
 

@@ -117,19 +117,20 @@ pub fn default_preprocess(kind: SetKind) -> Preprocess {
         SetKind::Folder => (&[], &[]),
         SetKind::Glyphs => (&[0.17], &[0.21]),
     };
-    Preprocess { scale: 1.0 / 255.0, mean: mean.to_vec(), std: std.to_vec() }
+    Preprocess { mean: mean.to_vec(), std: std.to_vec(), ..Preprocess::default() }
 }
 
 /// The same for a network of vectors, which has no channels: one mean and one deviation, of all channels' pixels together.
 pub fn flat_preprocess(kind: SetKind) -> Preprocess {
-    let Preprocess { scale, mean, std } = default_preprocess(kind);
+    let usual = default_preprocess(kind);
+    let (mean, std) = (&usual.mean, &usual.std);
     if mean.len() < 2 {
-        return Preprocess { scale, mean, std };
+        return usual;
     }
     let average = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / mean.len() as f64;
     let whole = average(&mut mean.iter().map(|&m| m.into()));
-    let square = average(&mut mean.iter().zip(&std).map(|(&m, &s)| f64::from(m).powi(2) + f64::from(s).powi(2)));
-    Preprocess { scale, mean: vec![whole as f32], std: vec![(square - whole * whole).sqrt() as f32] }
+    let square = average(&mut mean.iter().zip(std).map(|(&m, &s)| f64::from(m).powi(2) + f64::from(s).powi(2)));
+    Preprocess { mean: vec![whole as f32], std: vec![(square - whole * whole).sqrt() as f32], ..usual }
 }
 
 #[cfg(test)]

@@ -79,6 +79,28 @@ impl Graph {
         Ok(self.shapes()?.pop().unwrap_or_default())
     }
 
+    /// Whether the first that reads the input in more than single elements or channels moves a window over it, or takes the
+    /// mean of its pixels: whether it is an image, and no features that happen to have three axes.
+    pub fn reads_an_image(&self) -> bool {
+        let [_, height, width] = self.input[..] else { return false };
+        let mut seen = BTreeSet::from([0]);
+        self.nodes.iter().enumerate().any(|(at, node)| {
+            if !node.inputs.iter().any(|v| seen.contains(v)) {
+                return false;
+            }
+            let passes = match &node.op {
+                Op::Activation(_) | Op::BatchNorm(_) | Op::Affine { .. } | Op::Add | Op::Multiply => true,
+                // Other channels of the same pixels.
+                Op::Rearrange(r) => r.shape[1..] == [height, width],
+                _ => false,
+            };
+            if passes {
+                seen.insert(at + 1);
+            }
+            matches!(node.op, Op::Conv2d(_) | Op::MaxPool(_) | Op::AvgPool { .. } | Op::GlobalAvgPool)
+        })
+    }
+
     /// Every parameter and buffer the network needs, in node order, under its full PyTorch name.
     pub fn params(&self) -> Vec<ParamSpec> {
         self.nodes.iter().flat_map(|node| node.op.params(&node.name)).collect()
@@ -205,6 +227,21 @@ mod tests {
             "layers.3.weight",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn an_image_is_told_by_who_reads_it() {
+        let of = |input: &[usize], first: &[Op]| {
+            let mut b = Builder::new("net", input);
+            for (i, op) in first.iter().enumerate() {
+                b.push(format!("{i}"), op.clone());
+            }
+            b.finish().unwrap().reads_an_image()
+        };
+        let linear = Op::Linear(Linear { inputs: 12, outputs: 2, bias: false });
+        assert!(of(&[3, 2, 2], &[Op::Activation(Activation::Relu), Op::GlobalAvgPool]));
+        assert!(!of(&[3, 2, 2], &[Op::Flatten, linear.clone()]) && !of(&[12], &[linear]));
+        assert!(!of(&[3, 2, 2], &[Op::Softmax { log: false }, Op::GlobalAvgPool]));
     }
 
     #[test]

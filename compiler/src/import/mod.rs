@@ -1,6 +1,7 @@
 //! Checkpoints into parameters, and where a file brings its own, into a graph.
 
 mod checkpoint;
+mod ends;
 mod factors;
 mod float;
 mod onnx;
@@ -8,6 +9,7 @@ mod state_dict;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
+pub use ends::Ends;
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 

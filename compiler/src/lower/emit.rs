@@ -1,10 +1,13 @@
 //! From folded layers and their ranks to the artifact.
 
-use thinfer::artifact::{Artifact, Dtype, Layer, Model, Op, Preprocess, Provenance, Stride, TensorData, TensorId, Weight};
+use thinfer::artifact::{
+    Artifact, Dtype, Input, Layer, Meaning, Model, Op, Output, Preprocess, Provenance, Stride, TensorData, TensorId, Weight,
+};
 
 use super::folded::{FoldedLayer, FoldedOp, Weighted};
 use super::weights::Written;
 use crate::error::{Error, Result};
+use crate::import::Ends;
 use crate::tensor::swapped;
 
 /// What the artifact says beside its layers.
@@ -16,6 +19,14 @@ pub struct Identity {
     pub input: Vec<usize>,
     /// How images become its input.
     pub preprocess: Preprocess,
+    /// What the source declared of its arrays; else they lie as values do.
+    pub ends: Option<Ends>,
+    /// Shape of the value that the last layer gives.
+    pub end: Vec<usize>,
+    /// What the outputs are, if somebody says it.
+    pub scores: Option<Meaning>,
+    /// Whether the outputs are known to be scores of classes, whatever ends the network.
+    pub classifies: bool,
     /// Class names.
     pub classes: Vec<String>,
     /// The checkpoint's file name.
@@ -101,15 +112,15 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
         };
         ops.push(Layer { name: name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }
-    let model = Model {
-        name: identity.model,
-        input: identity.input.iter().map(|&d| d as u32).collect(),
-        preprocess: identity.preprocess,
-        classes: identity.classes,
-        layers: ops,
-        tensors: Vec::new(),
-        provenance: p,
-    };
+    let shape: Vec<u32> = identity.input.iter().map(|&d| d as u32).collect();
+    let mut model = Model { classes: identity.classes, provenance: p, ..Model::new(identity.model, &shape, ops) };
+    model.inputs[0].preprocess = identity.preprocess;
+    if let Some(ends) = identity.ends {
+        model.inputs[0] = Input { spec: ends.input, kind: ends.kind, ..model.inputs[0].clone() };
+        let declared = ends.output.sample_shape();
+        let meaning = identity.scores.unwrap_or_else(|| Meaning::of(&model.layers, &identity.end, &declared, identity.classifies));
+        model.outputs = vec![Output { spec: ends.output, value: model.layers.len() as u32, meaning }];
+    }
     Artifact::build_nested(model, tensors, nested)
         .map(|artifact| (artifact, denormal))
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))

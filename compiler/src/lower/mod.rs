@@ -28,13 +28,13 @@ pub use thinned::Thinned;
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use thinfer::artifact::{Artifact, Dtype, Preprocess};
+use thinfer::artifact::{Artifact, Dtype, Meaning, Preprocess};
 use thinfer::latency::LatencyTable;
 
 use crate::error::{Error, Result};
 use crate::factor::{Factoring, Factors, LayerMoments, Regression, Scheme};
-use crate::graph::Graph;
-use crate::import::Checkpoint;
+use crate::graph::{Graph, Op};
+use crate::import::{Checkpoint, Ends};
 use crate::rank::{self, Cut, LayerChoices, Policy, Timing};
 use folded::Weighted;
 use weights::{Form, How, Written, shifted};
@@ -70,6 +70,8 @@ pub struct Options {
     pub source: String,
     /// How images become the network's input.
     pub preprocess: Preprocess,
+    /// What the outputs are, where the network does not tell it itself.
+    pub scores: Option<Meaning>,
     /// Whose singular values decide.
     pub spectra: Spectra,
     /// Layers that are never touched.
@@ -93,6 +95,7 @@ impl Default for Options {
         Self {
             source: String::new(),
             preprocess: Preprocess::default(),
+            scores: None,
             spectra: Spectra::Folded,
             skip: Vec::new(),
             dense_only: false,
@@ -128,7 +131,7 @@ impl Factored {
     /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has,
     /// images that do not fit, or raw spectra with images.
     pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options, progress: &(dyn Fn(&str, usize, usize) + Sync)) -> Result<Self> {
-        let Options { source, preprocess, spectra, skip, dense_only, scheme, images, correct, energy_gain, kept } = options;
+        let Options { source, preprocess, scores, spectra, skip, dense_only, scheme, images, correct, energy_gain, kept } = options;
         graph.check(&checkpoint.params)?;
         let layers = fold::fold(graph, &checkpoint.params)?;
         let with_weight = || layers.iter().filter(|l| l.weighted().is_some());
@@ -160,13 +163,24 @@ impl Factored {
             _ => Ok(None),
         };
         let kept = layers.par_iter().map(keep).collect::<Result<_>>()?;
+        let meta = &checkpoint.meta;
+        let ends = meta.ends.clone().map_or_else(|| Ends::of(graph), Ok)?;
+        if scores.is_some_and(|s| s != Meaning::Values) && !ends.output.is_line() {
+            let why = format!("the network gives {}, and classes stand along one axis", ends.output);
+            return Err(Error::invalid("--scores", why));
+        }
         let identity = Identity {
             model: graph.name.clone(),
             input: graph.input.clone(),
             preprocess,
-            classes: checkpoint.meta.classes.clone(),
+            // Nothing but a class is what a network of the zoo gives; others must name classes, or call their output logits.
+            classifies: meta.graph.is_none() || !meta.classes.is_empty() || ends.output.name.to_lowercase().ends_with("logits"),
+            ends: Some(ends),
+            end: end_shape(graph)?,
+            scores,
+            classes: meta.classes.clone(),
             source,
-            method: checkpoint.meta.method.clone().unwrap_or_default(),
+            method: meta.method.clone().unwrap_or_default(),
             policy: String::new(),
         };
         Ok(Self { identity, layers, factorings, kept, images, skip, correct, energy_gain })
@@ -339,6 +353,15 @@ impl Factored {
         let factoring = Factoring::new(name, &weight, w.kernel, scheme, Some(&moments))?;
         w.cut(name, &factoring, rank, How { shift: Some(&shift), ..how })
     }
+}
+
+/// Shape of the value that the last layer of the folded network gives: what is flattened is no layer.
+fn end_shape(graph: &Graph) -> Result<Vec<usize>> {
+    let mut at = graph.nodes.len();
+    while let Some(node) = at.checked_sub(1).and_then(|i| graph.nodes.get(i)).filter(|n| n.op == Op::Flatten) {
+        at = node.inputs[0];
+    }
+    Ok(graph.shapes()?.swap_remove(at))
 }
 
 fn factorings(name: &str, w: &Weighted, scheme: SchemeChoice, spectra: Spectra, moments: Option<&LayerMoments>) -> Result<Vec<Factoring>> {

@@ -119,7 +119,7 @@ mod tests {
     fn pixels_are_normalised_channel_by_channel() {
         let data =
             Dataset { name: "t".into(), shape: [2, 1, 2], images: vec![0, 255, 51, 102], labels: vec![0], classes: vec!["a".into()] };
-        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5, 0.2], std: vec![0.5, 0.1] };
+        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5, 0.2], std: vec![0.5, 0.1], ..Preprocess::default() };
         let x = Normaliser::new(&preprocess, data.shape).unwrap().inputs(&data, &[0], None);
         for (a, b) in x.iter().zip([-1.0, 1.0, 0.0, 2.0]) {
             assert!((a - b).abs() < 1e-6, "{x:?}");

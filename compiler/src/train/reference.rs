@@ -323,7 +323,7 @@ fn logits_are_the_f64_forward_pass() {
         let outputs = graph.output_shape().unwrap()[0];
         let classes = (0..outputs).map(|c| c.to_string()).collect();
         let data = Dataset { name: "t".into(), shape, images, labels: vec![0; 2], classes };
-        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081] };
+        let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081], ..Preprocess::default() };
         let got = super::logits(&graph, &params, &preprocess, &data).unwrap();
 
         let x: Vec<f64> = data.images.iter().map(|p| (f64::from(*p) / 255.0 - 0.1307) / 0.3081).collect();

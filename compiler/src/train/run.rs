@@ -26,9 +26,10 @@ use super::start::{resumed, started};
 use super::teacher::Teachers;
 use crate::data::{Augment, DataSpec, Dataset, default_preprocess, flat_preprocess};
 use crate::error::{Error, Result};
+use crate::eval::check_takes;
 use crate::files::write_atomic;
 use crate::graph::{Graph, layer_costs};
-use crate::import::{self, Checkpoint, Meta};
+use crate::import::{self, Checkpoint, Ends, Meta};
 use crate::tensor::Params;
 use crate::zoo;
 
@@ -105,6 +106,9 @@ impl<'a> Run<'a> {
         config.validate()?;
         supported(&graph)?;
         check_fit(&graph, job.data)?;
+        if let Some(c) = job.start {
+            check_takes(&Ends::input_of(&graph, &c.meta, &Preprocess::default()), job.data)?;
+        }
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
         // A network that was trained before goes on seeing images as it did; one of vectors knows no channels.
         let usual = || if graph.input.len() == 1 { flat_preprocess(spec.kind) } else { default_preprocess(spec.kind) };
@@ -327,6 +331,7 @@ impl<'a> Run<'a> {
             method: Some(self.method.name()),
             classes: self.job.data.classes.clone(),
             graph: self.job.start.and_then(|c| c.meta.graph.clone()),
+            ends: self.job.start.and_then(|c| c.meta.ends.clone()),
         };
         let (trained, running) = self.shown();
         let factors = self.method.factors(trained).map(|factors| {

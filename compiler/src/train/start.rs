@@ -65,7 +65,7 @@ pub(super) fn resumed(job: &Job<'_>, preprocess: &Preprocess) -> Result<(State, 
         return fail(format!("the run was started from other tensors than {} now holds", job.config.from.as_deref().unwrap_or("--from")));
     }
     if let Some(then) = seen.as_ref().filter(|then| *then != preprocess) {
-        return fail(format!("the run was started with pixels as {then}, not {preprocess}: --range, --mean and --std"));
+        return fail(format!("the run was started with pixels as {then}, not {preprocess}: --range, --channels, --mean and --std"));
     }
     checkpoint::sweep(job.run_dir);
     Ok((state, lock))

@@ -1,7 +1,7 @@
 //! Trained networks whose answers a run learns from beside the labels: compiled files, which the runtime's CPU executor runs
 //! while the step before goes on.
 
-use thinfer::artifact::{Op, Preprocess};
+use thinfer::artifact::{Channels, InputKind, Meaning, Preprocess};
 use thinfer::{Artifact, Device, Forms, Options, Session};
 
 use super::config::Distil;
@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 /// One network, and how an input of the run becomes one of its own.
 struct Teacher {
     session: Session,
-    /// y = a·x + b for each channel, where the two see pixels differently.
-    ratio: Vec<(f32, f32)>,
+    /// For each of its channels the run's channel of the same colour, and a and b of y = a·x + b, where the two see pixels
+    /// differently.
+    ratio: Vec<(usize, f32, f32)>,
     /// Whether it gives probabilities, whose logarithms are logits as good as any.
     gives_shares: bool,
 }
@@ -39,17 +40,22 @@ impl Teachers {
         let open = |(at, file): (usize, &Artifact)| {
             let name = distil.teachers.get(at).map_or("teacher", String::as_str);
             // A form that the clock chose might be another one at a resumption.
-            let options = Options { batch, cache: None, forms: Forms::Ruled, ..Options::default() };
+            let options = Options { batch: crate::eval::batch(file, batch), cache: None, forms: Forms::Ruled, ..Options::default() };
             let session = Session::new(&Device::cpu(), file, &options)?;
-            let input: Vec<usize> = file.model().input.iter().map(|&d| d as usize).collect();
-            if input.iter().product::<usize>() != shape.iter().product::<usize>() || session.output_len() != classes {
-                let why = format!("takes {input:?} and gives {} classes, the run has {shape:?} and {classes}", session.output_len());
+            let input = file.input();
+            let fits = match *shape {
+                [c, h, w] => input.takes_image([c, h, w]),
+                _ => file.input_len() == shape.iter().product::<usize>() && (input.kind == InputKind::Image || input.spec.is_line()),
+            };
+            if !fits || session.output_len() != classes {
+                let given = session.output_len();
+                let why = format!("takes {} and gives {given} classes, the run has {shape:?} and {classes}", input.spec);
                 return Err(Error::invalid(name, why));
             }
             // Whoever takes images knows the channels that a vector has one after the other.
-            let channels = [shape, &input].into_iter().find(|s| s.len() == 3).map_or(1, |s| s[0]);
-            let ratio = (0..channels).map(|c| between(preprocess, &file.model().preprocess, c)).collect();
-            let gives_shares = matches!(file.model().layers.last().map(|l| &l.op), Some(Op::Softmax { log: false }));
+            let channels = if let [c, _, _] = *shape { c } else { input.channels() };
+            let ratio = (0..channels).map(|c| between(preprocess, &input.preprocess, c)).collect();
+            let gives_shares = file.output().meaning == Meaning::Probabilities;
             Ok(Teacher { session, ratio, gives_shares })
         };
         let teachers = files.iter().enumerate().map(open).collect::<Result<_>>()?;
@@ -66,11 +72,19 @@ impl Teachers {
         for teacher in &mut self.teachers {
             let plane = teacher.session.input_len() / teacher.ratio.len();
             let own: Vec<f32> = inputs
-                .chunks(plane)
-                .zip(teacher.ratio.iter().cycle())
-                .flat_map(|(plane, &(a, b))| plane.iter().map(move |x| a * x + b))
+                .chunks(teacher.session.input_len())
+                .flat_map(|image| {
+                    teacher.ratio.iter().flat_map(move |&(c, a, b)| image[c * plane..][..plane].iter().map(move |x| a * x + b))
+                })
                 .collect();
-            let mut logits = teacher.session.run(&own)?;
+            // Arrays that hold one sample are run one by one.
+            let own = teacher.session.input().from_planes(&own).into_owned();
+            let one = if teacher.session.input().spec.sample_axis.is_some() { own.len() } else { teacher.session.input_len() };
+            let mut logits = Vec::new();
+            for part in own.chunks(one.max(1)) {
+                let outputs = teacher.session.run(part)?;
+                logits.extend_from_slice(&teacher.session.output().spec.by_sample(&outputs));
+            }
             if teacher.gives_shares {
                 logits.iter_mut().for_each(|p| *p = p.max(f32::MIN_POSITIVE).ln());
             }
@@ -86,11 +100,13 @@ impl Teachers {
     }
 }
 
-/// a and b of y = a·x + b, x being a pixel as `from` prepares it and y the same as `to` does, in channel `c`.
-fn between(from: &Preprocess, to: &Preprocess, c: usize) -> (f32, f32) {
-    let of = |values: &[f32], none| values.get(c).or(values.first()).copied().unwrap_or(none);
-    let (scale, step) = (to.scale / from.scale, of(&to.std, 1.0));
-    (of(&from.std, 1.0) * scale / step, (of(&from.mean, 0.0) * scale - of(&to.mean, 0.0)) / step)
+/// The channel of `from` with the colour of channel `c` of `to`, and a and b of y = a·x + b, x being a pixel as `from` prepares it
+/// and y the same as `to` does.
+fn between(from: &Preprocess, to: &Preprocess, c: usize) -> (usize, f32, f32) {
+    let of = |values: &[f32], c: usize, none| values.get(c).or(values.first()).copied().unwrap_or(none);
+    let at = if (from.channels == Channels::Bgr) == (to.channels == Channels::Bgr) { c } else { 2 - c.min(2) };
+    let (scale, step) = (to.scale / from.scale, of(&to.std, c, 1.0));
+    (at, of(&from.std, at, 1.0) * scale / step, (of(&from.mean, at, 0.0) * scale - of(&to.mean, c, 0.0)) / step)
 }
 
 #[cfg(test)]
@@ -153,9 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn a_teacher_takes_the_colours_in_its_own_order() {
+        let mut b = Builder::new("net", [3, 2, 2]);
+        b.push("flat", Node::Flatten);
+        b.push("fc", Node::Linear(Linear { inputs: 12, outputs: 10, bias: true }));
+        let theirs = Preprocess { scale: 1.0, mean: vec![10.0, 50.0, 90.0], std: vec![50.0, 10.0, 20.0], channels: Channels::Bgr };
+        let ours = Preprocess { mean: vec![0.2, 0.3, 0.6], std: vec![0.5, 0.4, 0.3], ..Preprocess::default() };
+        let (file, _) = written(&b.finish().unwrap(), theirs, 1);
+        let distil = Distil { teachers: vec!["a".into()], weight: 0.5, temperature: 1.0 };
+        let pixels: Vec<u8> = (0..24).map(|i| i * 10).collect();
+        let mut inputs = vec![0.0; 24];
+        ours.apply([3, 2, 2], &pixels, &mut inputs);
+        let got = Teachers::open(std::slice::from_ref(&file), &distil, &ours, &[3, 2, 2], 10, 2).unwrap().answers(&inputs).unwrap();
+        // What the file makes of the pixels themselves.
+        let mut session = Session::new(&Device::cpu(), &file, &Options { batch: 2, cache: None, ..Options::default() }).unwrap();
+        let outputs = session.run_images(&pixels).unwrap();
+        let wanted = outputs.chunks(10).flat_map(|row| Meaning::Logits.probabilities(row).unwrap());
+        assert!(got.iter().zip(wanted).all(|(g, w)| (f64::from(*g) - w).abs() < 1e-4), "{got:?}");
+    }
+
+    #[test]
     fn a_teacher_sees_its_own_pixels_and_several_are_averaged() {
-        let ours = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5], std: vec![0.25] };
-        let theirs = Preprocess { scale: 1.0, mean: vec![127.0], std: vec![60.0] };
+        let ours = Preprocess { scale: 1.0 / 255.0, mean: vec![0.5], std: vec![0.25], ..Preprocess::default() };
+        let theirs = Preprocess { scale: 1.0, mean: vec![127.0], std: vec![60.0], ..Preprocess::default() };
         let data = glyphs::generate(Part::Test, 5, 3);
         let names = [("fcn6", 1), ("fcn8", 2)];
         let (files, made): (Vec<_>, Vec<_>) = names.iter().map(|&(name, seed)| compiled(name, theirs.clone(), seed)).unzip();
@@ -176,6 +212,6 @@ mod tests {
             assert!((f64::from(*g) - e).abs() < 1e-5, "{g} {e}");
         }
         let other = Teachers::open(&files, &distil, &ours, &[3, 32, 32], 10, 4).map(|_| ()).unwrap_err().to_string();
-        assert!(other.starts_with("a: takes [784]"), "{other}");
+        assert!(other.starts_with("a: takes 'input', float32 [N, 784]"), "{other}");
     }
 }

@@ -251,7 +251,7 @@ fn a_network_of_vectors_is_trained_on_colours_and_compiled() {
     let options = lower::Options { preprocess, ..lower::Options::default() };
     let factored = Factored::new(&zoo::build(&config.model).unwrap(), &written, options, &|_, _, _| ()).unwrap();
     let artifact = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense).unwrap(), thinfer::artifact::Dtype::F32, false).unwrap();
-    assert_eq!(artifact.model().preprocess.mean.len(), 1);
+    assert_eq!(artifact.input().preprocess.mean.len(), 1);
 }
 
 #[test]
@@ -449,7 +449,7 @@ fn every_method_learns_pictures_and_writes_what_it_learned() {
 #[test]
 fn every_method_can_start_from_a_checkpoint() {
     let data = pictures(100);
-    let preprocess = thinfer::artifact::Preprocess { scale: 1.0 / 128.0, mean: vec![0.5], std: vec![0.3] };
+    let preprocess = thinfer::artifact::Preprocess { scale: 1.0 / 128.0, mean: vec![0.5], std: vec![0.3], ..Default::default() };
     let meta = import::Meta { preprocess: Some(preprocess), ..Default::default() };
     let start = import::Checkpoint { params: graph::init(&kernels(), 99), meta };
     let all_kept = TrpSettings { energy: 1.0, nuclear: 0.0, ..TrpSettings::default() };

@@ -13,9 +13,10 @@ import numpy as np
 import onnxruntime as ort
 from onnx import numpy_helper
 
+import kinds
 from net import Net
 
-CASES = {}
+CASES = dict(kinds.CASES)
 
 
 def case(f):

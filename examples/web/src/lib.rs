@@ -44,9 +44,19 @@ impl Network {
         self.0.model().name.clone()
     }
 
-    /// Channels, height and width, or the number of values alone.
-    pub fn input(&self) -> Vec<u32> {
-        self.0.model().input.clone()
+    /// Channels, height and width of the images that it takes; empty where its input is no image.
+    pub fn image(&self) -> Vec<u32> {
+        self.0.input().image().map_or_else(Vec::new, |shape| shape.map(|d| d as u32).to_vec())
+    }
+
+    /// The shape that its input is declared with.
+    pub fn declared(&self) -> String {
+        self.0.input().spec.declared()
+    }
+
+    /// What the outputs of one image say of its classes: a probability for each; empty where they are no scores of classes.
+    pub fn probabilities(&self, outputs: Vec<f32>) -> Vec<f64> {
+        self.0.output().meaning.probabilities(&outputs).unwrap_or_default()
     }
 
     /// The classes' names; empty where the file has none.
@@ -72,9 +82,11 @@ pub struct Runner(Session);
 
 #[wasm_bindgen]
 impl Runner {
-    /// Outputs for 8-bit images, one after the other, channel after channel each.
+    /// Outputs for 8-bit images, one after the other, channel after channel each, red first.
     pub async fn run(&mut self, images: Vec<u8>) -> Result<Vec<f32>, JsError> {
-        Ok(self.0.run_images_async(&images).await?)
+        let images = self.0.input().from_planes(&images);
+        let outputs = self.0.run_images_async(&images).await?;
+        Ok(self.0.output().spec.by_sample(&outputs).into_owned())
     }
 
     /// Multiply–accumulates for one image.

@@ -1,5 +1,6 @@
 //! What must hold in a header before anyone trusts it.
 
+use super::ends::{check_inputs, check_specs};
 use super::preamble::ALIGN;
 use super::read::chunks;
 use super::shapes::output_shape;
@@ -24,14 +25,19 @@ impl Limits {
     pub const WINDOW: u32 = 1 << 12;
 }
 
-/// Checks all that `model` claims against the data part; returns the shape of every value.
-pub(super) fn check(model: &Model, nested: &[Nested], data: &[u8]) -> Result<Vec<Vec<usize>>, FormatError> {
+/// Checks all that `model` claims against the data part; returns the shape of every value. Of a network of version `1`, which
+/// names no output, the output is put in.
+pub(super) fn check(model: &mut Model, nested: &[Nested], data: &[u8], version: u16) -> Result<Vec<Vec<usize>>, FormatError> {
     check_texts(model)?;
     at_most("the number of nested layers", nested.len(), Limits::ENTRIES)?;
-    check_preprocess(model)?;
+    check_inputs(model)?;
     check_tensors(&model.tensors, data)?;
     let shapes = check_layers(model)?;
     check_nested(model, nested)?;
+    if let (1, Some(last)) = (version, shapes.last()) {
+        model.complete(last);
+    }
+    check_specs(model, &shapes)?;
     Ok(shapes)
 }
 
@@ -62,6 +68,8 @@ fn check_nested(model: &Model, nested: &[Nested]) -> Result<(), FormatError> {
 fn check_texts(model: &Model) -> Result<(), FormatError> {
     let p = &model.provenance;
     let lists = [
+        ("inputs", model.inputs.len()),
+        ("outputs", model.outputs.len()),
         ("layers", model.layers.len()),
         ("tensors", model.tensors.len()),
         ("classes", model.classes.len()),
@@ -73,7 +81,8 @@ fn check_texts(model: &Model) -> Result<(), FormatError> {
         at_most(&format!("the number of {what}"), len, Limits::ENTRIES)?;
     }
     let texts = [&model.name, &p.tool, &p.source, &p.method, &p.policy];
-    let names = model.layers.iter().map(|l| &l.name).chain(model.tensors.iter().map(|t| &t.name));
+    let specs = model.inputs.iter().map(|i| &i.spec).chain(model.outputs.iter().map(|o| &o.spec));
+    let names = specs.map(|s| &s.name).chain(model.layers.iter().map(|l| &l.name)).chain(model.tensors.iter().map(|t| &t.name));
     let notes = p.layers.iter().map(|l| &l.layer).chain(p.accuracies.iter().map(|a| &a.data)).chain(p.times.iter().map(|t| &t.adapter));
     for text in texts.into_iter().chain(&model.classes).chain(names).chain(notes) {
         at_most("the length of a name", text.len(), Limits::NAME_BYTES)?;
@@ -83,11 +92,6 @@ fn check_texts(model: &Model) -> Result<(), FormatError> {
 
 fn at_most(what: &str, value: usize, max: usize) -> Result<(), FormatError> {
     if value > max { Err(FormatError::TooLarge { what: what.into(), value: value as u64, max: max as u64 }) } else { Ok(()) }
-}
-
-fn check_preprocess(model: &Model) -> Result<(), FormatError> {
-    let channels = if model.input.len() == 3 { model.input[0] as usize } else { 1 };
-    model.preprocess.check(channels).map_err(|why| FormatError::Field { what: "preprocessing".into(), why })
 }
 
 /// Every tensor stands right after the one before it, padded with zeros to 64 bytes; none overlaps, none is left out.
@@ -128,11 +132,8 @@ fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError>
 }
 
 /// Layers read earlier values only, their tensors exist and fit; returns every value's shape.
-fn check_layers(model: &Model) -> Result<Vec<Vec<usize>>, FormatError> {
-    if model.input.is_empty() || model.input.len() > Limits::AXES {
-        return Err(FormatError::Field { what: "input shape".into(), why: format!("has {} axes", model.input.len()) });
-    }
-    let mut shapes = vec![sample_shape("the input", &model.input)?];
+pub(super) fn check_layers(model: &Model) -> Result<Vec<Vec<usize>>, FormatError> {
+    let mut shapes = model.inputs.iter().map(|i| sample_shape("the input", &i.value_shape)).collect::<Result<Vec<_>, _>>()?;
     if model.layers.is_empty() {
         return Err(FormatError::Field { what: "layers".into(), why: "there is none".into() });
     }
@@ -181,10 +182,10 @@ mod tests {
             ("reads value 1", |m| m.layers[0].inputs = vec![1]),
             ("reads 1 value, not 2", |m| m.layers[0].inputs = vec![0, 0]),
             ("there is none", |m| m.layers.clear()),
-            ("takes 6 features", |m| m.input = vec![7]),
-            ("size of the input", |m| m.input = vec![u32::MAX, 2]),
-            ("size of the input", |m| m.input = vec![0]),
-            ("has 0 axes", |m| m.input = vec![]),
+            ("takes 6 features", |m| m.inputs[0].value_shape = vec![7]),
+            ("size of the input", |m| m.inputs[0].value_shape = vec![u32::MAX, 2]),
+            ("size of the input", |m| m.inputs[0].value_shape = vec![0]),
+            ("has 0 axes", |m| m.inputs[0].value_shape = vec![]),
             ("tensor 99", |m| *linear(m, 0).1 = Some(99)),
             ("bias has shape [4, 6]", |m| *linear(m, 0).1 = Some(0)),
             ("not two axes", |m| *linear(m, 0).0 = Weight::Dense(1)),
@@ -193,7 +194,7 @@ mod tests {
             ("starts at byte 8", |m| m.tensors[0].offset = 8),
             ("ends at byte", |m| m.tensors[4].shape = vec![1 << 30]),
             ("no elements", |m| m.tensors[4].shape = vec![0]),
-            ("std is 0", |m| m.preprocess.std = vec![0.0]),
+            ("std is 0", |m| m.inputs[0].preprocess.std = vec![0.0]),
         ];
         for (expected, lie) in lies {
             let error = refusal(lie).to_string();

@@ -3,6 +3,7 @@
 
 mod bounded;
 mod check;
+mod ends;
 mod error;
 mod nested;
 mod preamble;
@@ -11,6 +12,7 @@ mod read;
 mod shapes;
 mod shares;
 pub mod v1;
+pub mod v2;
 mod write;
 mod write_atomic;
 
@@ -20,9 +22,9 @@ use std::ops::Range;
 pub use check::Limits;
 pub use error::FormatError;
 pub(crate) use preamble::VERSION;
-pub use v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Model, Nested, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorId,
-    TensorInfo, TimeNote, ValueId, Weight, Window,
+pub use v2::{
+    AccuracyNote, Activation, Channels, Dtype, Element, Input, InputKind, Layer, LayerNote, Meaning, Model, Nested, Op, Output, PoolKind,
+    Preprocess, Provenance, Residual, Section, Stride, TensorId, TensorInfo, TensorSpec, TimeNote, ValueId, Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;
@@ -74,6 +76,16 @@ impl Artifact {
     /// The whole file, as it stands on a disk.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The array that the network takes.
+    pub fn input(&self) -> &Input {
+        &self.model.inputs[0]
+    }
+
+    /// The array that the network gives.
+    pub fn output(&self) -> &Output {
+        &self.model.outputs[0]
     }
 
     /// Shape of every value for one sample: index 0 is the input, i + 1 the output of layer i.

@@ -210,15 +210,7 @@ mod tests {
     fn conv(weight: Weight, tensors: Vec<TensorData>, nested: Vec<Nested>, bias: Option<TensorId>) -> Artifact {
         let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4], dilation: [1, 1] };
         let op = Op::Conv { window, outputs: 6, groups: 1, weight, bias, residual: None, activation: Activation::None };
-        let model = Model {
-            name: "one".into(),
-            input: vec![4, 5, 5],
-            preprocess: Preprocess::default(),
-            classes: vec![],
-            layers: vec![Layer { name: "c".into(), inputs: vec![0], op }],
-            tensors: vec![],
-            provenance: Provenance::default(),
-        };
+        let model = Model::new("one", &[4, 5, 5], vec![Layer { name: "c".into(), inputs: vec![0], op }]);
         Artifact::build_nested(model, tensors, nested).unwrap()
     }
 

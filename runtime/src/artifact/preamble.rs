@@ -19,7 +19,7 @@ pub(super) const LEN: usize = 32;
 /// Alignment of the data part and of every tensor in it.
 pub(super) const ALIGN: u64 = 64;
 /// The version that is written, and the newest that is read.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 const MAGIC: [u8; 4] = *b"THIN";
 /// Where the checksum stands.
 const CHECKSUM: std::ops::Range<usize> = 12..16;
@@ -27,6 +27,7 @@ const CHECKSUM: std::ops::Range<usize> = 12..16;
 /// The preamble's fields, checked against the file's real length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Preamble {
+    pub(super) version: u16,
     pub(super) header_len: u32,
     pub(super) data_len: u64,
 }
@@ -46,7 +47,7 @@ impl Preamble {
             return Err(FormatError::Magic { found: take(0) });
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(FormatError::Version { found: version, newest: VERSION });
         }
         for (at, field) in [(6, &bytes[6..8]), (24, &bytes[24..32])] {
@@ -63,7 +64,7 @@ impl Preamble {
             });
         }
         let data_len = u64::from(u32::from_le_bytes(take(16))) | u64::from(u32::from_le_bytes(take(20))) << 32;
-        let preamble = Self { header_len, data_len };
+        let preamble = Self { version, header_len, data_len };
         let stated = preamble.data_start().saturating_add(data_len);
         if stated != len {
             return Err(FormatError::Length { len, stated });
@@ -81,7 +82,7 @@ impl Preamble {
         if let Some(bytes) = file.first_chunk_mut::<LEN>() {
             bytes.fill(0);
             bytes[..4].copy_from_slice(&MAGIC);
-            bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+            bytes[4..6].copy_from_slice(&self.version.to_le_bytes());
             bytes[8..12].copy_from_slice(&self.header_len.to_le_bytes());
             bytes[16..24].copy_from_slice(&self.data_len.to_le_bytes());
             let sum = checksum(file);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::preamble::{self, Preamble};
-use super::{Artifact, Bytes, FormatError, Model, Nested, check};
+use super::{Artifact, Bytes, FormatError, Model, Nested, Section, check, v1};
 use crate::error::{Error, Result};
 
 impl Artifact {
@@ -47,24 +47,45 @@ impl Artifact {
         let preamble = Preamble::read(&bytes)?;
         // Both ends are within the file: its length was compared with the preamble's.
         let header = &bytes[preamble::LEN..preamble::LEN + preamble.header_len as usize];
-        let (model, rest): (Model, _) = postcard::take_from_bytes(header).map_err(|e| FormatError::Header { why: e.to_string() })?;
-        let (nested, rest) = match rest {
-            [] => (Vec::new(), rest),
-            _ => postcard::take_from_bytes::<Vec<Nested>>(rest)
-                .map_err(|e| e.to_string())
-                .and_then(|(nested, rest)| if nested.is_empty() { Err("an empty list".into()) } else { Ok((nested, rest)) })
-                .map_err(|why| FormatError::Header { why: format!("behind the network: {why}") })?,
-        };
-        if !rest.is_empty() {
-            return Err(FormatError::Header { why: format!("{} bytes are left over", rest.len()) });
-        }
+        let (mut model, nested) = decode(header, preamble.version).map_err(|why| FormatError::Header { why })?;
         let data = preamble.data_start() as usize..bytes.len();
         let gap = preamble::LEN + preamble.header_len as usize..data.start;
         if bytes[gap].iter().any(|&b| b != 0) {
             return Err(FormatError::Field { what: "padding after the header".into(), why: "is not zero".into() });
         }
-        let shapes = check::check(&model, &nested, &bytes[data.clone()])?;
+        let shapes = check::check(&mut model, &nested, &bytes[data.clone()], preamble.version)?;
         Ok(Self { model, shapes, bytes, nested, data })
+    }
+}
+
+/// The network that a header of this version holds, and what stands behind it.
+fn decode(header: &[u8], version: u16) -> Result<(Model, Vec<Nested>), String> {
+    let behind = |why: String| format!("behind the network: {why}");
+    let (model, mut nested, rest): (Model, Option<Vec<Nested>>, &[u8]) = if version == 1 {
+        let (model, rest) = postcard::take_from_bytes::<v1::Model>(header).map_err(|e| e.to_string())?;
+        let (nested, rest) = match rest {
+            [] => (None, rest),
+            _ => postcard::take_from_bytes(rest).map(|(nested, rest)| (Some(nested), rest)).map_err(|e| behind(e.to_string()))?,
+        };
+        (model.into(), nested, rest)
+    } else {
+        let (model, rest) = postcard::take_from_bytes(header).map_err(|e| e.to_string())?;
+        let (sections, rest) = postcard::take_from_bytes::<Vec<Section>>(rest).map_err(|e| behind(e.to_string()))?;
+        let mut nested = None;
+        for section in sections {
+            let Section::Nested(list) = section;
+            if nested.replace(list).is_some() {
+                return Err(behind("two sections of one kind".into()));
+            }
+        }
+        (model, nested, rest)
+    };
+    if nested.as_ref().is_some_and(Vec::is_empty) {
+        return Err(behind("an empty list".into()));
+    }
+    match rest.len() {
+        0 => Ok((model, nested.take().unwrap_or_default())),
+        left => Err(format!("{left} bytes are left over")),
     }
 }
 

@@ -114,15 +114,7 @@ mod tests {
             Layer { name: name.into(), inputs: vec![input], op: Op::Linear { weight, bias: None, activation: Activation::None } }
         };
         let layers = vec![layer("steep", 0, &|i| 0.1f32.powi(i as i32)), layer("flat", 1, &|_| 1.0)];
-        let model = Model {
-            name: "two".into(),
-            input: vec![16],
-            preprocess: Preprocess::default(),
-            classes: vec![],
-            layers,
-            tensors: vec![],
-            provenance: Provenance::default(),
-        };
+        let model = Model::new("two", &[16], layers);
         let artifact = Artifact::build(model, tensors).unwrap();
         let at = |share| ranks(&artifact, share).into_iter().map(|r| r.unwrap().rank).collect::<Vec<_>>();
         assert_eq!((at(1.0), at(1e-9)), (vec![8, 8], vec![1, 1]));

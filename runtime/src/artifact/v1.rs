@@ -1,6 +1,6 @@
 //! Version 1 of the format: what the postcard header says. postcard does not describe itself, so these types, their
 //! fields' order and their variants' order are the format: once a version 1 file has left the house they never change.
-//! A later version gets its own module and a `From` into its successor; while there is one version, it is the model.
+//! A later version has its own module and a `From` this one, and uses the types here that it left as they are.
 
 use serde::{Deserialize, Serialize};
 

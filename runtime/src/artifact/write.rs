@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::preamble::{ALIGN, LEN, Preamble};
-use super::{Artifact, Dtype, FormatError, Model, Nested, TensorInfo, write_atomic};
+use super::preamble::{ALIGN, LEN, Preamble, VERSION};
+use super::{Artifact, Dtype, FormatError, Model, Nested, Section, TensorInfo, check, write_atomic};
 use crate::error::{Error, Result};
 
 /// A tensor on its way into a file.
@@ -28,7 +28,8 @@ impl TensorData {
 
 impl Artifact {
     /// Lays out `tensors` behind `model`, whose own table of tensors is replaced, and checks the result as a reader
-    /// would: what comes back is byte for byte what [`Artifact::save`] writes.
+    /// would: what comes back is byte for byte what [`Artifact::save`] writes. A network that names no output gives what its
+    /// last layer gives, called `output`.
     ///
     /// # Errors
     /// The first fault of the network, as a reader would report it.
@@ -53,15 +54,17 @@ impl Artifact {
     ) -> Result<Self, FormatError> {
         let mut data = Vec::new();
         model.tensors = tensors.into_iter().enumerate().map(|(i, t)| lay_out(i, t, &mut data)).collect::<Result<_, _>>()?;
+        // Whatever is wrong with the layers is told when the result is checked.
+        if let Some(last) = check::check_layers(&model).ok().and_then(|mut shapes| shapes.pop()) {
+            model.complete(&last);
+        }
         change(&mut model);
         let encoding = |e: postcard::Error| FormatError::Header { why: e.to_string() };
         let mut header = postcard::to_stdvec(&model).map_err(encoding)?;
-        // Where there is nothing to say the header ends with the network.
-        if !nested.is_empty() {
-            header.extend(postcard::to_stdvec(&nested).map_err(encoding)?);
-        }
+        let sections = if nested.is_empty() { Vec::new() } else { vec![Section::Nested(nested)] };
+        header.extend(postcard::to_stdvec(&sections).map_err(encoding)?);
         let header_len = u32::try_from(header.len()).map_err(|_| FormatError::Header { why: "is longer than 4 GiB".into() })?;
-        let preamble = Preamble { header_len, data_len: data.len() as u64 };
+        let preamble = Preamble { version: VERSION, header_len, data_len: data.len() as u64 };
         let mut file = Vec::with_capacity(preamble.data_start() as usize + data.len());
         file.resize(LEN, 0);
         file.extend(header);
@@ -99,7 +102,7 @@ fn lay_out(index: usize, tensor: TensorData, data: &mut Vec<u8>) -> Result<Tenso
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{Activation, Layer, Op, Preprocess, Provenance, Weight};
+    use super::super::{Activation, Layer, Op, Weight};
     use super::*;
 
     /// 6 → 4 dense, 4 → 3 at rank 2.
@@ -109,18 +112,8 @@ pub(super) mod tests {
             inputs: vec![input],
             op: Op::Linear { weight, bias, activation: Activation::Relu },
         };
-        Model {
-            name: "sample".into(),
-            input: vec![6],
-            preprocess: Preprocess::default(),
-            classes: vec![],
-            layers: vec![
-                layer("a", 0, Weight::Dense(0), Some(1)),
-                layer("b", 1, Weight::LowRank { v: 2, u: 3, sigma: 4, tail_energy: 0.5 }, None),
-            ],
-            tensors: vec![],
-            provenance: Provenance::default(),
-        }
+        let low_rank = Weight::LowRank { v: 2, u: 3, sigma: 4, tail_energy: 0.5 };
+        Model::new("sample", &[6], vec![layer("a", 0, Weight::Dense(0), Some(1)), layer("b", 1, low_rank, None)])
     }
 
     pub(in super::super) fn sample_tensors() -> Vec<TensorData> {

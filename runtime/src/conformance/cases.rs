@@ -111,15 +111,7 @@ impl Case {
             t.values.iter_mut().for_each(|x| *x = x.abs());
             t.values.sort_by(|a, b| b.total_cmp(a));
         }
-        let model = Model {
-            name: "case".into(),
-            input: vec![self.inputs as u32],
-            preprocess: Preprocess::default(),
-            classes: vec![],
-            layers,
-            tensors: vec![],
-            provenance: Provenance::default(),
-        };
+        let model = Model::new("case", &[self.inputs as u32], layers);
         Artifact::build(model, tensors).unwrap()
     }
 

@@ -364,15 +364,7 @@ impl Net {
     }
 
     fn build(&mut self) -> Artifact {
-        let model = Model {
-            name: "case".into(),
-            input: self.shapes[0].iter().map(|&n| n as u32).collect(),
-            preprocess: Preprocess::default(),
-            classes: vec![],
-            layers: std::mem::take(&mut self.layers),
-            tensors: vec![],
-            provenance: Provenance::default(),
-        };
+        let model = Model::new("case", &self.shapes[0].iter().map(|&n| n as u32).collect::<Vec<_>>(), std::mem::take(&mut self.layers));
         Artifact::build(model, std::mem::take(&mut self.tensors)).unwrap()
     }
 }

@@ -84,15 +84,7 @@ pub(super) fn embed(x: &[Expected], from: [usize; 3], to: [usize; 3], table: &[f
 
 /// A network of one operation.
 pub(crate) fn network(input: [usize; 3], op: Op, tensors: Vec<TensorData>) -> Artifact {
-    let model = Model {
-        name: "case".into(),
-        input: input.map(|n| n as u32).to_vec(),
-        preprocess: Preprocess::default(),
-        classes: vec![],
-        layers: vec![Layer { name: "op".into(), inputs: vec![0], op }],
-        tensors: vec![],
-        provenance: Provenance::default(),
-    };
+    let model = Model::new("case", &input.map(|n| n as u32), vec![Layer { name: "op".into(), inputs: vec![0], op }]);
     Artifact::build(model, tensors).unwrap()
 }
 
@@ -112,7 +104,7 @@ mod tests {
             session.poison();
             let got = session.run(input).unwrap();
             let what = &artifact.model().layers[0].op;
-            let shape = &artifact.model().input;
+            let shape = &artifact.input().value_shape;
             reference::compare(&expected, &got, artifact.output_len())
                 .unwrap_or_else(|e| panic!("{what:?} of {shape:?}, batch {batch} on {}: {e}", device.info()));
         }

@@ -54,9 +54,7 @@ mod tests {
         // 2²⁰ rows of outputs, 4096 taps each.
         let window = Window { kernel: [4096, 1], stride: [1, 1], padding: [2048, 0, 2047, 0], dilation: [1, 1] };
         let pool = Layer { name: "pool".into(), inputs: vec![0], op: Op::Pool { kind: PoolKind::Max, window } };
-        let sample = layer_artifact("linear:4,4".parse::<LayerSpec>().unwrap(), None).unwrap();
-        let model =
-            crate::artifact::Model { input: vec![1, 1 << 20, 1], layers: vec![pool], tensors: Vec::new(), ..sample.model().clone() };
+        let model = crate::artifact::Model::new("pool", &[1, 1 << 20, 1], vec![pool]);
         let artifact = Artifact::build(model, Vec::new()).unwrap();
         assert!(needs(&artifact) > 30 << 30, "{}", needs(&artifact));
     }

@@ -3,6 +3,7 @@
 mod choice;
 mod device;
 mod options;
+mod order;
 mod run;
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ pub use choice::{LayerChoice, Pipeline};
 pub use device::Device;
 pub use options::{Forms, Options};
 
-use crate::artifact::{Artifact, Preprocess};
+use crate::artifact::{Artifact, Input, Output};
 use crate::bench;
 use crate::cpu;
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ use crate::tune;
 use choice::layer_choice;
 pub(crate) use choice::{check_room, kept_bytes};
 use device::Inner;
+use order::Order;
 
 /// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
 #[derive(Debug)]
@@ -34,7 +36,10 @@ pub struct Session {
     output_len: usize,
     /// Channels, height and width of an image; a flat input is one row.
     image: [usize; 3],
-    preprocess: Preprocess,
+    input: Input,
+    output: Output,
+    /// How the declared arrays of input and output lie.
+    orders: [Order; 2],
     layers: Vec<LayerChoice>,
     /// The layer of each step.
     step_layers: Vec<usize>,
@@ -43,10 +48,20 @@ pub struct Session {
     /// Samples of the last run, or of its last part.
     last_rows: usize,
     memory: Memory,
-    /// Normalised images of one batch.
-    staging: Vec<f32>,
+    staging: Staging,
     /// Outputs of submitted runs, on the CPU.
     done: VecDeque<Vec<f32>>,
+}
+
+/// Buffers for arrays that have to be moved or normalised before they are run.
+#[derive(Debug, Default)]
+struct Staging {
+    /// Inputs of one batch as the executor takes them.
+    floats: Vec<f32>,
+    /// Pixels of one batch, channel after channel.
+    pixels: Vec<u8>,
+    /// Outputs of one batch as the executor gives them.
+    outputs: Vec<f32>,
 }
 
 /// Shares of the ranks that [`Session::within`] chooses from.
@@ -122,6 +137,10 @@ impl Session {
 
     /// The same with a choice for every layer.
     pub(crate) fn with(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<tune::Choice>) -> Result<Self> {
+        if options.batch > 1 && artifact.input().spec.sample_axis.is_none() {
+            let why = format!("{} takes one array {} at a time, without an axis of samples", artifact.model().name, artifact.input().spec);
+            return Err(Error::invalid(format!("a batch of {}", options.batch), why));
+        }
         let plan = Self::plan(artifact, options, &choices)?;
         check_room(device, artifact, &plan, options.memory)?;
         let executor = match &device.inner {
@@ -161,13 +180,15 @@ impl Session {
             input_len: artifact.input_len(),
             output_len: artifact.output_len(),
             image,
-            preprocess: artifact.model().preprocess.clone(),
+            input: artifact.input().clone(),
+            output: artifact.output().clone(),
+            orders: [&artifact.input().spec, &artifact.output().spec].map(Order::new),
             layers,
             step_layers: plan.steps.iter().map(|s| s.layer).collect(),
             values: if options.keep_values { plan.values } else { Vec::new() },
             last_rows: 0,
             memory: plan.memory,
-            staging: Vec::new(),
+            staging: Staging::default(),
             done: VecDeque::new(),
         })
     }
@@ -189,6 +210,16 @@ impl Session {
     /// Values of one sample's output.
     pub fn output_len(&self) -> usize {
         self.output_len
+    }
+
+    /// The array that [`Session::run`] takes.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// The array that it gives.
+    pub fn output(&self) -> &Output {
+        &self.output
     }
 
     /// What was made of each layer.
@@ -241,7 +272,7 @@ impl Session {
         }))
     }
 
-    /// The output of layer `layer` in the last run ([channels, height, width] each sample, one after the other; of the last
+    /// The output of layer `layer` in the last run ([channels, height, width] each sample, one after the other, whatever order of axes was declared; of the last
     /// part, where the input was more than a batch). `None` without [`Options::keep_values`], or for a layer that there
     /// is not.
     pub fn value(&self, layer: usize) -> Option<Vec<f32>> {

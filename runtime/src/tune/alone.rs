@@ -124,9 +124,9 @@ pub(super) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact
         Op::Add { .. } | Op::Conv { residual: Some(_), .. } => vec![0, 0],
         _ => vec![0],
     };
-    let input = artifact.shapes()[source.inputs[0] as usize].iter().map(|&d| d as u32).collect();
+    let input: Vec<u32> = artifact.shapes()[source.inputs[0] as usize].iter().map(|&d| d as u32).collect();
     let layers = vec![Layer { name: source.name.clone(), inputs, op }];
-    let model = Model { input, layers, tensors: Vec::new(), preprocess: Default::default(), ..artifact.model().clone() };
+    let model = Model::new(artifact.model().name.clone(), &input, layers);
     Artifact::build(model, tensors).map_err(|source| crate::error::Error::Format { path: "<memory>".into(), source })
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod ends;
 mod header;
 mod layers;
 mod layout;
@@ -68,8 +69,10 @@ const ELSEWHERE: [&str; 6] = [
 #[test]
 fn a_file_for_each_must() {
     let page = page();
-    let cases: Vec<Case> =
-        [layout::cases(), header::cases(), layers::cases(), weights::cases(), tensors::cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [layout::cases(), header::cases(), ends::cases(), layers::cases(), weights::cases(), tensors::cases()]
+        .into_iter()
+        .flatten()
+        .collect();
     let mut broken = BTreeSet::new();
     for Case { rule, place: wanted, why, file } in &cases {
         assert_eq!(rule.matches("MUST").count(), 1, "one rule a case: {rule:?}");
@@ -117,5 +120,6 @@ fn provenance_changes_nothing() {
 #[test]
 fn what_breaks_no_rule_opens() {
     Artifact::from_bytes(network().bytes()).unwrap();
-    Artifact::from_bytes(File::of_one(writer::conv(writer::TUCKER)).bytes()).unwrap();
+    Artifact::from_bytes(File::of_one(writer::conv(writer::TUCKER)).giving(&[6, 9, 7]).bytes()).unwrap();
+    Artifact::from_bytes(network().bytes_of_version_1(&[])).unwrap();
 }

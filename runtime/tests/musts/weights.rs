@@ -1,6 +1,6 @@
 //! Weights in every form, what belongs to them, and what stands behind the network for smaller ranks.
 
-use thinfer::artifact::{Activation, Nested, Op, Weight};
+use thinfer::artifact::{Activation, Nested, Op, Section, Weight};
 
 use super::writer::{File, LOW_RANK, SPATIAL, TUCKER, conv, layer};
 use super::{Case, case};
@@ -42,7 +42,8 @@ fn tucker(a: u32, core: u32, b: u32, tail_energy: f32) -> Weight {
 /// A dense layer, then one in factors, with these entries behind them.
 fn nested(weight: Weight, entries: &[(u32, Option<u32>)]) -> Vec<u8> {
     let layers = vec![layer(&[0], conv(Weight::Dense(0))), layer(&[0], conv(weight.clone())), layer(&[0], conv(weight))];
-    File::new(layers).with(|f| f.nested = entries.iter().map(|&(layer, means)| Nested { layer, means, gained: true }).collect()).bytes()
+    let list = entries.iter().map(|&(layer, means)| Nested { layer, means, gained: true }).collect();
+    File::new(layers).with(|f| f.sections = vec![Section::Nested(list)]).bytes()
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -52,7 +53,9 @@ pub(crate) fn cases() -> Vec<Case> {
     };
     let affine = |scale, shift| one(Op::Affine { scale, shift, activation: Activation::None });
     let norm = |scale, shift| one(Op::LayerNorm { scale, shift, eps: 0.0 });
-    let empty_list = File::of_one(conv(LOW_RANK)).with(|f| f.behind = vec![0]).bytes();
+    let empty_list = File::of_one(conv(LOW_RANK)).with(|f| f.sections = vec![Section::Nested(Vec::new())]).bytes();
+    let of_version_1 =
+        |behind: &[u8], entries: &[Nested]| File::of_one(conv(LOW_RANK)).with(|f| f.behind = behind.to_vec()).bytes_of_version_1(entries);
     vec![
         case(TABLE, "Layer 0", "tensor 18, the table has 18", weight(Weight::Dense(18))),
         case(TABLE, "Layer 0", "factor V is tensor 4294967295", weight(low_rank(u32::MAX, 3, 4, 0.0))),
@@ -95,6 +98,13 @@ pub(crate) fn cases() -> Vec<Case> {
         case(BOUNDS, "Layer 0", "clips to NaN…1", one(Op::Activate(Activation::Clip { low: f32::NAN, high: 1.0 }))),
         case(BOUNDS, "Layer 0", "clips to 2…1", one(Op::Activate(Activation::Clip { low: 2.0, high: 1.0 }))),
         case("The list MUST NOT be empty", "Header", "behind the network: an empty list", empty_list),
+        case("The list MUST NOT be empty", "Header", "behind the network: an empty list", of_version_1(&[0], &[])),
+        case(
+            NESTED,
+            "Field ranks of layer 5",
+            "no such layer in factors",
+            of_version_1(&[], &[Nested { layer: 5, means: None, gained: false }]),
+        ),
         case(NESTED, "Field ranks of layer 0", "no such layer in factors", nested(LOW_RANK, &[(0, None)])),
         case(NESTED, "Field ranks of layer 7", "no such layer in factors", nested(LOW_RANK, &[(7, None)])),
         case(NESTED, "Field ranks of layer 1", "behind those of a later layer", nested(LOW_RANK, &[(2, None), (1, None)])),

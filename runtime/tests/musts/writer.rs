@@ -1,11 +1,14 @@
-//! Files by the page alone: a preamble, a postcard header, padding and tensors.
+//! Files by the page alone: a preamble, a postcard header, padding and tensors. Of version 2 unless a case asks for version 1.
 
-use thinfer::artifact::{Activation, Dtype, Layer, Model, Nested, Op, Preprocess, Provenance, Residual, TensorInfo, Weight, Window};
+use thinfer::artifact::{
+    Activation, Dtype, Input, Layer, Meaning, Model, Nested, Op, Output, Provenance, Residual, Section, TensorInfo, TensorSpec, Weight,
+    Window, v1,
+};
 
 /// What a file is made of; everything may be a lie.
 pub(crate) struct File {
     pub(crate) model: Model,
-    pub(crate) nested: Vec<Nested>,
+    pub(crate) sections: Vec<Section>,
     pub(crate) data: Vec<u8>,
     /// Stands in the header behind all else.
     pub(crate) behind: Vec<u8>,
@@ -54,16 +57,22 @@ impl File {
                 TensorInfo { name: format!("t{i}"), dtype: Dtype::F32, shape: shape.to_vec(), offset }
             })
             .collect();
+        let value = layers.len() as u32;
         let model = Model {
             name: "hostile".into(),
-            input: vec![4, 9, 7],
-            preprocess: Preprocess::default(),
+            inputs: vec![Input::new(&[4, 9, 7])],
+            outputs: vec![Output { spec: TensorSpec::new("output", &[6]), value, meaning: Meaning::Values }],
             classes: Vec::new(),
             layers,
             tensors,
             provenance: Provenance::default(),
         };
-        Self { model, nested: Vec::new(), data, behind: Vec::new() }
+        Self { model, sections: Vec::new(), data, behind: Vec::new() }
+    }
+
+    /// The same with an output of this shape; else it is [6].
+    pub(crate) fn giving(self, shape: &[u32]) -> Self {
+        self.with(|f| f.model.outputs[0].spec = TensorSpec::new("output", shape))
     }
 
     /// One layer that reads the input.
@@ -78,12 +87,34 @@ impl File {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut header = postcard::to_stdvec(&self.model).unwrap();
-        if !self.nested.is_empty() {
-            header.extend(postcard::to_stdvec(&self.nested).unwrap());
+        header.extend(postcard::to_stdvec(&self.sections).unwrap());
+        self.file(2, header)
+    }
+
+    /// The same network as a file of version 1, with this list behind it.
+    pub(crate) fn bytes_of_version_1(&self, nested: &[Nested]) -> Vec<u8> {
+        let (model, input) = (self.model.clone(), &self.model.inputs[0]);
+        let pixels = input.preprocess.clone();
+        let old = v1::Model {
+            name: model.name,
+            input: input.value_shape.clone(),
+            preprocess: v1::Preprocess { scale: pixels.scale, mean: pixels.mean, std: pixels.std },
+            classes: model.classes,
+            layers: model.layers,
+            tensors: model.tensors,
+            provenance: model.provenance,
+        };
+        let mut header = postcard::to_stdvec(&old).unwrap();
+        if !nested.is_empty() {
+            header.extend(postcard::to_stdvec(nested).unwrap());
         }
+        self.file(1, header)
+    }
+
+    fn file(&self, version: u8, mut header: Vec<u8>) -> Vec<u8> {
         header.extend(&self.behind);
         let mut file = vec![0; 32];
-        file[..6].copy_from_slice(b"THIN\x01\x00");
+        file[..6].copy_from_slice(&[b'T', b'H', b'I', b'N', version, 0]);
         file[8..12].copy_from_slice(&(header.len() as u32).to_le_bytes());
         file[16..24].copy_from_slice(&(self.data.len() as u64).to_le_bytes());
         file.extend(header);

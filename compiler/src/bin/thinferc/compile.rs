@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use thinfer::artifact::Dtype;
+use thinfer::artifact::{Artifact, Dtype, Meaning};
 use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::table::{Table, count};
@@ -50,6 +50,11 @@ pub(crate) struct Arguments {
     /// --from FILE --method finetune, then compile its factors.safetensors with --ranks keep
     #[arg(long, value_name = "FILE.safetensors")]
     emit_factors: Option<PathBuf>,
+    /// What the outputs are, where the end of the network does not tell it: logits (scores of classes whose softmax are
+    /// probabilities), probabilities, log-probabilities or independent (a probability for each class), or none (no scores of
+    /// classes). A network of the zoo, one that names its classes and one whose output is called logits give logits
+    #[arg(long, value_enum, value_name = "KIND")]
+    scores: Option<ScoresName>,
     /// Show what was decided for each layer and why
     #[arg(long)]
     explain: bool,
@@ -65,6 +70,27 @@ pub(crate) struct Arguments {
 const SHOWN: usize = 4;
 /// Training images to judge a drop on.
 const JUDGED_IMAGES: usize = 2000;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScoresName {
+    Logits,
+    Probabilities,
+    LogProbabilities,
+    Independent,
+    None,
+}
+
+impl From<ScoresName> for Meaning {
+    fn from(name: ScoresName) -> Self {
+        match name {
+            ScoresName::Logits => Self::Logits,
+            ScoresName::Probabilities => Self::Probabilities,
+            ScoresName::LogProbabilities => Self::LogProbabilities,
+            ScoresName::Independent => Self::Independent,
+            ScoresName::None => Self::Values,
+        }
+    }
+}
 
 #[derive(Clone, Copy, ValueEnum)]
 enum DtypeName {
@@ -106,6 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     let options = Options {
         dense_only: keep || arguments.ranks == Policy::Dense,
+        scores: arguments.scores.map(Into::into),
         kept: if keep { source.held.clone() } else { BTreeMap::new() },
         ..arguments.cut.options(&source, arguments.scheme.into())?
     };
@@ -198,11 +225,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let values = if denormals == 1 { "1 denormal value is" } else { &format!("{denormals} denormal values are") };
         print::note(format_args!("note: {values} written as zero: below {:.1e} they would only cost time", f32::MIN_POSITIVE));
     }
+    note_unknown_scores(arguments, &artifact);
     print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
         print::line(format_args!("wrote {}", path.display()))?;
     }
     crate::write_json(arguments.json.as_deref(), &figures)
+}
+
+/// Tells that nothing says what a line of numbers is that the network gives.
+fn note_unknown_scores(arguments: &Arguments, artifact: &Artifact) {
+    let (output, count) = (artifact.output(), artifact.output_len());
+    if arguments.scores.is_none() && output.meaning == Meaning::Values && output.spec.is_line() && count > 1 {
+        print::note(format_args!(
+            "note: nothing says what the {count} numbers of '{}' are, so thinfer run shows them as an array; --scores logits says that they are scores of classes",
+            output.spec.name
+        ));
+    }
 }
 
 /// Refuses what says how to cut beside a policy that cuts nothing, and what judges beside one that asks for no judgement.

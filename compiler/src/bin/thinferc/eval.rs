@@ -9,7 +9,7 @@ use thinfer::inspect::Description;
 use thinfer::print;
 use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::eval::{check_fit, evaluate};
+use thinfer_compiler::eval::{batch, check_fit, evaluate};
 use thinfer_compiler::{Error, Result};
 
 #[derive(Args)]
@@ -47,18 +47,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
     check_fit(&artifact, &data)?;
     let device = Device::open(arguments.device)?;
-    let options = Options { batch: arguments.batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors, ..Options::default() };
+    let batch = batch(&artifact, arguments.batch);
+    let options = Options { batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors, ..Options::default() };
     let mut session = Session::new(&device, &artifact, &options)?;
     let bar = crate::train::bar(data.len() as u64, "evaluating");
     let start = Instant::now();
     let accuracy = evaluate(&mut session, &data, |done| bar.set_position(done as u64))?;
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    print::line(format_args!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), arguments.batch))?;
+    print::line(format_args!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), batch))?;
     let (d, info) = (Description::of(&artifact), device.info());
     let figures = json!({
         "model": arguments.model.display().to_string(), "data": data.name, "top1": accuracy.percent(), "correct": accuracy.correct, "count": accuracy.count, "macs": d.macs, "dense_macs": d.dense_macs,
-        "params": d.params, "dense_params": d.dense_params, "bytes": d.bytes, "batch": arguments.batch, "seconds": seconds,
+        "params": d.params, "dense_params": d.dense_params, "bytes": d.bytes, "batch": batch, "seconds": seconds,
         "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software,
     });
     crate::write_json(arguments.json.as_deref(), &figures)

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use thinfer::artifact::Preprocess;
+use clap::{Args, ValueEnum};
+use thinfer::artifact::{Channels, Input, InputKind, Preprocess};
 use thinfer::print;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
+use thinfer_compiler::eval::check_takes;
 use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
-use thinfer_compiler::import::{self, Checkpoint, Choice, Meta, Rewrite};
+use thinfer_compiler::import::{self, Checkpoint, Choice, Ends, Meta, Rewrite};
 use thinfer_compiler::lower::{Factored, Images, Options, Thinned};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::rng::{Purpose, keyed, permutation};
@@ -38,10 +39,14 @@ pub(crate) struct PixelArguments {
     /// What a pixel of 255 is before mean and deviation, instead of what the file says: 255 for networks that take pixels as they are [default: 1]
     #[arg(long, value_name = "HIGH")]
     range: Option<f32>,
-    /// Mean of each channel, of pixels from 0 to --range, instead of what the file says
+    /// The colours of the network's three channels, in their order, instead of what the file says: images are red first and are
+    /// turned for a network that wants blue first. Also says that its input is an image, where nothing in it tells [default: rgb]
+    #[arg(long, value_enum, value_name = "ORDER")]
+    channels: Option<ChannelsName>,
+    /// Mean of each channel in the network's order, of pixels from 0 to --range, instead of what the file says
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     mean: Vec<f32>,
-    /// Deviation of each channel, of pixels from 0 to --range, instead of what the file says
+    /// Deviation of each channel in the network's order, of pixels from 0 to --range, instead of what the file says
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, value_name = "R,G,B")]
     std: Vec<f32>,
 }
@@ -49,13 +54,30 @@ pub(crate) struct PixelArguments {
 impl PixelArguments {
     /// Whether any is given.
     pub(crate) fn are_given(&self) -> bool {
-        self.range.is_some() || !self.mean.is_empty() || !self.std.is_empty()
+        self.range.is_some() || !self.mean.is_empty() || !self.std.is_empty() || self.channels.is_some()
     }
 
     /// Whether neither they nor what the file has `stated` says how images of several channels were normalised, as nearly all
     /// are.
-    pub(crate) fn are_unknown(&self, stated: Option<&Preprocess>, shape: &[usize]) -> bool {
-        shape.len() == 3 && shape[0] > 1 && stated.is_none() && !self.are_given()
+    pub(crate) fn are_unknown(&self, stated: Option<&Preprocess>, input: &Input) -> bool {
+        let given = self.range.is_some() || !self.mean.is_empty() || !self.std.is_empty();
+        input.kind == InputKind::Image && input.channels() > 1 && stated.is_none() && !given
+    }
+
+    /// Notes in `meta` that the network, whose input is `shape`, takes images, if --channels says so.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a network that takes no three channels.
+    pub(crate) fn mark(&self, meta: &mut Meta, shape: &[usize]) -> Result<()> {
+        let Some(name) = self.channels else { return Ok(()) };
+        if !matches!(shape, [3, _, _]) {
+            let flag = format!("--channels {}", if matches!(name, ChannelsName::Rgb) { "rgb" } else { "bgr" });
+            return Err(Error::invalid(flag, format!("says which of three channels is which; the network takes {shape:?}")));
+        }
+        if let Some(ends) = &mut meta.ends {
+            ends.kind = InputKind::Image;
+        }
+        Ok(())
     }
 
     /// `stated` with what is given in its place, for a network whose input is `shape`.
@@ -73,6 +95,9 @@ impl PixelArguments {
             if given && missing {
                 return Err(Error::invalid(flag, format!("needs {other} beside it: the file states none")));
             }
+        }
+        if let Some(channels) = self.channels {
+            preprocess.channels = channels.into();
         }
         if let Some(range) = self.range {
             if !(range.is_finite() && range > 0.0) {
@@ -97,6 +122,21 @@ impl PixelArguments {
     }
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChannelsName {
+    Rgb,
+    Bgr,
+}
+
+impl From<ChannelsName> for Channels {
+    fn from(name: ChannelsName) -> Self {
+        match name {
+            ChannelsName::Rgb => Self::Rgb,
+            ChannelsName::Bgr => Self::Bgr,
+        }
+    }
+}
+
 /// A checkpoint that fits its architecture.
 pub(crate) struct Source {
     pub(crate) graph: Graph,
@@ -105,6 +145,8 @@ pub(crate) struct Source {
     /// Layers that the file holds as factors, by name.
     pub(crate) held: BTreeMap<String, Factors>,
     pub(crate) preprocess: Preprocess,
+    /// The array that the network takes.
+    pub(crate) input: Input,
     /// What made the graph of an imported file.
     pub(crate) rewrites: Vec<Rewrite>,
     /// Neither the file nor a flag says how images of several channels were normalised, as nearly all are.
@@ -127,9 +169,11 @@ impl SourceArguments {
             checkpoint.params = import::composed(&graph, &checkpoint.params).map_err(unfit)?;
         }
         zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
+        self.pixels.mark(&mut checkpoint.meta, &graph.input)?;
         let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), &graph.input)?;
-        let says_nothing_of_pixels = self.pixels.are_unknown(checkpoint.meta.preprocess.as_ref(), &graph.input);
-        Ok(Source { graph, checkpoint, held, preprocess, rewrites, says_nothing_of_pixels, name: file_name(&self.file) })
+        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess);
+        let says_nothing_of_pixels = self.pixels.are_unknown(checkpoint.meta.preprocess.as_ref(), &input);
+        Ok(Source { graph, checkpoint, held, preprocess, input, rewrites, says_nothing_of_pixels, name: file_name(&self.file) })
     }
 
     /// The network that the file brings, or that its name or its tensors tell.
@@ -181,11 +225,7 @@ impl Source {
     /// of the choice, so that two calls can have different ones.
     pub(crate) fn training_images(&self, spec: &DataSpec, skip: usize, wanted: usize) -> Result<Dataset> {
         let data = data::load(spec, Part::Train)?;
-        let needed: usize = self.graph.input.iter().product();
-        if data.image_len() != needed || (self.graph.input.len() == 3 && self.graph.input != data.shape) {
-            let why = format!("images of shape {:?} do not fit {}, which takes {:?}", data.shape, self.graph.name, self.graph.input);
-            return Err(Error::data(&data.name, why));
-        }
+        check_takes(&self.input, &data)?;
         let order = permutation(&mut keyed(0, Purpose::Split, &[]), data.len());
         let chosen: Vec<usize> = order.into_iter().skip(skip).take(wanted).collect();
         if chosen.is_empty() {
@@ -196,9 +236,7 @@ impl Source {
 
     /// `data` as the network's input.
     pub(crate) fn inputs(&self, data: &Dataset) -> Result<Images> {
-        let mut inputs = vec![0.0; data.images.len()];
-        self.preprocess.apply(data.shape, &data.images, &mut inputs);
-        Images::new(&self.graph.input, inputs)
+        Images::new(&self.graph.input, self.input.from_pixels(&data.images))
     }
 }
 

@@ -10,7 +10,7 @@ use thinfer::print;
 use thinfer::table::{Table, count};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::eval::{check_fit, evaluate};
+use thinfer_compiler::eval::{batch, check_fit, evaluate};
 use thinfer_compiler::factor::Rank;
 use thinfer_compiler::lower::Factored;
 use thinfer_compiler::rank::{Cut, Policy};
@@ -170,7 +170,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn point(network: &Factored, policy: Policy, cuts: &[Cut], device: &Device, test: &data::Dataset) -> Result<Point> {
     // Above break-even the recomposed weight is emitted: the curve is about what the cut costs in accuracy.
     let artifact = network.emit(policy, cuts, Dtype::F32, true)?;
-    let options = Options { batch: BATCH, forms: Forms::Ruled, keep_factors: true, ..Options::default() };
+    let options = Options { batch: batch(&artifact, BATCH), forms: Forms::Ruled, keep_factors: true, ..Options::default() };
     let accuracy = evaluate(&mut Session::new(device, &artifact, &options)?, test, |_| ())?;
     let components = |rank: Rank| match rank {
         Rank::One(r) | Rank::Two { output: r, .. } => r,

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use thinfer::{Artifact, print};
 use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::import::{self, Checkpoint, Choice};
+use thinfer_compiler::import::{self, Checkpoint, Choice, Ends};
 use thinfer_compiler::train::{
     Distil, EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train,
 };
@@ -130,18 +130,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let choice = Choice { model: args.model.as_deref(), state_dict: args.state_dict.as_deref() };
     let mut start = args.from.as_deref().map(|path| import::import_with(path, &choice)).transpose()?.map(|(checkpoint, _)| checkpoint);
     if args.pixels.are_given() && start.is_none() {
-        return Err(Error::invalid("--range, --mean, --std", "go with --from"));
+        return Err(Error::invalid("--range, --channels, --mean, --std", "go with --from"));
     }
     // A file without a word of its pixels is taken by the flags, as when it is compiled; a network from random weights sees
     // images as its data set is usually seen.
     let mut unknown_pixels = None;
     if let (Some(checkpoint), Some(path)) = (&mut start, &args.from) {
         let name = model(&args, Some(checkpoint))?;
-        let shape =
-            checkpoint.meta.graph.as_ref().map_or_else(|| Ok(zoo::build(&name)?.input), |graph| Ok::<_, Error>(graph.input.clone()))?;
+        let graph = checkpoint.meta.graph.clone().map_or_else(|| zoo::build(&name), Ok)?;
+        args.pixels.mark(&mut checkpoint.meta, &graph.input)?;
         let stated = checkpoint.meta.preprocess.as_ref();
-        unknown_pixels = args.pixels.are_unknown(stated, &shape).then_some(path);
-        checkpoint.meta.preprocess = Some(args.pixels.over(stated, &shape)?);
+        let preprocess = args.pixels.over(stated, &graph.input)?;
+        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess);
+        unknown_pixels = args.pixels.are_unknown(stated, &input).then_some(path);
+        checkpoint.meta.preprocess = Some(preprocess);
     }
     let teachers: Vec<Artifact> = args.teacher.iter().map(Artifact::open).collect::<Result<_, _>>()?;
     let config = TrainConfig { distil: distil(&args, &teachers)?, ..config(&args, start.as_ref())? };

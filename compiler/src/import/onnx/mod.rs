@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::{Checkpoint, Meta, Rewrite};
 use crate::error::{Error, Result};
 use model::Model;
+use thinfer::artifact::Preprocess;
 
 /// Reads an ONNX file as a checkpoint that brings its own graph, and says which rewrites made it.
 ///
@@ -49,7 +50,9 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let refuse = |faults: convert::Faults| Error::Unsupported { path: path.into(), ends: faults.ends, nodes: faults.nodes };
     let converted = convert::convert(&model, &name).map_err(refuse)?;
     converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));
-    let meta = Meta { model: Some(name), graph: Some(converted.graph), ..Meta::default() };
+    // A network that declares integers scales them itself.
+    let preprocess = converted.ends.input.element.range().map(|_| Preprocess { scale: 1.0, ..Preprocess::default() });
+    let meta = Meta { model: Some(name), graph: Some(converted.graph), ends: Some(converted.ends), preprocess, ..Meta::default() };
     Ok((Checkpoint { params: converted.params, meta }, rewrites))
 }
 

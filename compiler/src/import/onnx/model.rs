@@ -31,9 +31,17 @@ pub(super) struct Model {
     pub(super) outputs: Vec<String>,
     /// Inputs beside the one.
     pub(super) other_inputs: Vec<String>,
+    pub(super) types: Types,
     /// In execution order.
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Arc<Array>>,
+}
+
+/// The declared element types of input and output, as ONNX numbers them; 0 where the file does not say it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Types {
+    pub(super) input: i32,
+    pub(super) output: i32,
 }
 
 /// One operation.
@@ -137,6 +145,7 @@ impl Model {
         let mut inputs = graph.input.iter().filter(|i| !i.name.as_ref().is_some_and(|n| constants.contains_key(n)));
         let first = inputs.next().ok_or("is no network: it has no input")?;
         let (input, dims, integers) = the_input(first)?;
+        let types = Types { input: element(first), output: graph.output.first().map_or(0, element) };
         let other_inputs: Vec<String> = inputs.filter_map(|i| i.name.clone()).collect();
         if !other_inputs.is_empty() {
             let count = 1 + other_inputs.len();
@@ -152,7 +161,7 @@ impl Model {
             n => faults.push(format!("it has {n} outputs ({}), one is supported (remove the others)", outputs.join(", "))),
         }
         let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
-        let mut model = Self { opset, input, dims, integers, faults, outputs, other_inputs, nodes, constants };
+        let mut model = Self { opset, input, dims, integers, faults, outputs, other_inputs, types, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -265,6 +274,11 @@ fn the_input(input: &ValueInfoProto) -> Result<(String, Vec<Option<usize>>, bool
     // FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
     let integers = !matches!(tensor.and_then(|t| t.elem_type), None | Some(0 | 1 | 10 | 11 | 16));
     Ok((name, dims.collect(), integers))
+}
+
+/// The declared element type of a value.
+fn element(value: &ValueInfoProto) -> i32 {
+    value.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.elem_type).unwrap_or(0)
 }
 
 /// Whether a domain is that of ONNX's own operators.

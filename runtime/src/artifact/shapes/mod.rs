@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn build(layers: Vec<Layer>) -> Result<Artifact, String> {
-        let model = Model { input: vec![4, 9, 7], layers, ..sample() };
+        let model = Model::new("shapes", &[4, 9, 7], layers);
         Artifact::build(model, tensors()).map_err(|e| e.to_string())
     }
 

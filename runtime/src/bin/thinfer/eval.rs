@@ -16,7 +16,7 @@ use crate::input::{Samples, read_array};
 pub(crate) struct Arguments {
     /// The .thin file
     model: PathBuf,
-    /// An .npy array of samples along its first axis (u8: pixels; float: the network's input)
+    /// An .npy array of the shape that the network declares, samples along its sample axis (u8: pixels, red first; else the network's input)
     #[arg(long)]
     inputs: PathBuf,
     /// An .npy array of as many class indices
@@ -35,13 +35,19 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let artifact = Artifact::open(&arguments.model)?;
     let samples = Samples::read(&arguments.inputs, &artifact)?;
+    let output = &artifact.output().spec;
+    if !output.is_line() {
+        let why = format!("gives {output}; classes are judged by numbers along one axis");
+        return Err(Error::invalid(arguments.model.display().to_string(), why));
+    }
     let labels = read_labels(arguments, artifact.output_len())?;
     let device = Device::open(arguments.device.device)?;
     // No more samples go through at once than there are.
-    let batch = arguments.batch.min(labels.len().max(1));
+    let batch = if output.sample_axis.is_some() { arguments.batch.min(labels.len().max(1)) } else { 1 };
     let options = arguments.device.options(batch, Forms::Ruled);
     let (mut session, ranks) = arguments.device.session(&device, &artifact, &options)?;
     let outputs = samples.run(&mut session)?;
+    let outputs = output.by_sample(&outputs);
     let count = outputs.len() / session.output_len();
     if count != labels.len() {
         return Err(Error::invalid(arguments.labels.display().to_string(), format!("holds {} labels for {count} inputs", labels.len())));

@@ -5,14 +5,15 @@ use std::path::Path;
 use thinfer::npy::{self, NpyData};
 use thinfer::{Artifact, Error, Result, Session};
 
-/// Samples one after the other: 8-bit images still to be normalised, or the network's own input.
+/// An array as the network declares it: 8-bit images still to be normalised, or the network's own input.
 pub(crate) enum Samples {
     Images(Vec<u8>),
     Values(Vec<f32>),
 }
 
 impl Samples {
-    /// Reads `path`. Bytes are pixels and are normalised as the artifact says; floats are the network's input as it is.
+    /// Reads `path`. Bytes are pixels and are normalised as the artifact says, unless the network declares integers; all else is
+    /// the network's input as it is.
     pub(crate) fn read(path: &Path, artifact: &Artifact) -> Result<Self> {
         match path.extension().and_then(|e| e.to_str()) {
             Some("png") => read_png(path, artifact),
@@ -37,38 +38,49 @@ pub(crate) fn read_array(path: &Path) -> Result<npy::Npy> {
 
 fn read_npy(path: &Path, artifact: &Artifact) -> Result<Samples> {
     let array = read_array(path)?;
-    let (wanted, found) = (artifact.input_len(), &array.shape);
-    // One sample, or samples along the first axis; how the axes of a sample are cut up does not matter.
-    let fits = found.iter().product::<usize>() == wanted || found.get(1..).is_some_and(|s| s.iter().product::<usize>() == wanted);
-    if !fits || found.contains(&0) {
-        let why = format!("has shape {found:?}; the network takes samples of shape {:?} ({wanted} values)", artifact.shapes()[0]);
-        return Err(Error::invalid(path.display().to_string(), why));
+    let (spec, found) = (&artifact.input().spec, &array.shape);
+    let fail = |why: String| Err(Error::invalid(path.display().to_string(), why));
+    // Elements in another order would be other values: only the declared shape says which is which.
+    if spec.samples(found).is_none_or(|count| count == 0) {
+        return fail(format!("has shape {found:?}; the network takes {spec}, or one sample {:?}", spec.sample_shape()));
     }
-    Ok(match array.data {
-        NpyData::U8(pixels) => Samples::Images(pixels),
-        NpyData::F32(values) => match values.iter().position(|x| !x.is_finite()) {
-            Some(at) => return Err(Error::invalid(path.display().to_string(), format!("holds {} as value {at}", values[at]))),
-            None => Samples::Values(values),
+    match (array.data, spec.element.range()) {
+        (NpyData::U8(pixels), None) => Ok(Samples::Images(pixels)),
+        (NpyData::F32(values), None) => match values.iter().position(|x| !x.is_finite()) {
+            Some(at) => fail(format!("holds {} as value {at}", values[at])),
+            None => Ok(Samples::Values(values)),
         },
-        NpyData::I64(_) => {
-            return Err(Error::invalid(path.display().to_string(), "holds integers wider than 8 bits; pixels are u8, inputs are floats"));
+        (NpyData::I64(_), None) => {
+            fail(format!("holds integers wider than 8 bits; pixels are u8, and the network's input is {}", spec.element.name()))
         }
-    })
+        // A network that declares integers scales them itself.
+        (data, Some(range)) => match integers(&data, range) {
+            Ok(values) => Ok(Samples::Values(values)),
+            Err((at, value)) => fail(format!("holds {value} as value {at}; the network's input is {}", spec.element.name())),
+        },
+    }
+}
+
+/// `data` as whole numbers of a range; else the place of the first that is none, and what it is.
+fn integers(data: &NpyData, (least, most): (i128, i128)) -> std::result::Result<Vec<f32>, (usize, String)> {
+    let whole = |x: f32| (x.fract() == 0.0).then_some(x as i128);
+    let checked = |at: usize, whole: Option<i128>, value: f32, text: &dyn Fn() -> String| match whole {
+        Some(n) if (least..=most).contains(&n) => Ok(value),
+        _ => Err((at, text())),
+    };
+    match data {
+        NpyData::U8(v) => v.iter().enumerate().map(|(i, &x)| checked(i, Some(x.into()), x.into(), &|| x.to_string())).collect(),
+        NpyData::I64(v) => v.iter().enumerate().map(|(i, &x)| checked(i, Some(x.into()), x as f32, &|| x.to_string())).collect(),
+        NpyData::F32(v) => v.iter().enumerate().map(|(i, &x)| checked(i, whole(x), x, &|| x.to_string())).collect(),
+    }
 }
 
 fn read_png(path: &Path, artifact: &Artifact) -> Result<Samples> {
     let fail = |why: String| Error::invalid(path.display().to_string(), why);
-    let [channels, height, width] = match artifact.shapes()[0][..] {
-        [c, h, w] => [c, h, w],
-        ref flat => {
-            // A flat input is a square grey image, as digits are.
-            let side = flat.iter().product::<usize>().isqrt();
-            [1, side, side]
-        }
+    let input = artifact.input();
+    let Some([channels, height, width]) = input.image() else {
+        return Err(fail(format!("is an image; the network's input {} is none", input.spec)));
     };
-    if channels * height * width != artifact.input_len() || ![1, 3].contains(&channels) {
-        return Err(fail(format!("the network's input {:?} is no image", artifact.shapes()[0])));
-    }
     let file = std::fs::File::open(path).map_err(Error::io(path))?;
     let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
@@ -84,11 +96,11 @@ fn read_png(path: &Path, artifact: &Artifact) -> Result<Samples> {
     let samples = frame.color_type.samples();
     let colours: Vec<[u8; 3]> =
         pixels[..frame.buffer_size()].chunks_exact(samples).map(|p| if samples >= 3 { [p[0], p[1], p[2]] } else { [p[0]; 3] }).collect();
-    let planes = if channels == 3 {
+    let planes: Vec<u8> = if channels == 3 {
         (0..3).flat_map(|c| colours.iter().map(move |p| p[c])).collect()
     } else {
         // ITU-R BT.601 luma, as image libraries turn colour to grey.
         colours.iter().map(|p| ((299 * u32::from(p[0]) + 587 * u32::from(p[1]) + 114 * u32::from(p[2]) + 500) / 1000) as u8).collect()
     };
-    Ok(Samples::Images(planes))
+    Ok(Samples::Images(input.from_planes(&planes).into_owned()))
 }

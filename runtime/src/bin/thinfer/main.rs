@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classify one input or several
+    /// Show what a network makes of one input or several: classes, or arrays
     Run(run::Arguments),
     /// Count how many labelled inputs are classified rightly
     Eval(eval::Arguments),

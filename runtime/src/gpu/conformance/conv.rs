@@ -107,15 +107,7 @@ impl Case {
 }
 
 fn build(input: &[usize], layers: Vec<Layer>, tensors: Vec<TensorData>) -> Artifact {
-    let model = Model {
-        name: "case".into(),
-        input: input.iter().map(|&n| n as u32).collect(),
-        preprocess: Preprocess::default(),
-        classes: vec![],
-        layers,
-        tensors: vec![],
-        provenance: Provenance::default(),
-    };
+    let model = Model::new("case", &input.iter().map(|&n| n as u32).collect::<Vec<_>>(), layers);
     Artifact::build(model, tensors).unwrap()
 }
 

@@ -5,6 +5,7 @@ mod activations;
 mod arithmetic;
 mod channels;
 mod concat;
+mod declared;
 mod dispatch;
 mod ends;
 mod index;
@@ -29,6 +30,7 @@ use super::array::Array;
 use super::model::{Model, Node};
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
+use crate::import::Ends;
 use crate::tensor::{Params, Tensor, count};
 pub(super) use ends::{Samples, input_view};
 use operations::never;
@@ -45,6 +47,7 @@ type Notes = BTreeMap<Cow<'static, str>, Vec<String>>;
 pub(super) struct Converted {
     pub(super) graph: Graph,
     pub(super) params: Params,
+    pub(super) ends: Ends,
     /// What was done on the way: the nodes by rule.
     pub(super) notes: Notes,
 }
@@ -142,6 +145,8 @@ struct Converter<'a> {
     /// Of the graph's values.
     shapes: Vec<Vec<usize>>,
     samples: Samples,
+    /// How the file sees the input.
+    seen: View,
     /// Whether the input's shape was chosen by whoever reads it.
     input_is_chosen: bool,
     values: HashMap<&'a str, Value>,
@@ -175,13 +180,14 @@ impl<'a> Converter<'a> {
         let graph = Graph { name: name.into(), input: base.clone(), nodes: Vec::new() };
         let mut values: HashMap<&str, Value> =
             model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
-        values.insert(&model.input, Value::Computed(view));
+        values.insert(&model.input, Value::Computed(view.clone()));
         Ok(Self {
             model,
             graph,
             params: Params::new(),
             shapes: vec![base],
             samples,
+            seen: view,
             input_is_chosen,
             values,
             integers: if model.integers { [model.input.as_str()].into() } else { BTreeSet::new() },
@@ -210,8 +216,10 @@ impl<'a> Converter<'a> {
             };
             Failure::Faults(Faults { ends: vec![format!("its output '{name}' {why}")], nodes: Vec::new() })
         })?;
-        self.prune(last);
-        Ok(Converted { graph: self.graph, params: self.params, notes: self.notes })
+        self.prune(last.base);
+        let ends = declared::ends(model, &self.graph, self.samples, &self.seen, &last)
+            .map_err(|why| Failure::Faults(Faults { ends: vec![why], nodes: Vec::new() }))?;
+        Ok(Converted { graph: self.graph, params: self.params, ends, notes: self.notes })
     }
 
     /// Converts `node`, or the nodes that a rule put it in the place of where its own conversion does not apply.
@@ -269,8 +277,8 @@ impl<'a> Converter<'a> {
         (self.names, self.notes) = (mark.names, mark.notes);
     }
 
-    /// The graph value that is the network's output, called `name`.
-    fn output(&mut self, name: &'a str) -> Step<ValueId> {
+    /// The network's output, called `name`, whose elements lie in the order in which the file sees them.
+    fn output(&mut self, name: &'a str) -> Step<View> {
         let end = Node::new("Identity", name, &[], name);
         self.settle(&end, name)?;
         match self.values.get(name).cloned() {
@@ -281,7 +289,7 @@ impl<'a> Converter<'a> {
                 if let Some(at) = view.sample.filter(|&at| full[..at].iter().any(|d| *d != 1)) {
                     return Err(format!("has its samples along axis {at} of {full:?}, which is supported along the first only (fix the first axis of '{}' to 1)", self.model.input).into());
                 }
-                Ok(self.ordered(&end, &view)?.base)
+                self.ordered(&end, &view)
             }
             Some(Value::Constant(_)) => Err("does not depend on the input".into()),
             Some(Value::Padded(..) | Value::Part(..)) => Err("is a part of a value".into()),

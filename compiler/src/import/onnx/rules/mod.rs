@@ -169,6 +169,7 @@ pub(super) mod tests {
             faults: vec![],
             outputs: vec!["y".into()],
             other_inputs: vec![],
+            types: Default::default(),
             nodes: all,
             constants,
         }
