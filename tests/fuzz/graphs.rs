@@ -1,6 +1,5 @@
 //! Bytes into a small ONNX network whose shapes fit nearly always: what a fuzzer changes is then an operation, an axis or a
-//! constant, not the file's framing. `encoded` writes it; with `apart` every value passes through two negations, which change
-//! nothing but keep the importer's rules from seeing two nodes side by side.
+//! constant, not the file's framing.
 
 mod protobuf;
 mod steps;
@@ -90,6 +89,16 @@ enum Data {
     Truths(Vec<u8>),
 }
 
+/// What every computed value passes through on its way to its readers.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Between {
+    Nothing,
+    /// Two negations, which change nothing, but keep the importer's rules from seeing two nodes side by side.
+    Negations,
+    /// A product by constants near 1, as if every sum was rounded otherwise.
+    Noise,
+}
+
 /// A drawn network.
 pub(crate) struct Drawn {
     opset: i64,
@@ -166,7 +175,7 @@ impl Drawn {
     /// Appends a node of one output; the place of its value, `None` where that would be too large or empty.
     fn node(&mut self, op: &'static str, inputs: &[&str], shape: &[usize], attributes: Vec<(&'static str, Value)>) -> Option<usize> {
         let len: usize = shape.iter().product();
-        if len == 0 || len > MOST || shape.len() > 6 {
+        if len == 0 || len > MOST || !(1..=6).contains(&shape.len()) {
             return None;
         }
         let name = self.name("v");
@@ -177,30 +186,32 @@ impl Drawn {
     }
 
     /// The network as a file; its output is the value that was computed last.
-    pub(crate) fn encoded(&self, apart: bool) -> Vec<u8> {
+    pub(crate) fn encoded(&self, between: Between) -> Vec<u8> {
         let mut graph = Message::default();
         for node in &self.nodes {
-            let written = |o: &String| if apart { format!("{o}.kept") } else { o.clone() };
-            graph.message(1, node.encoded(&node.outputs.iter().map(written).collect::<Vec<_>>()));
-            for output in node.outputs.iter().filter(|_| apart) {
-                for (from, to) in [(format!("{output}.kept"), format!("{output}.turned")), (format!("{output}.turned"), output.clone())] {
-                    let negation = Node { op: "Neg", inputs: vec![from], outputs: vec![to.clone()], attributes: Vec::new() };
-                    graph.message(1, negation.encoded(&[to]));
+            if between == Between::Nothing {
+                graph.message(1, node.encoded(&node.outputs));
+                continue;
+            }
+            graph.message(1, node.encoded(&node.outputs.iter().map(|o| format!("{o}.kept")).collect::<Vec<_>>()));
+            for output in &node.outputs {
+                let then = |op, inputs: Vec<String>, output: String| {
+                    Node { op, inputs, outputs: Vec::new(), attributes: Vec::new() }.encoded(&[output])
+                };
+                let (kept, name) = (format!("{output}.kept"), format!("{output}.between"));
+                if between == Between::Negations {
+                    graph.message(1, then("Neg", vec![kept], name.clone()));
+                    graph.message(1, then("Neg", vec![name], output.clone()));
+                } else {
+                    graph.message(1, then("Mul", vec![kept, name.clone()], output.clone()));
+                    let shape = self.values.iter().find(|v| v.0 == *output).map_or(&[][..], |v| &v.1[1..]);
+                    let noise = (0..shape.iter().product()).map(|i: usize| 1.0 + 1e-6 * ((i * 7 + 3) % 11) as f32 - 5e-6).collect();
+                    graph.message(5, tensor(&name, shape, &Data::Floats(noise)));
                 }
             }
         }
         for (name, shape, data) in &self.constants {
-            let mut tensor = Message::default();
-            shape.iter().for_each(|&d| tensor.int(1, d as i64));
-            let (kind, raw): (i64, Vec<u8>) = match data {
-                Data::Floats(v) => (1, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Data::Ints(v) => (7, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-                Data::Truths(v) => (9, v.clone()),
-            };
-            tensor.int(2, kind);
-            tensor.text(8, name);
-            tensor.bytes(9, &raw);
-            graph.message(5, tensor);
+            graph.message(5, tensor(name, shape, data));
         }
         graph.message(11, protobuf::value("x", &self.input));
         let last = self.values.last().map_or("x", |v| &v.0);
@@ -246,4 +257,18 @@ impl Node {
         }
         node
     }
+}
+
+fn tensor(name: &str, shape: &[usize], data: &Data) -> Message {
+    let mut tensor = Message::default();
+    shape.iter().for_each(|&d| tensor.int(1, d as i64));
+    let (kind, raw): (i64, Vec<u8>) = match data {
+        Data::Floats(v) => (1, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Data::Ints(v) => (7, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Data::Truths(v) => (9, v.clone()),
+    };
+    tensor.int(2, kind);
+    tensor.text(8, name);
+    tensor.bytes(9, &raw);
+    tensor
 }
