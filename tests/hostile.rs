@@ -107,6 +107,7 @@ fn what_the_fuzzer_found_is_still_answered() {
     };
     again("thin", &targets::thin);
     again("onnx", &|file| targets::network("file.onnx", file, folder));
+    again("graphs", &|bytes| targets::graph(bytes, folder));
     again("checkpoint", &|file| targets::checkpoint(file, folder));
     again("data", &|file| targets::data(file, folder));
 }
@@ -123,6 +124,7 @@ fn no_damaged_file_panics_or_takes_memory_that_it_has_not() {
 
     let onnx = files(&root().join("compiler/tests/onnx/cases"), ".onnx");
     attack("onnx", &onnx, 60, &|file| targets::network("file.onnx", file, folder));
+    attack("graphs", &corpus("graphs")[..100], 20, &|bytes| targets::graph(bytes, folder));
 
     let params = graph::init(&zoo::build("mlp:12-8-5").unwrap(), 3);
     let path = folder.join("seed.safetensors");

@@ -433,3 +433,42 @@ fn times_that_do_not_fit_are_refused_and_others_decide() {
     assert_eq!((figures["layers"][0]["rank"].as_u64(), figures["predicted_ms"].as_f64()), (Some(4), Some(0.152)));
     assert!(figures["policy"].as_str().unwrap().contains("latency:0.72 for a device, batch 2"), "{figures}");
 }
+
+/// A file with two networks is refused with their names, and read by each of them.
+#[test]
+fn of_two_networks_in_a_file_the_user_chooses() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let behind =
+        |prefix: &'static str, params: &Params| params.iter().map(move |(k, t)| (format!("{prefix}{k}"), t.clone())).collect::<Params>();
+    save(dir, "plain.safetensors", |_| ());
+    save(dir, "prefixed.ckpt", |p| *p = behind("model.module.", p));
+    save(dir, "two.safetensors", |p| {
+        let mut ema = p.clone();
+        ema.values_mut().for_each(|t| t.data_mut().iter_mut().for_each(|x| *x *= 2.0));
+        *p = behind("model.", p).into_iter().chain(behind("ema.", &ema)).collect();
+    });
+    let compile = |file: &'static str, extra: &[&'static str]| {
+        let arguments = [&["compile", file, "--ranks", "dense", "-o", "o.thin"][..], extra].concat();
+        assert!(thinferc(&arguments, dir).status.success(), "{arguments:?}");
+        answers(&fs::read(dir.join("o.thin")).unwrap())
+    };
+    let (plain, prefixed) = (compile("plain.safetensors", &[]), compile("prefixed.ckpt", &[]));
+    let [model, ema] = ["model", "ema"].map(|key| compile("two.safetensors", &["--state-dict", key]));
+    assert!(plain == prefixed && plain == model && plain != ema);
+    let two: &[&str] = &["two.safetensors", "mlp:6-5-3 2 times, under 'ema', 'model'", "--state-dict"];
+    refused(&["compile", "two.safetensors", "--ranks", "dense", "-o", "p.thin"], dir, two);
+    refused(&["inspect", "two.safetensors"], dir, two);
+    refused(&["train", "--from", "two.safetensors", "--data", "glyphs", "--method", "finetune", "-o", "run"], dir, two);
+    refused(&["inspect", "two.safetensors", "--state-dict", "best"], dir, &["no tensors under 'best'", "'ema', 'model'"]);
+    let cnn = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/small_cnn.onnx");
+    refused(&["inspect", cnn, "--state-dict", "ema"], dir, &["--state-dict ema", "small_cnn.onnx"]);
+}
+
+/// What the network in a .thin file makes of an input, bit for bit.
+fn answers(file: &[u8]) -> Vec<u32> {
+    let artifact = thinfer::Artifact::from_bytes(file.to_vec()).unwrap();
+    let mut session =
+        thinfer::Session::new(&thinfer::Device::cpu(), &artifact, &thinfer::Options { cache: None, ..Default::default() }).unwrap();
+    session.run(&[0.5, -1.0, 2.0, 0.25, -0.5, 1.5]).unwrap().iter().map(|x| x.to_bits()).collect()
+}

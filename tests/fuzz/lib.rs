@@ -2,5 +2,6 @@
 
 #![allow(clippy::expect_used, reason = "a fuzz target fails by panicking")]
 
+mod graphs;
 pub mod targets;
 pub mod watched;

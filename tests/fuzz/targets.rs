@@ -15,6 +15,8 @@ use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::zoo;
 
+use super::graphs::{Between, Drawn};
+
 /// Multiply–accumulates and values beyond which a network is opened and described, but not run.
 const MOST_WORK: u64 = 1 << 16;
 
@@ -137,5 +139,61 @@ pub fn array(bytes: &[u8]) {
 pub fn table(bytes: &[u8]) {
     if let Ok(table) = serde_json::from_slice::<LatencyTable>(bytes) {
         let _ = table.check("table.json");
+    }
+}
+
+/// A drawn ONNX network (`graphs.rs`): whatever the importer makes of it, it is within bounds; and where it takes the network with
+/// its values passed through two negations too, which its rules do not see through, both compute the same.
+pub fn graph(bytes: &[u8], folder: &Path) {
+    let Some(drawn) = Drawn::of(bytes) else { return };
+    let whole = drawn.encoded(Between::Nothing);
+    network("file.onnx", &whole, folder);
+    if drawn.is_ambiguous() {
+        return;
+    }
+    let Some(one) = Run::of("whole.onnx", &whole, folder) else { return };
+    let Some(other) = Run::of("apart.onnx", &drawn.encoded(Between::Negations), folder) else { return };
+    // The two may have been read with their channels in another place.
+    if one.input != other.input {
+        return;
+    }
+    assert_eq!(one.output.len(), other.output.len(), "the same network apart has as many outputs");
+    let Some(off) = one.off(&other).filter(|off| *off > 2e-3) else { return };
+    // A network that magnifies the last digits of its values magnifies those of its sums.
+    let Some(magnified) = Run::of("noise.onnx", &drawn.encoded(Between::Noise), folder).and_then(|noise| one.off(&noise)) else { return };
+    assert!(off <= 10.0 * magnified, "off by {off} of the largest, by noise {magnified}: whole.onnx, apart.onnx in {}", folder.display());
+}
+
+/// What a network gave, dense, on drawn inputs.
+struct Run {
+    input: Vec<usize>,
+    output: Vec<f32>,
+}
+
+impl Run {
+    fn of(name: &str, bytes: &[u8], folder: &Path) -> Option<Self> {
+        let path = folder.join(name);
+        fs::write(&path, bytes).expect("the folder can be written to");
+        let (checkpoint, _) = import::import(&path).ok()?;
+        let graph = checkpoint.meta.graph.clone()?;
+        let costs = thinfer_compiler::graph::layer_costs(&graph).ok()?;
+        if costs.iter().map(|c| c.macs).sum::<u64>() > MOST_WORK {
+            return None;
+        }
+        let factored = Factored::new(&graph, &checkpoint, lower::Options { dense_only: true, ..Default::default() }, &|_, _, _| ()).ok()?;
+        let artifact = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense).ok()?, thinfer::artifact::Dtype::F32, false).ok()?;
+        let options = Options { forms: Forms::Ruled, cache: None, ..Options::default() };
+        let mut session = Session::new(&Device::cpu(), &artifact, &options).ok()?;
+        let input = thinfer::bench::noise(2 * session.input_len());
+        Some(Self { input: graph.input.clone(), output: session.run(&input).expect("a session that opens runs") })
+    }
+
+    /// How far the outputs are apart as a share of the largest. `None` where one overflows or is large: overflow comes at another
+    /// place in another order of operations.
+    fn off(&self, other: &Self) -> Option<f32> {
+        let both = || self.output.iter().zip(&other.output);
+        let largest = both().fold(1.0f32, |m, (x, y)| m.max(x.abs()).max(y.abs()));
+        let is_sound = largest < 1e4 && both().all(|(x, y)| x.is_finite() && y.is_finite());
+        is_sound.then(|| both().fold(0.0f32, |m, (x, y)| m.max((x - y).abs())) / largest)
     }
 }

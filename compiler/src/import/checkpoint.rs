@@ -164,6 +164,10 @@ mod tests {
     use super::*;
     use crate::graph;
 
+    fn load(path: &Path) -> Result<Checkpoint> {
+        super::load(path, &Choice::default())
+    }
+
     fn sample() -> Checkpoint {
         let params = graph::init(&zoo::build("fcn6").unwrap(), 3);
         let preprocess = Preprocess { scale: 1.0 / 255.0, mean: vec![0.1307], std: vec![0.3081], ..Preprocess::default() };
@@ -199,6 +203,49 @@ mod tests {
             save(&path, &Checkpoint { params, meta: Meta::default() }).unwrap();
             assert!(load(&path).unwrap().params.keys().eq(&expected));
         }
+    }
+
+    /// A file of these tensors: name, type, shape, bytes.
+    fn file(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
+        let mut header = Map::new();
+        let mut data = Vec::new();
+        for (name, dtype, shape, bytes) in tensors {
+            let start = data.len();
+            data.extend(bytes);
+            header.insert((*name).into(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, data.len()] }));
+        }
+        let text = Value::Object(header).to_string().into_bytes();
+        [&(text.len() as u64).to_le_bytes()[..], &text, &data].concat()
+    }
+
+    #[test]
+    fn floats_of_every_width_are_read_and_integers_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mixed");
+        let doubles = [1.0f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let tensors = [
+            ("module.a", "F64", &[2][..], doubles),
+            ("module.b", "BF16", &[2], vec![0x80, 0x3f, 0x40, 0xc0]),
+            ("module.c", "F16", &[1], vec![0, 0x3c]),
+            ("module.ids", "I64", &[1], vec![0; 8]),
+            ("mask", "BOOL", &[3], vec![0, 1, 0]),
+        ];
+        std::fs::write(&path, file(&tensors)).unwrap();
+        let params = load(&path).unwrap().params;
+        assert_eq!(params.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!((params["a"].data(), params["b"].data(), params["c"].data()), (&[1.0, -2.0][..], &[1.0, -3.0][..], &[1.0][..]));
+        std::fs::write(&path, file(&[("a", "F8_E5M2", &[2], vec![0; 2])])).unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("'a' has type F8_E5M2"));
+    }
+
+    #[test]
+    fn a_networks_name_that_is_not_known_is_not_what_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("foreign");
+        let params = graph::init(&zoo::build("fcn6").unwrap(), 3).into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor));
+        let meta = Meta { model: Some("my best".into()), ..Meta::default() };
+        save(&path, &Checkpoint { params: params.collect(), meta }).unwrap();
+        assert_eq!(load(&path).unwrap().params, sample().params);
     }
 
     #[test]

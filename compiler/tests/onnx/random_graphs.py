@@ -25,7 +25,7 @@ from graphs.judge import FAULTS, Driver, judge
 from graphs.shrink import Shrinker
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-OPSETS = [*range(7, 24)] + [11, 13, 13, 17, 17, 18]
+OPSETS = [*range(7, 29)] + [11, 11, 13, 13, 17, 17, 18]
 
 
 def scratch():
@@ -113,8 +113,8 @@ def many(arguments):
     start = lambda job: context.Process(target=work, args=(arguments.jobs, job, arguments, ats[job], results), daemon=True)
     processes = [start(job) for job in range(arguments.jobs)]
     [p.start() for p in processes]
-    kinds, right, guilty, reasons, faults, died = (collections.Counter() for _ in range(6))
-    end, told, done = arguments.first + arguments.count, started, 0
+    kinds, right, guilty, reasons, faults = (collections.Counter() for _ in range(5))
+    end, told, done, turned = arguments.first + arguments.count, started, 0, 0
     while True:
         try:
             result = results.get(timeout=1)
@@ -124,8 +124,8 @@ def many(arguments):
             # A job that ends before its last network was ended by the network: by ONNX Runtime, since thinfer runs beside it.
             for job, process in enumerate(processes):
                 if not process.is_alive() and ats[job].value < end:
-                    died[ats[job].value] += 1
                     kinds["ONNX Runtime died"] += 1
+                    print(f"ONNX Runtime died {arguments.seed}/{ats[job].value}: exit code {process.exitcode}", flush=True)
                     ats[job].value += arguments.jobs
                     processes[job] = start(job)
                     processes[job].start()
@@ -140,6 +140,9 @@ def many(arguments):
         if kind == "refused":
             guilty.update(named)
             reasons[reason(said)] += 1
+        if kind == arguments.show:
+            print(f"{kind} {arguments.seed}/{index}: {said}", flush=True)
+        turned += said == "channels first"
         if kind in FAULTS:
             faults[f"{kind}: {signature or 'not made smaller'}"] += 1
             print(f"{kind} {arguments.seed}/{index}: {said}" + (f" [{signature}]" if signature else ""), flush=True)
@@ -147,6 +150,8 @@ def many(arguments):
             told = time.time()
             print(f"… {done} of {arguments.count} in {told - started:.0f} s: {dict(kinds)}", flush=True)
     report(arguments, time.time() - started, kinds, right, guilty, reasons, faults)
+    if turned:
+        print(f"{turned} of those that are right took their input channels first, where the file has them last")
     return any(kinds[k] for k in FAULTS)
 
 
@@ -183,6 +188,7 @@ if __name__ == "__main__":
     arguments.add_argument("--shrink", type=int, default=40, help="faults that each job makes smaller")
     arguments.add_argument("--opsets", type=lambda s: [int(v) for v in s.split(",")], default=OPSETS, help="operator sets, with commas between")
     arguments.add_argument("--reasons", type=int, default=0, help="show the most frequent reasons for refusals")
+    arguments.add_argument("--show", metavar="KIND", help="also name the networks of this kind, such as \"ill conditioned\"")
     arguments.add_argument("--json", type=pathlib.Path, help="also write the figures here")
     arguments = arguments.parse_args()
     if not arguments.bin.exists():

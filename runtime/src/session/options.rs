@@ -36,8 +36,8 @@ pub struct Options {
     pub keep_factors: bool,
     /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
     pub keep_values: bool,
-    /// The most bytes that weights, values, staging and tables may take on the device together, while layers are timed too; a
-    /// network that needs more is refused before anything is made. `None`: whatever the device gives.
+    /// The most bytes that weights, values, staging and tables may take on the device together, while layers are timed too. Layers take
+    /// smaller forms than the fastest for it, unless [`Forms`] name one; a network that needs more is refused before anything is made. `None`: whatever the device gives.
     pub memory: Option<u64>,
     /// How long a run may take on a GPU before it is given up, and the session with it; in a browser it is not watched. `None`
     /// waits for ever.

@@ -39,6 +39,9 @@ impl LayerCheck {
 
 /// Sessions of each: where their buffers happen to lie is part of the noise.
 const INSTANCES: usize = 3;
+/// Runs whose median is a round, at most, and how long they should take together: other work on the machine then disturbs few rounds.
+const RUNS: usize = 15;
+const ROUND_SECONDS: f64 = 0.02;
 
 /// Times every layer of `session` that `artifact`, of which it was made, holds as factors, against its dense form and that
 /// against itself, `rounds` times in turn: in runs of the whole network, where the device can time a layer in them. With
@@ -158,8 +161,10 @@ impl Check<'_> {
                 }
                 (Err(other), _) | (_, Err(other)) => return Err(other),
             };
-            let all = in_turn([&mut taken, &mut once, &mut again], self.rounds.div_ceil(INSTANCES))?;
+            let runs = ((ROUND_SECONDS * 1e6 / once.run()?.max(1.0)) as usize).clamp(1, RUNS);
             let steps = [taken.steps(), once.steps(), again.steps()];
+            let all = in_turn([&mut taken, &mut once, &mut again], runs * self.rounds.div_ceil(INSTANCES))?;
+            let all = all.map(|all| all.chunks(runs).map(Round::middle).collect::<Vec<_>>());
             let rest = |round: &Round, steps: usize| (steps as f64, round.whole - round.layers.iter().sum::<f64>());
             let rests: Vec<_> = all.iter().zip(steps).flat_map(|(rounds, steps)| rounds.iter().map(move |r| rest(r, steps))).collect();
             let step = step_us(self.device, &rests);

@@ -35,6 +35,14 @@ pub(super) struct Round {
     pub(super) whole: f64,
 }
 
+impl Round {
+    /// The median of several.
+    pub(super) fn middle(rounds: &[Self]) -> Self {
+        let Sample { layers, whole, .. } = Sample::of(rounds, 0);
+        Self { layers, whole }
+    }
+}
+
 /// One network's times, microseconds: medians over rounds.
 pub(super) struct Sample {
     pub(super) layers: Vec<f64>,

@@ -221,11 +221,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if source.says_nothing_of_pixels {
         note_unknown_pixels(&arguments.source.file);
     }
-    note_unknown_scores(arguments, &artifact);
     if denormals > 0 {
         let values = if denormals == 1 { "1 denormal value is" } else { &format!("{denormals} denormal values are") };
         print::note(format_args!("note: {values} written as zero: below {:.1e} they would only cost time", f32::MIN_POSITIVE));
     }
+    note_unknown_scores(arguments, &artifact);
     print::line(format_args!("\nwrote {}", arguments.output.display()))?;
     if let Some((path, _)) = factors {
         print::line(format_args!("wrote {}", path.display()))?;

@@ -1,10 +1,11 @@
-//! Constants: tensors of any element type as f32 or i64, from the file itself or from a file beside it.
+//! Constants: tensors with the element type that the file gives them, from the file itself or from a file beside it.
 
 use std::path::Path;
 
+use super::dims::affordable;
+use super::elem::Type;
 use super::external;
-use super::proto::TensorProto;
-use crate::import::float::Float;
+use super::proto::{SparseTensorProto, TensorProto};
 use crate::tensor::count;
 
 /// A constant, row-major.
@@ -14,12 +15,34 @@ pub(super) struct Array {
     pub(super) data: Data,
 }
 
-/// Elements: every float type as f32, integers and booleans as i64.
+/// Elements.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Data {
+    /// Of the type `float`.
     Floats(Vec<f32>),
+    /// Of the type `double`.
+    Doubles(Vec<f64>),
+    /// Of a float type that is narrower.
+    Small(Type, Vec<f32>),
+    /// Of the type `int64`.
     Ints(Vec<i64>),
+    /// Of another integer type; a boolean is 0 or 1, of uint64 these are the bits.
+    Narrow(Type, Vec<i64>),
 }
+
+/// Runs the same for every kind of elements: the vector as `$v`, new elements put back by `$made`.
+macro_rules! alike {
+    ($data:expr, $v:ident => $elements:expr) => {
+        match $data {
+            Data::Floats($v) => Data::Floats($elements),
+            Data::Doubles($v) => Data::Doubles($elements),
+            Data::Small(t, $v) => Data::Small(*t, $elements),
+            Data::Ints($v) => Data::Ints($elements),
+            Data::Narrow(t, $v) => Data::Narrow(*t, $elements),
+        }
+    };
+}
+pub(super) use alike;
 
 impl Array {
     /// A vector of integers, as shapes are.
@@ -27,33 +50,82 @@ impl Array {
         Self { shape: vec![values.len()], data: Data::Ints(values) }
     }
 
+    /// Floats of type `ty`, each the nearest to what is given, infinite where that is too large.
+    pub(super) fn floats_of(ty: Type, shape: Vec<usize>, values: Vec<f64>) -> Self {
+        let data = match ty {
+            Type::F64 => Data::Doubles(values),
+            Type::F32 => Data::Floats(values.into_iter().map(|x| x as f32).collect()),
+            _ => Data::Small(ty, values.into_iter().map(|x| ty.round(x, false) as f32).collect()),
+        };
+        Self { shape, data }
+    }
+
+    /// Integers or booleans of type `ty`, as [`Type::wrap`] gives them.
+    pub(super) fn ints_of(ty: Type, shape: Vec<usize>, values: Vec<i64>) -> Self {
+        Self { shape, data: if ty == Type::I64 { Data::Ints(values) } else { Data::Narrow(ty, values) } }
+    }
+
+    /// Truths.
+    pub(super) fn bools(shape: Vec<usize>, values: impl Iterator<Item = bool>) -> Self {
+        Self { shape, data: Data::Narrow(Type::Bool, values.map(i64::from).collect()) }
+    }
+
+    /// The element type.
+    pub(super) fn ty(&self) -> Type {
+        match &self.data {
+            Data::Floats(_) => Type::F32,
+            Data::Doubles(_) => Type::F64,
+            Data::Ints(_) => Type::I64,
+            Data::Small(ty, _) | Data::Narrow(ty, _) => *ty,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match &self.data {
-            Data::Floats(v) => v.len(),
-            Data::Ints(v) => v.len(),
+            Data::Floats(v) | Data::Small(_, v) => v.len(),
+            Data::Doubles(v) => v.len(),
+            Data::Ints(v) | Data::Narrow(_, v) => v.len(),
         }
     }
 
     /// The elements as floats.
     pub(super) fn to_floats(&self) -> Vec<f32> {
         match &self.data {
-            Data::Floats(v) => v.clone(),
+            Data::Floats(v) | Data::Small(_, v) => v.clone(),
+            Data::Doubles(v) => v.iter().map(|&x| x as f32).collect(),
             Data::Ints(v) => v.iter().map(|&x| x as f32).collect(),
+            Data::Narrow(ty, v) => v.iter().map(|&x| ty.widen(x) as f32).collect(),
         }
     }
 
-    /// The elements if they are integers.
+    /// The elements as doubles: exact, but for integers beyond 2⁵³.
+    pub(super) fn to_doubles(&self) -> Vec<f64> {
+        match &self.data {
+            Data::Floats(v) | Data::Small(_, v) => v.iter().map(|&x| x.into()).collect(),
+            Data::Doubles(v) => v.clone(),
+            Data::Ints(v) => v.iter().map(|&x| x as f64).collect(),
+            Data::Narrow(ty, v) => v.iter().map(|&x| ty.widen(x) as f64).collect(),
+        }
+    }
+
+    /// The elements if they are integers or booleans; nothing where one is beyond the range of int64.
     pub(super) fn as_ints(&self) -> Option<&[i64]> {
-        if let Data::Ints(v) = &self.data { Some(v) } else { None }
+        match &self.data {
+            Data::Ints(v) => Some(v),
+            Data::Narrow(Type::U64, v) if v.iter().any(|&x| x < 0) => None,
+            Data::Narrow(_, v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// Integers or booleans as they are stored: of uint64 the bits, see [`Type::widen`].
+    pub(super) fn stored(&self) -> Option<&[i64]> {
+        if let Data::Ints(v) | Data::Narrow(_, v) = &self.data { Some(v) } else { None }
     }
 
     /// The one element.
     pub(super) fn scalar(&self) -> Option<f32> {
-        match &self.data {
-            Data::Floats(v) if v.len() == 1 => Some(v[0]),
-            Data::Ints(v) if v.len() == 1 => Some(v[0] as f32),
-            _ => None,
-        }
+        if self.len() == 1 { self.to_floats().first().copied() } else { None }
     }
 
     /// The same elements under another shape of as many.
@@ -61,28 +133,57 @@ impl Array {
         Self { shape, data: self.data.clone() }
     }
 
+    /// The elements at `places`, in that order.
+    pub(super) fn picked(&self, shape: Vec<usize>, places: impl Iterator<Item = usize>) -> Self {
+        Self { shape, data: alike!(&self.data, v => places.map(|p| v[p]).collect()) }
+    }
+
+    /// The elements at `places`, in that order, zeros where there is none.
+    pub(super) fn picked_or_zero(&self, shape: Vec<usize>, places: impl Iterator<Item = Option<usize>>) -> Self {
+        Self { shape, data: alike!(&self.data, v => places.map(|p| p.map(|p| v[p]).unwrap_or_default()).collect()) }
+    }
+
+    /// All elements of `parts`, which are of one type, one part after the other.
+    ///
+    /// # Errors
+    /// A phrase for parts of different types.
+    pub(super) fn chained(parts: &[&Self]) -> Result<Self, String> {
+        let first = parts.first().ok_or("has no inputs")?;
+        let mut data = alike!(&first.data, v => Vec::with_capacity(v.len()));
+        for part in parts {
+            match (&mut data, &part.data) {
+                (Data::Floats(all), Data::Floats(v)) => all.extend(v),
+                (Data::Doubles(all), Data::Doubles(v)) => all.extend(v),
+                (Data::Ints(all), Data::Ints(v)) => all.extend(v),
+                (Data::Small(a, all), Data::Small(b, v)) if a == b => all.extend(v),
+                (Data::Narrow(a, all), Data::Narrow(b, v)) if a == b => all.extend(v),
+                _ => return Err(format!("has inputs of {} and {}", first.ty().name(), part.ty().name())),
+            }
+        }
+        Ok(Self { shape: vec![parts.iter().map(|p| p.len()).sum()], data })
+    }
+
     /// Reads a tensor; `folder` is where the ONNX file lies.
     ///
     /// # Errors
     /// A phrase that says which claim of the tensor does not hold. Nothing is allocated beyond what the file holds.
     pub(super) fn read(tensor: &TensorProto, folder: &Path) -> Result<Self, String> {
-        let shape = tensor.dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("has a dimension of {d}")));
-        let shape: Vec<usize> = shape.collect::<Result<_, _>>()?;
+        let shape = lengths(&tensor.dims)?;
         let len = count(&shape).ok_or_else(|| format!("has shape {shape:?}, more than can be counted"))?;
         let code = tensor.data_type.unwrap_or(0);
-        let kind = Kind::of(code).ok_or_else(|| format!("has element type {code}, which is neither float nor integer"))?;
-        let needed = len.checked_mul(kind.bytes()).ok_or_else(|| format!("has shape {shape:?}, more than can be counted"))?;
+        let ty = Type::of(code.into()).ok_or_else(|| format!("has element type {code}, which is neither float nor integer"))?;
+        let needed = ty.bytes(len).ok_or_else(|| format!("has shape {shape:?}, more than can be counted"))?;
         let check = |bytes: usize| match bytes == needed {
             true => Ok(()),
             false => Err(format!("has {bytes} bytes, its shape {shape:?} needs {needed}")),
         };
         let data = if tensor.data_location == Some(1) {
-            kind.decode(&external::read(&tensor.external_data, folder, needed)?)
+            ty.decode(&external::read(&tensor.external_data, folder, needed)?, len)
         } else if let Some(raw) = &tensor.raw_data {
             check(raw.len())?;
-            kind.decode(raw)
+            ty.decode(raw, len)
         } else {
-            typed(tensor, kind)
+            typed(tensor, ty, len)?
         };
         let array = Self { shape, data };
         match array.len() == len {
@@ -90,108 +191,71 @@ impl Array {
             false => Err(format!("has {} elements, its shape {:?} needs {len}", array.len(), array.shape)),
         }
     }
-}
 
-/// Element types by ONNX's numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Float(Float),
-    /// Eight bits: exponent bits, mantissa bits, bias, and whether there are infinities (E5M2) or, of the "UZ" ones, no
-    /// negative zero.
-    F8 {
-        mantissa: u32,
-        bias: i32,
-        infinities: bool,
-        unsigned_zero: bool,
-    },
-    Int {
-        bytes: usize,
-        signed: bool,
-    },
-}
-
-impl Kind {
-    fn of(code: i32) -> Option<Self> {
-        let int = |bytes, signed| Some(Self::Int { bytes, signed });
-        let small = |mantissa, bias, infinities, unsigned_zero| Some(Self::F8 { mantissa, bias, infinities, unsigned_zero });
-        match code {
-            1 => Some(Self::Float(Float::F32)),
-            2 | 9 => int(1, false),
-            3 => int(1, true),
-            4 => int(2, false),
-            5 => int(2, true),
-            6 => int(4, true),
-            7 => int(8, true),
-            10 => Some(Self::Float(Float::F16)),
-            11 => Some(Self::Float(Float::F64)),
-            12 => int(4, false),
-            13 => int(8, false),
-            16 => Some(Self::Float(Float::BF16)),
-            17 => small(3, 7, false, false),
-            18 => small(3, 8, false, true),
-            19 => small(2, 15, true, false),
-            20 => small(2, 16, false, true),
-            _ => None,
+    /// Reads a sparse tensor as the dense one that it stands for; its name and that.
+    ///
+    /// # Errors
+    /// As [`Array::read`]; for one that is too large when dense, and for indices that do not fit or do not rise.
+    pub(super) fn read_sparse(tensor: &SparseTensorProto, folder: &Path) -> Result<(String, Self), String> {
+        let name = tensor.values.as_ref().map(|v| v.name().to_string()).unwrap_or_default();
+        let shape = lengths(&tensor.dims)?;
+        let len = affordable(&shape)?;
+        let values = Self::read(tensor.values.as_ref().ok_or("has no values")?, folder)?;
+        let indices = match &tensor.indices {
+            Some(indices) => Self::read(indices, folder)?,
+            None if values.len() == 0 => Self { shape: vec![0], data: Data::Ints(Vec::new()) },
+            None => return Err("has no indices".into()),
+        };
+        let rows = indices.as_ints().ok_or("has indices of no integers")?;
+        let misfit = || format!("has indices of {:?} for {} values of shape {shape:?}", indices.shape, values.len());
+        let mut flat = Vec::with_capacity(values.len());
+        match indices.shape[..] {
+            [n] if n == values.len() => flat.extend_from_slice(rows),
+            [n, rank] if n == values.len() && rank == shape.len() => {
+                for row in rows.chunks(rank.max(1)) {
+                    if row.iter().zip(&shape).any(|(&i, &d)| i < 0 || i >= d as i64) {
+                        return Err(misfit());
+                    }
+                    flat.push(row.iter().zip(&shape).fold(0, |at, (&i, &d)| at * d as i64 + i));
+                }
+            }
+            _ => return Err(misfit()),
         }
-    }
-
-    fn bytes(self) -> usize {
-        match self {
-            Self::Float(float) => float.bytes(),
-            Self::F8 { .. } => 1,
-            Self::Int { bytes, .. } => bytes,
+        if flat.len() != values.len() || flat.iter().any(|&i| i < 0 || i >= len as i64) || flat.windows(2).any(|w| w[0] >= w[1]) {
+            return Err(misfit());
         }
-    }
-
-    fn decode(self, bytes: &[u8]) -> Data {
-        match self {
-            Self::Float(float) => Data::Floats(float.decode(bytes)),
-            Self::F8 { .. } => Data::Floats(bytes.iter().map(|&b| self.small_float(b)).collect()),
-            Self::Int { bytes: n, signed } => Data::Ints(bytes.chunks_exact(n).map(|b| wide(b, signed)).collect()),
-        }
-    }
-
-    fn small_float(self, byte: u8) -> f32 {
-        let Self::F8 { mantissa, bias, infinities, unsigned_zero } = self else { return f32::NAN };
-        let sign = if byte & 0x80 != 0 { -1.0 } else { 1.0 };
-        let (low, ones) = (u32::from(byte) & ((1 << mantissa) - 1), (1 << mantissa) - 1);
-        let (exponent, top) = ((u32::from(byte) & 0x7f) >> mantissa, (1 << (7 - mantissa)) - 1);
-        let share = low as f32 / (1 << mantissa) as f32;
-        if unsigned_zero && byte == 0x80 {
-            f32::NAN
-        } else if infinities && exponent == top {
-            if low == 0 { sign * f32::INFINITY } else { f32::NAN }
-        } else if !infinities && !unsigned_zero && exponent == top && low == ones {
-            f32::NAN
-        } else if exponent == 0 {
-            sign * share * 2f32.powi(1 - bias)
-        } else {
-            sign * (1.0 + share) * 2f32.powi(exponent as i32 - bias)
-        }
+        let mut from = vec![None; len];
+        flat.iter().enumerate().for_each(|(i, &at)| from[at as usize] = Some(i));
+        Ok((name, values.picked_or_zero(shape, from.into_iter())))
     }
 }
 
-/// A little-endian integer of up to 8 bytes.
-fn wide(bytes: &[u8], signed: bool) -> i64 {
-    let negative = signed && bytes.last().is_some_and(|b| b & 0x80 != 0);
-    let mut full = [if negative { 0xff } else { 0 }; 8];
-    full[..bytes.len()].copy_from_slice(bytes);
-    i64::from_le_bytes(full)
+fn lengths(dims: &[i64]) -> Result<Vec<usize>, String> {
+    dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("has a dimension of {d}"))).collect()
 }
 
 /// Elements from the field that holds those of this type.
-fn typed(tensor: &TensorProto, kind: Kind) -> Data {
-    let bits = |f: &dyn Fn(u16) -> f32| Data::Floats(tensor.int32_data.iter().map(|&x| f(x as u16)).collect());
-    match kind {
-        Kind::Float(Float::F32) => Data::Floats(tensor.float_data.clone()),
-        Kind::Float(Float::F64) => Data::Floats(tensor.double_data.iter().map(|&x| x as f32).collect()),
-        Kind::Float(Float::F16) => bits(&|x| half::f16::from_bits(x).to_f32()),
-        Kind::Float(Float::BF16) => bits(&|x| half::bf16::from_bits(x).to_f32()),
-        Kind::F8 { .. } => bits(&|x| kind.small_float(x as u8)),
-        Kind::Int { bytes: 8, signed: true } => Data::Ints(tensor.int64_data.clone()),
-        Kind::Int { bytes: 4 | 8, signed: false } => Data::Ints(tensor.uint64_data.iter().map(|&x| x as i64).collect()),
-        Kind::Int { .. } => Data::Ints(tensor.int32_data.iter().map(|&x| i64::from(x)).collect()),
-    }
+fn typed(tensor: &TensorProto, ty: Type, len: usize) -> Result<Data, String> {
+    let narrow = &tensor.int32_data;
+    Ok(match ty {
+        Type::F32 => Data::Floats(tensor.float_data.clone()),
+        Type::F64 => Data::Doubles(tensor.double_data.clone()),
+        Type::I64 => Data::Ints(tensor.int64_data.clone()),
+        Type::U64 | Type::U32 => Data::Narrow(ty, tensor.uint64_data.iter().map(|&x| ty.wrap(x.into())).collect()),
+        // Elements of two or four bits lie side by side in bytes here too.
+        _ if ty.bits() < 6 => {
+            let bytes: Vec<u8> = narrow.iter().map(|&x| x as u8).collect();
+            if ty.bytes(len) != Some(bytes.len()) {
+                return Err(format!("has {} bytes, its {len} elements of {} need another number", bytes.len(), ty.name()));
+            }
+            ty.decode(&bytes, len)
+        }
+        _ if ty.is_float() => {
+            let mask = (1u32 << ty.bits()) - 1;
+            Data::Small(ty, narrow.iter().map(|&x| ty.small_float(x as u32 & mask)).collect())
+        }
+        _ => Data::Narrow(ty, narrow.iter().map(|&x| ty.wrap(x.into())).collect()),
+    })
 }
 
 #[cfg(test)]
@@ -223,9 +287,38 @@ mod tests {
     #[test]
     fn typed_fields_are_read_too() {
         let tensor = TensorProto { data_type: Some(10), dims: vec![2], int32_data: vec![0x3c00, 0xc000], ..TensorProto::default() };
-        assert_eq!(Array::read(&tensor, Path::new(".")).unwrap().data, Data::Floats(vec![1.0, -2.0]));
+        assert_eq!(Array::read(&tensor, Path::new(".")).unwrap().data, Data::Small(Type::F16, vec![1.0, -2.0]));
         let tensor = TensorProto { data_type: Some(1), dims: vec![], float_data: vec![4.0], ..TensorProto::default() };
         assert_eq!(Array::read(&tensor, Path::new(".")).unwrap().scalar(), Some(4.0));
+    }
+
+    #[test]
+    fn types_are_kept() {
+        let of = |code, len: i64, raw: &[u8]| read(code, &[len], raw).unwrap();
+        assert_eq!(of(11, 1, &0.1f64.to_le_bytes()).data, Data::Doubles(vec![0.1]));
+        assert_eq!(of(9, 3, &[0, 1, 7]).data, Data::Narrow(Type::Bool, vec![0, 1, 1]));
+        assert_eq!(of(22, 3, &[0x8f, 0x01]).data, Data::Narrow(Type::I4, vec![-1, -8, 1]));
+        let large = of(13, 1, &u64::MAX.to_le_bytes());
+        assert_eq!((large.as_ints(), large.to_doubles()), (None, vec![u64::MAX as f64]));
+        let packed = TensorProto { data_type: Some(21), dims: vec![3], int32_data: vec![0x21, 0x03], ..TensorProto::default() };
+        assert_eq!(Array::read(&packed, Path::new(".")).unwrap().data, Data::Narrow(Type::U4, vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn a_sparse_tensor_is_read_as_the_dense_one() {
+        let sparse = |dims: &[i64], values: &[f32], at: &[i64], index_dims: &[i64]| {
+            let values = TensorProto { data_type: Some(1), dims: vec![values.len() as i64], float_data: values.to_vec(), ..Default::default() };
+            let indices = TensorProto { data_type: Some(7), dims: index_dims.to_vec(), int64_data: at.to_vec(), ..Default::default() };
+            let tensor = SparseTensorProto { values: Some(values), indices: Some(indices), dims: dims.to_vec() };
+            Array::read_sparse(&tensor, Path::new(".")).map(|(_, array)| array)
+        };
+        let dense = Array { shape: vec![2, 3], data: Data::Floats(vec![0.0, 5.0, 0.0, 0.0, 0.0, 7.0]) };
+        assert_eq!(sparse(&[2, 3], &[5.0, 7.0], &[1, 5], &[2]).unwrap(), dense);
+        assert_eq!(sparse(&[2, 3], &[5.0, 7.0], &[0, 1, 1, 2], &[2, 2]).unwrap(), dense);
+        assert!(sparse(&[2, 3], &[5.0, 7.0], &[0, 1, 0, 3], &[2, 2]).unwrap_err().contains("indices of [2, 2]"));
+        assert!(sparse(&[2, 3], &[5.0, 7.0], &[5, 1], &[2]).unwrap_err().contains("indices"));
+        assert!(sparse(&[2, 3], &[5.0], &[6], &[1]).unwrap_err().contains("indices"));
+        assert!(sparse(&[1 << 40], &[5.0], &[6], &[1]).unwrap_err().contains("elements"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::model::Node;
 use crate::tensor::count;
 
 /// The most elements that an operation may make of fewer.
-pub(super) const MOST: usize = 1 << 24;
+pub(super) const MOST: usize = 1 << 23;
 /// The most axes of a value.
 const AXES: usize = 64;
 

@@ -1,15 +1,18 @@
 //! ONNX files: read, folded, rewritten and turned into a graph with its parameters, named as in the file.
 
 mod array;
+mod body;
 #[cfg(test)]
 mod conformance;
 mod convert;
 mod dims;
+mod elem;
 mod eval;
 mod external;
+mod fold;
 #[cfg(test)]
 mod hostile;
-mod logic;
+mod legacy;
 mod model;
 mod proto;
 mod rules;
@@ -17,7 +20,6 @@ mod view;
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{Checkpoint, Meta, Rewrite};
 use crate::error::{Error, Result};
@@ -37,14 +39,17 @@ pub(super) fn load(path: &Path) -> Result<(Checkpoint, Vec<Rewrite>)> {
 fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
     let mut model = Model::read(bytes, path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
-    let folded = fold_constants(&mut model).map_err(fail)?;
+    let unsupported = |nodes: Vec<String>| Error::Unsupported { path: path.into(), ends: Vec::new(), nodes };
+    legacy::modernise(&mut model).map_err(unsupported)?;
+    let folded = fold::constants(&mut model).map_err(fail)?;
     let mut rewrites: Vec<Rewrite> = Vec::new();
     let mut note = |rule: Cow<'static, str>, nodes: Vec<String>| {
         if !nodes.is_empty() {
             rewrites.push(Rewrite { rule, nodes });
         }
     };
-    note("constants folded".into(), folded);
+    note("constants folded".into(), folded.nodes);
+    note("branches chosen by a constant".into(), folded.branches);
     rules::apply(&mut model);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let refuse = |faults: convert::Faults| Error::Unsupported { path: path.into(), ends: faults.ends, nodes: faults.nodes };
@@ -54,25 +59,4 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let preprocess = converted.ends.input.element.range().map(|_| Preprocess { scale: 1.0, ..Preprocess::default() });
     let meta = Meta { model: Some(name), graph: Some(converted.graph), ends: Some(converted.ends), preprocess, ..Meta::default() };
     Ok((Checkpoint { params: converted.params, meta }, rewrites))
-}
-
-/// Computes what depends on constants only, so that rules see weights and numbers; the names of the nodes.
-fn fold_constants(model: &mut Model) -> Result<Vec<String>, String> {
-    let mut done = Vec::new();
-    for node in std::mem::take(&mut model.nodes) {
-        let inputs: Option<Vec<_>> =
-            node.inputs.iter().map(|i| if i.is_empty() { Some(None) } else { model.constants.get(i).cloned().map(Some) }).collect();
-        match inputs.and_then(|inputs| eval::evaluate(&node, &inputs)) {
-            None => model.nodes.push(node),
-            Some(result) => {
-                let array = result.map_err(|why| format!("{} '{}' {why}", node.op, node.label()))?;
-                if node.op != "Constant" {
-                    done.push(node.label().to_string());
-                }
-                model.constants.extend(node.outputs.first().map(|o| (o.clone(), Arc::new(array))));
-            }
-        }
-    }
-    model.prune();
-    Ok(done)
 }

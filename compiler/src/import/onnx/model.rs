@@ -7,13 +7,12 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::array::Array;
-use super::proto::{AttributeProto, ModelProto, NodeProto, ValueInfoProto};
+use super::body::{Names, Scope, Subgraph, initialisers};
+use super::proto::{ModelProto, ValueInfoProto};
 use super::rules::Rule;
 
-/// The most nodes of a network.
-const MOST_NODES: usize = 1 << 16;
 /// Versions of the default operator set that are read.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
 
 /// A network as its file has it.
 #[derive(Clone, Debug)]
@@ -76,7 +75,8 @@ pub(super) enum Attribute {
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     Tensor(Arc<Array>),
-    /// A subgraph, or a type that nothing here reads.
+    Graph(Arc<Subgraph>),
+    /// A type that nothing here reads.
     Other,
 }
 
@@ -90,6 +90,15 @@ impl Node {
     /// What messages and layers call it: its name, or that of its output.
     pub(super) fn label(&self) -> &str {
         if self.name.is_empty() { self.outputs.first().map_or("", String::as_str) } else { &self.name }
+    }
+
+    /// The names that are read: its inputs, and what its subgraphs read from outside.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &str> {
+        fn graph(a: &Attribute) -> &[String] {
+            if let Attribute::Graph(graph) = a { graph.reads() } else { &[] }
+        }
+        let captured = self.attributes.values().flat_map(graph);
+        self.inputs.iter().chain(captured).map(String::as_str).filter(|name| !name.is_empty())
     }
 
     /// The name of input `i`, if it is given.
@@ -120,23 +129,15 @@ impl Model {
     /// # Errors
     /// A phrase that names what is damaged or contradicts itself.
     pub(super) fn read(bytes: Vec<u8>, folder: &Path) -> Result<Self, String> {
+        let held = bytes.len();
         let proto = ModelProto::decode(prost::bytes::Bytes::from(bytes)).map_err(|e| format!("is no ONNX file: {e}"))?;
-        let versions = proto.opset_import.iter().filter(|o| is_default(o.domain.as_deref().unwrap_or_default()));
-        let opset = versions.filter_map(|o| o.version).next().ok_or("is no ONNX file: it names no operator set")?;
+        let opset = operator_set(&proto)?;
         if !OPSETS.contains(&opset) {
             return Err(format!("has operator set {opset}; {} to {} are read", OPSETS.start(), OPSETS.end()));
         }
         let graph = proto.graph.ok_or("is no ONNX file: it holds no graph")?;
-        if !graph.sparse_initializer.is_empty() {
-            return Err("holds sparse initialisers, which are not read".into());
-        }
-        if graph.node.len() > MOST_NODES {
-            return Err(format!("has {} nodes; {MOST_NODES} are read", graph.node.len()));
-        }
         let mut constants = HashMap::new();
-        for tensor in &graph.initializer {
-            let name = tensor.name.clone().unwrap_or_default();
-            let array = Array::read(tensor, folder).map_err(|why| format!("initialiser '{name}' {why}"))?;
+        for (name, array) in initialisers(&graph, folder)? {
             if constants.insert(name.clone(), Arc::new(array)).is_some() {
                 return Err(format!("has two initialisers called '{name}'"));
             }
@@ -145,6 +146,7 @@ impl Model {
         let mut inputs = graph.input.iter().filter(|i| !i.name.as_ref().is_some_and(|n| constants.contains_key(n)));
         let first = inputs.next().ok_or("is no network: it has no input")?;
         let (input, dims, integers) = the_input(first)?;
+        let types = Types { input: element(first), output: graph.output.first().map_or(0, element) };
         let other_inputs: Vec<String> = inputs.filter_map(|i| i.name.clone()).collect();
         if !other_inputs.is_empty() {
             let count = 1 + other_inputs.len();
@@ -160,7 +162,10 @@ impl Model {
             1 => {}
             n => faults.push(format!("it has {n} outputs ({}), one is supported (remove the others)", outputs.join(", "))),
         }
-        let nodes = graph.node.into_iter().map(|n| node(n, folder)).collect::<Result<Vec<_>, _>>()?;
+        let mut names = Names::new(held);
+        let ends = other_inputs.iter().chain(&outputs).chain([&input]);
+        names.take(graph.node.iter().flat_map(|n| n.input.iter().chain(&n.output)).chain(constants.keys()).chain(ends));
+        let nodes = Arc::new(Scope::new(folder, opset, proto.functions)).main(&graph.node, &mut names)?;
         let mut model = Self { opset, input, dims, integers, faults, outputs, other_inputs, types, nodes, constants };
         model.check_names()?;
         model.sort()?;
@@ -169,7 +174,7 @@ impl Model {
     }
 
     /// Every name is defined once, and what is read is defined.
-    fn check_names(&self) -> Result<(), String> {
+    pub(super) fn check_names(&self) -> Result<(), String> {
         let mut defined: BTreeSet<&str> = self.constants.keys().map(String::as_str).collect();
         defined.insert(&self.input);
         defined.extend(self.other_inputs.iter().map(String::as_str));
@@ -181,7 +186,7 @@ impl Model {
             }
         }
         for node in &self.nodes {
-            if let Some(missing) = node.inputs.iter().find(|i| !i.is_empty() && !defined.contains(i.as_str())) {
+            if let Some(missing) = node.reads().find(|i| !defined.contains(i)) {
                 return Err(format!("{} '{}' reads '{missing}', which nothing defines", node.op, node.label()));
             }
         }
@@ -192,13 +197,13 @@ impl Model {
     }
 
     /// Puts nodes into an order in which each reads only what is there.
-    fn sort(&mut self) -> Result<(), String> {
+    pub(super) fn sort(&mut self) -> Result<(), String> {
         let producer: HashMap<&str, usize> =
             self.nodes.iter().enumerate().flat_map(|(i, n)| n.outputs.iter().map(move |o| (o.as_str(), i))).collect();
         let mut waits: Vec<usize> = vec![0; self.nodes.len()];
         let mut readers: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate() {
-            for from in node.inputs.iter().filter_map(|name| producer.get(name.as_str())) {
+            for from in node.reads().filter_map(|name| producer.get(name)) {
                 waits[i] += 1;
                 readers[*from].push(i);
             }
@@ -228,7 +233,7 @@ impl Model {
         let mut wanted: BTreeSet<String> = self.outputs.iter().cloned().collect();
         for node in self.nodes.iter().rev() {
             if node.outputs.iter().any(|o| wanted.contains(o)) {
-                wanted.extend(node.inputs.iter().cloned());
+                wanted.extend(node.reads().map(str::to_string));
                 let plain = node.pattern.iter().flat_map(|p| &p.plain);
                 let inside: BTreeSet<&String> = plain.clone().flat_map(|n| &n.outputs).collect();
                 wanted.extend(plain.flat_map(|n| &n.inputs).filter(|i| !inside.contains(i)).cloned());
@@ -245,18 +250,18 @@ impl Model {
 
     /// The one node that reads `value`, once, if that is not the output.
     pub(super) fn sole_reader(&self, value: &str) -> Option<&Node> {
-        let mut readers = self.nodes.iter().flat_map(|n| n.inputs.iter().filter(|i| *i == value).map(move |_| n));
+        let mut readers = self.nodes.iter().flat_map(|n| n.reads().filter(|i| *i == value).map(move |_| n));
         let first = readers.next()?;
         (readers.next().is_none() && !self.is_output(value)).then_some(first)
     }
 
-    fn is_output(&self, value: &str) -> bool {
+    pub(super) fn is_output(&self, value: &str) -> bool {
         self.outputs.iter().any(|o| o == value)
     }
 
     /// Whether anybody reads `value`.
     pub(super) fn reads(&self, value: &str) -> bool {
-        self.is_output(value) || self.nodes.iter().any(|n| n.inputs.iter().any(|i| i == value))
+        self.is_output(value) || self.nodes.iter().any(|n| n.reads().any(|i| i == value))
     }
 
     /// The one element of the constant `value`.
@@ -281,49 +286,33 @@ fn element(value: &ValueInfoProto) -> i32 {
     value.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.elem_type).unwrap_or(0)
 }
 
-/// Whether a domain is that of ONNX's own operators.
-fn is_default(domain: &str) -> bool {
-    matches!(domain, "" | "ai.onnx")
-}
-
-fn node(proto: NodeProto, folder: &Path) -> Result<Node, String> {
-    let (kind, domain) = (proto.op_type.unwrap_or_default(), proto.domain.unwrap_or_default());
-    // An operator of another domain is another operator, whatever its name.
-    let op = if is_default(&domain) { kind } else { format!("{domain}.{kind}") };
-    let name = proto.name.unwrap_or_default();
-    let mut attributes = BTreeMap::new();
-    for a in proto.attribute {
-        let key = a.name.clone().unwrap_or_default();
-        let value = attribute(a, folder).map_err(|why| format!("{op} '{name}', attribute '{key}' {why}"))?;
-        attributes.insert(key, value);
-    }
-    Ok(Node { op, name, inputs: proto.input, outputs: proto.output, attributes, pattern: None })
-}
-
-fn attribute(a: AttributeProto, folder: &Path) -> Result<Attribute, String> {
-    // Files from before the type was stored have just the one field.
-    let guessed = if a.t.is_some() {
-        4
-    } else if a.g.is_some() {
-        5
-    } else if a.s.is_some() {
-        3
-    } else if a.f.is_some() {
-        1
-    } else if a.i.is_some() {
-        2
-    } else if !a.floats.is_empty() {
-        6
-    } else {
-        7
+/// The version of ONNX's own operators that the file is written for.
+///
+/// # Errors
+/// A phrase where nodes of that domain have none.
+fn operator_set(proto: &ModelProto) -> Result<i64, String> {
+    let default = |sets: &[super::proto::OperatorSetIdProto]| {
+        sets.iter().find(|o| is_default(o.domain.as_deref().unwrap_or_default())).map(|o| o.version.unwrap_or(1))
     };
-    Ok(match a.r#type.filter(|t| *t != 0).unwrap_or(guessed) {
-        1 => Attribute::Float(a.f.unwrap_or(0.0)),
-        2 => Attribute::Int(a.i.unwrap_or(0)),
-        3 => Attribute::Text(String::from_utf8_lossy(&a.s.unwrap_or_default()).into_owned()),
-        4 => Attribute::Tensor(Arc::new(Array::read(&a.t.unwrap_or_default(), folder)?)),
-        6 => Attribute::Floats(a.floats),
-        7 => Attribute::Ints(a.ints),
-        _ => Attribute::Other,
-    })
+    if let Some(version) = default(&proto.opset_import) {
+        return Ok(version);
+    }
+    let nodes = proto.graph.iter().flat_map(|g| &g.node);
+    let needs_one = nodes.filter(|n| is_default(n.domain.as_deref().unwrap_or_default())).count() > 0;
+    // Before version 3 of the format no file named one.
+    if proto.opset_import.is_empty() && (needs_one || proto.functions.is_empty()) {
+        return match proto.ir_version {
+            Some(3..) => Err("is no ONNX file: it names no operator set".into()),
+            _ => Ok(1),
+        };
+    }
+    match proto.functions.iter().find_map(|f| default(&f.opset_import)).filter(|_| !needs_one) {
+        Some(version) => Ok(version),
+        None => Err("is no ONNX file: it names no operator set for its operations".into()),
+    }
+}
+
+/// Whether a domain is that of ONNX's own operators.
+pub(super) fn is_default(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
 }

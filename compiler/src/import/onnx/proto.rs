@@ -8,12 +8,39 @@ use prost::bytes::Bytes;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ModelProto {
+    #[prost(int64, optional, tag = "1")]
+    pub(super) ir_version: Option<i64>,
     #[prost(string, optional, tag = "2")]
     pub(super) producer_name: Option<String>,
     #[prost(message, optional, tag = "7")]
     pub(super) graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
     pub(super) opset_import: Vec<OperatorSetIdProto>,
+    #[prost(message, repeated, tag = "25")]
+    pub(super) functions: Vec<FunctionProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct FunctionProto {
+    #[prost(string, optional, tag = "1")]
+    pub(super) name: Option<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(super) input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(super) output: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    pub(super) attribute: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(super) node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) opset_import: Vec<OperatorSetIdProto>,
+    #[prost(string, optional, tag = "10")]
+    pub(super) domain: Option<String>,
+    /// Attributes with a default.
+    #[prost(message, repeated, tag = "11")]
+    pub(super) attribute_proto: Vec<AttributeProto>,
+    #[prost(string, optional, tag = "13")]
+    pub(super) overload: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -34,6 +61,7 @@ pub(super) struct GraphProto {
     pub(super) input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]
     pub(super) output: Vec<ValueInfoProto>,
+    /// Each a [`SparseTensorProto`]; bytes, because an empty one would take hundreds of times its length.
     #[prost(bytes = "bytes", repeated, tag = "15")]
     pub(super) sparse_initializer: Vec<Bytes>,
 }
@@ -52,6 +80,8 @@ pub(super) struct NodeProto {
     pub(super) attribute: Vec<AttributeProto>,
     #[prost(string, optional, tag = "7")]
     pub(super) domain: Option<String>,
+    #[prost(string, optional, tag = "8")]
+    pub(super) overload: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -72,9 +102,25 @@ pub(super) struct AttributeProto {
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(super) ints: Vec<i64>,
-    /// FLOAT 1, INT 2, STRING 3, TENSOR 4, GRAPH 5, FLOATS 6, INTS 7.
+    /// FLOAT 1, INT 2, STRING 3, TENSOR 4, GRAPH 5, FLOATS 6, INTS 7, SPARSE_TENSOR 11.
     #[prost(int32, optional, tag = "20")]
     pub(super) r#type: Option<i32>,
+    /// In a function's body: the function's attribute whose value this is.
+    #[prost(string, optional, tag = "21")]
+    pub(super) ref_attr_name: Option<String>,
+    /// A [`SparseTensorProto`].
+    #[prost(bytes = "bytes", optional, tag = "22")]
+    pub(super) sparse_tensor: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SparseTensorProto {
+    #[prost(message, optional, tag = "1")]
+    pub(super) values: Option<TensorProto>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) indices: Option<TensorProto>,
+    #[prost(int64, repeated, tag = "3")]
+    pub(super) dims: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

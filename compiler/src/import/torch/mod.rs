@@ -15,7 +15,7 @@ pub(super) use legacy::is_legacy;
 use pickle::Pickle;
 use zip::Entries;
 
-use super::state_dict::{self, Asked};
+use super::state_dict::{self, Asked, OWN};
 use super::{Checkpoint, Choice, Meta};
 use crate::error::{Error, Result};
 
@@ -33,7 +33,7 @@ pub(super) fn load(path: &Path, choice: &Choice<'_>) -> Result<Checkpoint> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let (pickle, mut storages) = open(&bytes).map_err(fail)?;
-    let (held, rest) = walk::tensors(&pickle, choice.state_dict.unwrap_or_default()).map_err(fail)?;
+    let (held, rest) = walk::tensors(&pickle, choice.state_dict.filter(|key| *key != OWN).unwrap_or_default()).map_err(fail)?;
     // What the keys of the file led to needs no further choice.
     let within = choice.state_dict.map(|whole| (whole, rest));
     let mut left = bytes.len().saturating_mul(MOST).saturating_add(ALWAYS);

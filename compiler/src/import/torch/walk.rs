@@ -47,10 +47,9 @@ pub(super) fn tensors<'u>(pickle: &Pickle, under: &'u str) -> Result<(Held<View>
         };
         let dict = place.dict.unwrap_or_else(|| held.dict(place.path.trim_end_matches('.')));
         for (key, id) in parts {
-            let is_optimiser = !is_module && key.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("optim"));
             // A list has no names for what it holds.
             let view = tensor(pickle, id).filter(|_| pickle.items(place.id).is_none());
-            if key.len() > LONGEST || is_optimiser || (view.is_none() && !walk.holds_more(id)) {
+            if key.len() > LONGEST || (!is_module && is_optimiser(&key)) || (view.is_none() && !walk.holds_more(id)) {
                 continue;
             }
             // Modules are named wherever they are used; anything else is looked into once.
@@ -72,6 +71,12 @@ pub(super) fn tensors<'u>(pickle: &Pickle, under: &'u str) -> Result<(Held<View>
         }
     }
     Ok((held, rest))
+}
+
+/// Whether what stands under `key` is an optimiser's, such as moments under the names of the tensors that they are of.
+fn is_optimiser(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["optimizer", "optimiser", "optim_", "opt_"].iter().any(|start| key.starts_with(start)) || key == "optim" || key == "opt"
 }
 
 fn endless() -> String {

@@ -77,7 +77,8 @@ class Drawer:
     def constant(self, array, hint="c", plain=False):
         """A constant's name. It is an initialiser, a node, or made by one from another constant."""
         array = np.asarray(array)
-        if not plain and array.dtype == np.float32 and array.size > 1 and self.chance(0.08):
+        # Tied weights; what must be positive is tied to nothing.
+        if not plain and hint != "p" and array.dtype == np.float32 and array.size > 1 and self.chance(0.08):
             same = [k for k, v in self.net.constants.items() if v.shape == array.shape and v.dtype == array.dtype]
             if same:
                 return self.r.choice(same)
@@ -126,8 +127,8 @@ class Drawer:
     def floats(self, *shape, scale=1.0, hint="c"):
         return self.constant((self.rng.standard_normal(shape) * scale).astype(np.float32), hint)
 
-    def positive(self, *shape, hint="c"):
-        return self.constant((self.rng.random(shape) + 0.5).astype(np.float32), hint)
+    def positive(self, *shape):
+        return self.constant((self.rng.random(shape) + 0.5).astype(np.float32), "p")
 
     def weight(self, *shape, fan):
         """Named as PyTorch names it, at times."""

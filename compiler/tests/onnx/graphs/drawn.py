@@ -31,6 +31,10 @@ def attempted(seed, index, opsets):
     for _ in range(length):
         source = x if d.chance(0.88) else d.r.choice(d.values)
         x = step(d, source)
+    # Files that compute nothing are seldom.
+    moved = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Constant", "Shape", "Cast", "Expand"}
+    if all(n.op in moved for n in d.net.nodes) and d.chance(0.9):
+        x = layers.activation(d, x) if d.chance(0.5) else layers.beside_constant(d, x) or x
     # Values that somebody looked at on the way, and at times any other, join the last one.
     if d.chance(0.12) and len(d.values) > 2:
         d.extra.append(d.r.choice(d.values))

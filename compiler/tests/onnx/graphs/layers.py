@@ -79,6 +79,9 @@ def pool(d, x):
         return None
     attributes, out, extent, pads = found
     n = len(out)
+    if pads is None and any((o - 1) * s + e < size for o, s, e, size in zip(out, attributes.get("strides", [1] * n), extent, shape[2:])):
+        # The padding would be negative: ONNX Runtime's pools refuse that, but AveragePool of set 19 shifts its windows by it.
+        return None
     if op == "AveragePool" and d.opset >= 7 and d.chance(0.4):
         attributes["count_include_pad"] = d.pick(0, 1, 1)
     if op == "MaxPool" and d.opset >= 8 and d.chance(0.1):
@@ -101,7 +104,8 @@ def global_pool(d, x):
     return d.node(d.pick("GlobalAveragePool", "GlobalMaxPool"), [x], [*shape[:2], *[1] * (len(shape) - 2)])
 
 
-def reduce(d, x, ops=("ReduceMean",) * 8 + ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceL1")):
+def reduce(d, x, ops=("ReduceMean",) * 8 + ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceL1",
+                                                    "ReduceLogSumExp")):
     op, rank = d.r.choice(ops), d.rank(x)
     axes = sorted(d.r.sample(range(0 if d.chance(0.05) else 1, rank), d.r.randint(1, rank - 1))) if rank > 1 else [0]
     if rank > 2 and d.chance(0.4):
@@ -245,7 +249,7 @@ def activation(d, x):
 
 def shaped_activation(d, x):
     """Activations with numbers of their own."""
-    kinds = ["LeakyRelu", "HardSigmoid", "PRelu", "Pow", "Sqrt", "Reciprocal", "ThresholdedRelu"]
+    kinds = ["LeakyRelu", "HardSigmoid", "PRelu", "Pow", "Sqrt", "Reciprocal", "Log", "ThresholdedRelu"]
     kinds += ["HardSwish"] * (d.opset >= 14) + ["Mish"] * (d.opset >= 18) + ["Gelu"] * 2 * (d.opset >= 20) + ["Celu"] * (d.opset >= 12)
     kinds += ["Swish"] * 2 * (d.opset >= 24)
     op = d.r.choice(kinds)
@@ -265,7 +269,7 @@ def shaped_activation(d, x):
         return d.same(op, x, d.constant(slope))
     if op == "Pow":
         return d.same(op, x, d.number(d.r.choice([2.0, 3.0, 1.0, 2.001])))
-    if op in ("Sqrt", "Reciprocal"):
+    if op in ("Sqrt", "Reciprocal", "Log"):
         return d.same(op, d.same("Sigmoid", x))
     if op == "Gelu":
         return d.same(op, x, approximate=d.r.choice([None, "none", "tanh"]))
@@ -329,13 +333,20 @@ def other_norm(d, x):
     shape = d.shape(x)
     if len(shape) < 3:
         return None
-    op = d.r.choice(["InstanceNormalization", "LRN", "LpNormalization"] + ["GroupNormalization"] * (d.opset >= 21))
+    kinds = ["InstanceNormalization", "LRN", "LpNormalization"] + ["GroupNormalization"] * 2 * (d.opset >= 21)
+    op = d.r.choice(kinds + ["MeanVarianceNormalization"] * (d.opset >= 9) + ["RMSNormalization"] * 2 * (d.opset >= 23))
+    if op == "MeanVarianceNormalization":
+        axes = d.r.choice([None, [2, 3], [1, 2, 3], [1]])
+        return d.same(op, x, axes=axes) if len(shape) == 4 else None
+    if op == "RMSNormalization":
+        axis = d.r.randrange(1, len(shape))
+        return d.same(op, x, d.floats(*shape[axis:]), axis=d.axis(axis, len(shape)), epsilon=d.r.choice([None, 1e-3]))
     if op == "InstanceNormalization":
-        return d.same(op, x, d.floats(shape[1]), d.floats(shape[1]))
+        return d.same(op, x, d.floats(shape[1]), d.floats(shape[1]), epsilon=d.r.choice([None, 1e-3]))
     if op == "LRN":
         return d.same(op, x, size=d.pick(1, 3, 5), alpha=0.01) if len(shape) == 4 else None
     if op == "LpNormalization":
-        return d.same(op, x, axis=d.axis(d.r.randrange(1, len(shape)), len(shape), 1), p=2)
+        return d.same(op, x, axis=d.axis(d.r.randrange(1, len(shape)), len(shape), 1), p=d.pick(2, 2, 1))
     groups = d.r.choice([g for g in range(1, shape[1] + 1) if shape[1] % g == 0])
     return d.same(op, x, d.floats(shape[1]), d.floats(shape[1]), num_groups=groups)
 
@@ -348,11 +359,29 @@ def dropout(d, x):
 
 
 def cast(d, x):
+    if d.opset >= 15 and d.chance(0.2):
+        return d.same("CastLike", x, d.number(1.0))
     if d.opset < 9:
         return d.same("Cast", x, to=1)
     to = d.r.choices([1, 11, 10, 6, 7, 9], [5, 1, 0.5, 0.5, 0.5, 0.3])[0]
     y = d.same("Cast", x, to=to)
     return y if to == 1 else d.same("Cast", y, to=1)
+
+
+def attention(d, x):
+    """Operator set 23's own attention, of [batch, tokens, channels] or [batch, heads, tokens, channels]."""
+    shape = d.shape(x)
+    if d.opset < 23 or len(shape) not in (3, 4):
+        return None
+    attributes = {"scale": d.r.choice([None, 0.5]), "is_causal": d.r.choice([None, None, None, 0, 1])}
+    if len(shape) == 3:
+        heads = d.r.choice([h for h in (1, 2, 3) if shape[-1] % h == 0])
+        attributes.update(q_num_heads=heads, kv_num_heads=heads)
+    others = [v for v in d.values if d.shape(v) == shape]
+    read = [x, d.r.choice(others), d.r.choice(others)]
+    if d.chance(0.1):
+        read.append(d.floats(shape[-2], shape[-2]))
+    return d.node("Attention", read, shape, **attributes)
 
 
 def where(d, x):
@@ -371,5 +400,5 @@ def where(d, x):
 
 
 STEPS = [(conv, 14), (pool, 8), (global_pool, 2), (reduce, 4), (batch_norm, 6), (gemm, 10), (matmul, 5), (linear, 5), (beside_constant, 10),
-         (beside_value, 6), (activation, 9), (shaped_activation, 4), (clip, 4), (bound, 3), (softmax, 4), (layer_norm, 3), (other_norm, 0.5),
-         (dropout, 1), (cast, 1.5), (where, 1.5)]
+         (beside_value, 6), (activation, 9), (shaped_activation, 4), (clip, 4), (bound, 3), (softmax, 4), (layer_norm, 3), (other_norm, 2),
+         (dropout, 1), (cast, 1.5), (where, 1.5), (attention, 1)]

@@ -302,5 +302,37 @@ def depth_and_space(d, x):
     return d.node("SpaceToDepth", [x], [b, c * s * s, h // s, w // s], blocksize=s)
 
 
+def resize(d, x):
+    """Images made larger or smaller; the nearest element mostly."""
+    shape, rank = d.shape(x), d.rank(x)
+    if rank < 3:
+        return None
+    scales = [1.0] * rank
+    for a in range(2, rank):
+        scales[a] = d.r.choice([1.0, 2.0, 2.0, 3.0, 0.5, 1.5, 0.75])
+    if d.chance(0.05):
+        scales[1] = 2.0
+    if d.opset < 11:
+        # Only what is larger before operator set 10.
+        if d.opset < 10:
+            scales = [max(1.0, s) for s in scales]
+        out = [int(s * f) for s, f in zip(shape, scales)]
+        mode = d.r.choices([None, "nearest", "linear"], [3, 3, 0.3])[0]
+        if d.opset < 9:
+            return d.node("Upsample", [x], out, scales=scales, mode=mode)
+        return d.node("Upsample" if d.opset < 10 else "Resize", [x, d.constant(np.array(scales, np.float32))], out, mode=mode)
+    mode = d.r.choices([None, "nearest", "linear", "cubic"], [2, 6, 0.5, 0.2])[0]
+    places = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+    attributes = {"mode": mode, "coordinate_transformation_mode": d.r.choice([None, *places]),
+                  "nearest_mode": d.r.choice([None, "round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])}
+    roi = d.pick("", d.constant(np.zeros(0, np.float32), plain=True)) if d.opset >= 13 else d.constant(np.zeros(0, np.float32), plain=True)
+    if d.chance(0.5):
+        out = [int(np.floor(s * np.float32(f))) for s, f in zip(shape, scales)]
+        return d.node("Resize", [x, roi, d.constant(np.array(scales, np.float32))], out, **attributes)
+    out = [*shape[:2], *[d.r.choice([s, s * 2, s * 3, max(1, s // 2), s + 1]) for s in shape[2:]]]
+    none = "" if d.opset >= 13 else d.constant(np.zeros(0, np.float32), plain=True)
+    return d.node("Resize", [x, roi, none, d.ints(out)], out, **attributes)
+
+
 STEPS = [(transpose, 6), (reshape, 6), (computed_reshape, 1), (flatten, 5), (squeeze, 3), (unsqueeze, 2), (expand, 1), (slice_, 4), (split, 3),
-         (concat, 5), (gather, 4), (pad, 3), (padded_window, 4), (tile, 0.5), (depth_and_space, 1)]
+         (concat, 5), (gather, 4), (pad, 3), (padded_window, 4), (tile, 0.5), (depth_and_space, 1), (resize, 2)]

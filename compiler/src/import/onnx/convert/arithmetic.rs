@@ -311,20 +311,15 @@ pub(super) fn of_one_sample(constant: &Array, sample: Option<usize>) -> Option<A
     let mut shape = constant.shape.clone();
     let (count, inner) = (shape[sample], shape[sample + 1..].iter().product::<usize>().max(1));
     shape[sample] = 1;
-    fn first<T: Copy + PartialEq>(v: &[T], count: usize, inner: usize) -> Option<Vec<T>> {
-        let mut out = Vec::with_capacity(v.len() / count.max(1));
-        for block in v.chunks_exact((count * inner).max(1)) {
-            if !block.chunks_exact(inner).all(|other| *other == block[..inner]) {
-                return None;
-            }
-            out.extend_from_slice(&block[..inner]);
+    let values = constant.to_floats();
+    let mut data = Vec::with_capacity(values.len() / count.max(1));
+    for block in values.chunks_exact((count * inner).max(1)) {
+        if !block.chunks_exact(inner).all(|other| *other == block[..inner]) {
+            return None;
         }
-        Some(out)
+        data.extend_from_slice(&block[..inner]);
     }
-    let data = match &constant.data {
-        Data::Floats(v) => Data::Floats(first(v, count, inner)?),
-        Data::Ints(v) => Data::Ints(first(v, count, inner)?),
-    };
+    let data = Data::Floats(data);
     Some(Array { shape, data })
 }
 

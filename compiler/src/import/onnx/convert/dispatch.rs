@@ -2,7 +2,6 @@
 
 use super::operations::{PASSING, moves, unknown};
 use super::{Converter, Step, Value};
-use crate::import::onnx::eval;
 use crate::import::onnx::model::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
@@ -87,11 +86,12 @@ impl<'a> Converter<'a> {
         if inputs.iter().all(Option::is_none) {
             return Ok(None);
         }
-        match eval::evaluate(node, &inputs) {
+        match self.folding.evaluate(node, &inputs) {
             None => Err("is an operation on constants that is not computed when compiling".into()),
             Some(result) => {
+                let values = result?.into_iter().map(|array| Value::Constant(array.into())).collect();
                 self.note("constants folded", node);
-                Ok(Some(vec![Value::Constant(result?.into())]))
+                Ok(Some(values))
             }
         }
     }

@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::array::Array;
+use super::eval::Folding;
 use super::model::{Model, Node};
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
@@ -158,6 +159,7 @@ struct Converter<'a> {
     notes: Notes,
     /// Parts and padded values as they were before they were moved or computed for somebody.
     settled: Vec<(&'a str, Value)>,
+    folding: Folding,
 }
 
 /// How far a conversion had come, so that it can be taken back to there.
@@ -195,6 +197,7 @@ impl<'a> Converter<'a> {
             names: BTreeSet::new(),
             notes: BTreeMap::new(),
             settled: Vec::new(),
+            folding: Folding::new(model.opset, model.constants.values().map(|a| a.len()).sum()),
         })
     }
 

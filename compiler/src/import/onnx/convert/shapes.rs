@@ -134,7 +134,12 @@ impl<'a> Converter<'a> {
             }
         } else {
             let sizes = [channels * block * block, height / block, width / block];
-            ([channels, height / block, block, width / block, block], [2, 4, 0, 1, 3], sizes)
+            let depth = [channels, height / block, block, width / block, block];
+            match node.text("mode").unwrap_or("DCR") {
+                "DCR" => (depth, [2, 4, 0, 1, 3], sizes),
+                "CRD" => (depth, [0, 2, 4, 1, 3], sizes),
+                mode => return Err(format!("has mode {mode:?}").into()),
+            }
         };
         let apart = self.reordered(node, &bare, &depth)?;
         let turned = apart.permuted(&order).ok_or("names no axis")?;

@@ -1,178 +1,29 @@
-//! Which of a file's tensors are the network's, and what they are called there: people nest state dicts in other dicts, put
-//! prefixes before every name, and save other things beside them.
+//! The parts of a file whose tensors are exactly those of a known network.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use super::factors::Place;
-use super::float::Float;
-use super::is_counter;
-use crate::error::{Error, Result};
+use super::{Asked, CHOOSE, Entry, joined, listed};
+use crate::error::Result;
 use crate::graph::Graph;
-use crate::tensor::{Params, Tensor};
+use crate::import::factors::Place;
 use crate::zoo::{self, Shapes};
 
 /// What wrappers put before every name.
 const WRAPPERS: [&str; 7] = ["module", "model", "net", "network", "backbone", "state_dict", "_orig_mod"];
-/// What PyTorch's own wrappers put into names, at any place; no network has such names.
-const RESERVED: [&str; 3] = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."];
 /// The most parts of a name that may be a prefix.
 const DEEPEST: usize = 64;
-/// The most networks in one file that are told apart, and that a message lists.
+/// The most networks in one file that are told apart.
 const MOST: usize = 64;
-const LISTED: usize = 8;
-
-/// What an element of a tensor is.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Element {
-    Float(Float),
-    /// An integer or a boolean, which no network has as a weight.
-    Integer,
-    /// What cannot be read, by its name.
-    Other(String),
-}
-
-/// A tensor that was not read yet.
-#[derive(Clone, Debug)]
-pub(super) struct Entry<T> {
-    /// Keys of the dicts around it and its own, with dots between.
-    pub(super) name: String,
-    /// The dict that it is in: index into [`Held::dicts`].
-    pub(super) dict: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) element: Element,
-    /// Where it is in the file: the same place is the same tensor.
-    pub(super) at: T,
-}
-
-/// All tensors of a file.
-#[derive(Debug)]
-pub(super) struct Held<T> {
-    pub(super) entries: Vec<Entry<T>>,
-    /// For each dict the keys that lead to it; of the file's own dict none.
-    dicts: Vec<String>,
-}
-
-impl<T> Default for Held<T> {
-    fn default() -> Self {
-        Self { entries: Vec::new(), dicts: Vec::new() }
-    }
-}
-
-impl<T> Held<T> {
-    /// A further dict.
-    pub(super) fn dict(&mut self, path: &str) -> usize {
-        self.dicts.push(path.into());
-        self.dicts.len() - 1
-    }
-}
-
-/// The network that the tensors must be of.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Asked<'a> {
-    Name(&'a str),
-    Graph(&'a Graph),
-    /// Any that is known.
-    Nothing,
-}
 
 /// Part of a file whose tensors are exactly those of a network.
-struct Fit<'a, T> {
-    network: String,
+pub(super) struct Fit<'a, T> {
+    pub(super) network: String,
     /// What stands before all names, with its dot.
-    prefix: String,
+    pub(super) prefix: String,
     /// By the network's names.
-    tensors: BTreeMap<String, &'a Entry<T>>,
+    pub(super) tensors: BTreeMap<String, &'a Entry<T>>,
     /// Tensors in the same dict that are not the network's, the first few of them.
-    beside: Vec<&'a str>,
-}
-
-/// The tensors of the one network that `held` has, by that network's names; where no part of it is a known network, the largest
-/// dict of tensors. Integers are left out.
-///
-/// `chosen` is what the user said of where they are, and the end of that which is a prefix of names, not a key.
-///
-/// # Errors
-/// [`Error::Checkpoint`] where several networks have equal claim, listing them; where the network is but a part of its dict; where
-/// there is nothing of floats, or a tensor cannot be read. [`Error::UnknownModel`].
-pub(super) fn choose<T: PartialEq>(
-    path: &Path,
-    held: Held<T>,
-    asked: Asked<'_>,
-    chosen: Option<(&str, &str)>,
-    read: &mut dyn FnMut(&Entry<T>) -> Result<Tensor, String>,
-) -> Result<Params> {
-    let fail = |why: String| Error::Checkpoint { path: path.into(), why };
-    let held = unwrapped(held);
-    let (base, held) = match chosen {
-        Some((whole, rest)) => (whole, under(held, whole, rest).map_err(fail)?),
-        None => ("", held),
-    };
-    let Held { mut entries, dicts } = held;
-    entries.retain(|e| !is_counter(&e.name));
-    let integers: BTreeSet<String> = entries.iter().filter(|e| e.element == Element::Integer).map(|e| e.name.clone()).collect();
-    entries.retain(|e| e.element != Element::Integer);
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    if entries.is_empty() {
-        return Err(fail("holds no tensors of floats under names; torch.save(model.state_dict(), FILE) writes them".into()));
-    }
-    if let Some(pair) = entries.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(fail(format!("holds two tensors that are called '{}'", pair[0].name)));
-    }
-    let finder = Finder { entries: &entries, dicts: &dicts, asked: &asked, usual: usual(asked)? };
-    let mut load = |tensors: &BTreeMap<String, &Entry<T>>| -> Result<Params, String> {
-        let one = |(name, entry): (&String, &&Entry<T>)| {
-            let tensor = read(entry).map_err(|why| format!("tensor '{}' {why}", entry.name))?;
-            Ok((name.clone(), tensor))
-        };
-        tensors.iter().map(one).collect()
-    };
-    let fits = finder.fits();
-    let (whole, parts): (Vec<_>, Vec<_>) = fits.into_iter().partition(|fit| fit.beside.is_empty());
-    match (whole.as_slice(), parts.as_slice()) {
-        ([only], _) => load(&only.tensors).map_err(fail),
-        ([first, rest @ ..], _) => {
-            // Copies of each other are one.
-            let params = load(&first.tensors).map_err(fail)?;
-            let is_copy = |fit: &Fit<'_, T>| fit.network == first.network && load(&fit.tensors).is_ok_and(|other| other == params);
-            if rest.iter().all(is_copy) { Ok(params) } else { Err(fail(several(base, &whole))) }
-        }
-        ([], [only]) => Err(fail(partial(base, only))),
-        ([], [_, _, ..]) if !matches!(asked, Asked::Nothing) || finder.covers(&parts) => Err(fail(several(base, &parts))),
-        _ => load(&finder.nearest(base, &integers).map_err(fail)?).map_err(fail),
-    }
-}
-
-/// Only what stands under the prefix `rest`; names and dicts from there on.
-fn under<T>(held: Held<T>, whole: &str, rest: &str) -> Result<Held<T>, String> {
-    let names: BTreeSet<&str> = held.entries.iter().filter_map(|e| e.name.split_once('.')).map(|(first, _)| first).collect();
-    let there = listed(names.iter().map(|name| name.to_string()));
-    if rest.is_empty() {
-        if held.entries.is_empty() {
-            return Err(format!("holds no tensors under '{whole}' (--state-dict)"));
-        }
-        return Ok(held);
-    }
-    let start = RESERVED.iter().fold(format!("{rest}."), |start, part| start.replace(part, ""));
-    let below = |name: &str| name.strip_prefix(&start).map(str::to_string);
-    let dicts = held.dicts.iter().map(|dict| below(dict).unwrap_or_default()).collect();
-    let entries: Vec<_> = held.entries.into_iter().filter_map(|e| below(&e.name).map(|name| Entry { name, ..e })).collect();
-    if entries.is_empty() {
-        return Err(format!("holds no tensors under '{whole}' (--state-dict); there are {there}"));
-    }
-    Ok(Held { entries, dicts })
-}
-
-/// Without what PyTorch's wrappers put into names, unless two would then be the same.
-fn unwrapped<T>(mut held: Held<T>) -> Held<T> {
-    let without =
-        |name: &str| RESERVED.iter().fold(format!("{name}."), |name, part| name.replace(part, "")).trim_end_matches('.').to_string();
-    let names: BTreeSet<String> = held.entries.iter().map(|e| without(&e.name)).collect();
-    if names.len() == held.entries.len() {
-        held.entries.iter_mut().for_each(|e| e.name = without(&e.name));
-        held.dicts.iter_mut().for_each(|dict| *dict = without(dict));
-    }
-    held
+    pub(super) beside: Vec<&'a str>,
 }
 
 /// Whether a module of that name, beside a network, takes no part in what it computes.
@@ -182,7 +33,7 @@ fn is_aside(name: &str) -> bool {
 }
 
 /// The names of the tensors that the network asked for usually has.
-fn usual(asked: Asked<'_>) -> Result<Vec<String>> {
+pub(super) fn usual(asked: Asked<'_>) -> Result<Vec<String>> {
     let names = |graph: &Graph| graph.params().into_iter().map(|p| p.name).collect();
     Ok(match asked {
         Asked::Name(name) => names(&zoo::build(name)?),
@@ -250,29 +101,37 @@ fn groups<'a, T>(entries: &[&'a Entry<T>]) -> Vec<Group<'a, T>> {
     found
 }
 
-struct Finder<'a, T> {
+/// Looks for networks among tensors.
+pub(super) struct Finder<'a, T> {
     /// In the order of names.
-    entries: &'a [Entry<T>],
-    dicts: &'a [String],
-    asked: &'a Asked<'a>,
+    pub(super) entries: &'a [Entry<T>],
+    pub(super) dicts: &'a [String],
+    pub(super) asked: &'a Asked<'a>,
     /// Names of the tensors of the network asked for.
-    usual: Vec<String>,
+    pub(super) usual: Vec<String>,
 }
 
 impl<'a, T: PartialEq> Finder<'a, T> {
     /// Every prefix of everything, and of each dict without those within it.
     fn groups(&self) -> Vec<Group<'a, T>> {
-        let mut own: BTreeMap<usize, Vec<&Entry<T>>> = BTreeMap::new();
-        self.entries.iter().for_each(|e| own.entry(e.dict).or_default().push(e));
         let mut found = groups(&self.entries.iter().collect::<Vec<_>>());
+        let own = self.own();
         if own.len() > 1 {
-            found.extend(own.values().flat_map(|entries| groups(entries)));
+            let within = |dict: &usize| self.dicts.get(*dict).filter(|path| !path.is_empty()).map_or(0, |path| path.len() + 1);
+            found.extend(own.iter().flat_map(|(dict, entries)| groups(entries).into_iter().filter(|g| g.prefix >= within(dict))));
         }
         found
     }
 
+    /// The tensors of each dict.
+    fn own(&self) -> BTreeMap<usize, Vec<&'a Entry<T>>> {
+        let mut own: BTreeMap<usize, Vec<&Entry<T>>> = BTreeMap::new();
+        self.entries.iter().for_each(|e| own.entry(e.dict).or_default().push(e));
+        own
+    }
+
     /// All parts that are a network, each once.
-    fn fits(&self) -> Vec<Fit<'a, T>> {
+    pub(super) fn fits(&self) -> Vec<Fit<'a, T>> {
         let mut found: Vec<Fit<'a, T>> = Vec::new();
         for group in self.groups() {
             if found.len() == MOST {
@@ -310,7 +169,7 @@ impl<'a, T: PartialEq> Finder<'a, T> {
             _ => match self.network(&tensors) {
                 Some(network) => network,
                 None => {
-                    tensors = self.renamed(tensors)?;
+                    tensors = self.renamed(group.prefix(), tensors)?;
                     self.network(&tensors)?
                 }
             },
@@ -331,8 +190,12 @@ impl<'a, T: PartialEq> Finder<'a, T> {
     }
 
     /// The tensors under the module that all of the network's are in, as an `nn.Sequential` that was saved by itself lacks it.
-    fn renamed(&self, tensors: BTreeMap<String, &'a Entry<T>>) -> Option<BTreeMap<String, &'a Entry<T>>> {
+    fn renamed(&self, prefix: &str, tensors: BTreeMap<String, &'a Entry<T>>) -> Option<BTreeMap<String, &'a Entry<T>>> {
         let (module, _) = self.usual.first()?.split_once('.')?;
+        // It is there: then the prefix is shorter.
+        if prefix.trim_end_matches('.').rsplit('.').next() == Some(module) {
+            return None;
+        }
         let is_common = self.usual.iter().all(|name| name.split_once('.').is_some_and(|(first, _)| first == module));
         is_common.then(|| tensors.into_iter().map(|(name, entry)| (format!("{module}.{name}"), entry)).collect())
     }
@@ -348,12 +211,12 @@ impl<'a, T: PartialEq> Finder<'a, T> {
     }
 
     /// Whether all tensors belong to one of `parts`.
-    fn covers(&self, parts: &[Fit<'a, T>]) -> bool {
+    pub(super) fn covers(&self, parts: &[Fit<'a, T>]) -> bool {
         self.entries.iter().filter(|e| !is_aside(&e.name)).all(|e| parts.iter().any(|fit| e.name.starts_with(&fit.prefix)))
     }
 
     /// Where nothing is a network: what comes nearest to the one asked for, else the largest dict.
-    fn nearest(&self, base: &str, integers: &BTreeSet<String>) -> Result<BTreeMap<String, &'a Entry<T>>, String> {
+    pub(super) fn nearest(&self, base: &str, integers: &BTreeSet<String>) -> Result<BTreeMap<String, &'a Entry<T>>, String> {
         let has = |group: &Group<'a, T>| {
             let names: BTreeSet<&str> = group.tensors().map(|(name, _)| name).collect();
             self.usual.iter().filter(|name| names.contains(name.as_str())).count()
@@ -367,8 +230,7 @@ impl<'a, T: PartialEq> Finder<'a, T> {
             }
             return Ok(group.tensors().map(|(name, entry)| (name.into(), entry)).collect());
         }
-        let mut own: BTreeMap<usize, Vec<&Entry<T>>> = BTreeMap::new();
-        self.entries.iter().for_each(|e| own.entry(e.dict).or_default().push(e));
+        let own = self.own();
         let elements = |entries: &[&Entry<T>]| {
             entries.iter().map(|e| e.shape.iter().fold(1, |n: usize, &d| n.saturating_mul(d))).fold(0, usize::saturating_add)
         };
@@ -377,11 +239,7 @@ impl<'a, T: PartialEq> Finder<'a, T> {
         let largest: Vec<(usize, Vec<&Entry<T>>)> = own.into_iter().filter(|(_, entries)| size(entries) == most).collect();
         if largest.len() > 1 {
             let paths = largest.iter().map(|(dict, _)| joined(base, self.dicts.get(*dict).map_or("", |d| d)));
-            return Err(format!(
-                "holds {} dicts of tensors of the same size, {}; --state-dict KEY says which",
-                largest.len(),
-                listed(paths)
-            ));
+            return Err(format!("holds {} dicts of tensors of the same size, {}; {CHOOSE}", largest.len(), listed(paths)));
         }
         let (dict, entries) = largest.into_iter().next().ok_or("holds no tensors")?;
         let start = self.dicts.get(dict).filter(|d| !d.is_empty()).map_or(0, |d| d.len() + 1);
@@ -406,44 +264,3 @@ fn wrapped(names: &[&str]) -> usize {
     }
     skipped
 }
-
-/// Where a part of the file is, as `--state-dict` takes it.
-fn joined(base: &str, path: &str) -> String {
-    let path = path.trim_end_matches('.');
-    if base.is_empty() || path.is_empty() { format!("{base}{path}") } else { format!("{base}.{path}") }
-}
-
-/// The first of `names`, in quotes, and how many more there are.
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
-    let shown = names[..names.len().min(LISTED)].join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-fn several<T>(base: &str, fits: &[Fit<'_, T>]) -> String {
-    let is_one = fits.iter().all(|fit| fit.network == fits[0].network);
-    let paths = fits.iter().map(|fit| joined(base, &fit.prefix));
-    if is_one {
-        return format!(
-            "holds the tensors of {} {} times, under {}; --state-dict KEY says which",
-            fits[0].network,
-            fits.len(),
-            listed(paths)
-        );
-    }
-    let networks = fits.iter().take(LISTED).map(|fit| format!("{} under '{}'", fit.network, joined(base, &fit.prefix))).collect::<Vec<_>>();
-    format!("holds {} networks, {}; --state-dict KEY says which", fits.len(), networks.join(", "))
-}
-
-fn partial<T>(base: &str, fit: &Fit<'_, T>) -> String {
-    let path = joined(base, &fit.prefix);
-    let beside = listed(fit.beside.iter().map(|name| joined(base, name)));
-    format!("holds the tensors of {} under '{path}', and beside them {beside}; --state-dict {path} takes them without those", fit.network)
-}
-
-#[cfg(test)]
-#[path = "state_dict_tests.rs"]
-mod tests;

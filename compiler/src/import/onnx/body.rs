@@ -1,0 +1,393 @@
+//! Bodies of nodes: the main graph, functions that the file defines, branches. Calls of functions become the function's
+//! nodes, under names that are taken nowhere else. Subgraphs stay bytes until somebody needs their nodes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::array::Array;
+use super::model::{Attribute, Node, is_default};
+use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto};
+
+/// The most nodes of a network, calls of functions among them.
+const MOST_NODES: usize = 1 << 16;
+/// The most functions that call each other, and the most graphs within each other.
+const MOST_DEEP: usize = 32;
+/// The longest part of a name that is kept when it is made anew.
+const LONGEST: usize = 200;
+
+/// The names of a network's values, and how much may still be read into it.
+pub(super) struct Names {
+    taken: HashSet<String>,
+    /// By the beginning of a name, the number that the last one ended in.
+    last: HashMap<String, usize>,
+    nodes: usize,
+    /// Numbers, elements and names that bodies may bring which are read more than once.
+    room: usize,
+}
+
+impl Names {
+    /// For a file of `held` bytes, or of as many constants.
+    pub(super) fn new(held: usize) -> Self {
+        Self { taken: HashSet::new(), last: HashMap::new(), nodes: 0, room: held.saturating_mul(16).saturating_add(1 << 24) }
+    }
+
+    /// Takes names that there are already.
+    pub(super) fn take<'n>(&mut self, names: impl Iterator<Item = &'n String>) {
+        self.taken.extend(names.cloned());
+    }
+
+    /// A name that is taken nowhere: the one wished, or that with a number.
+    pub(super) fn fresh(&mut self, wish: &str) -> String {
+        let wish = shortened(wish);
+        let mut name = wish.to_string();
+        let last = self.last.entry(name.clone()).or_insert(1);
+        while self.taken.contains(&name) {
+            *last += 1;
+            name = format!("{wish}#{last}");
+        }
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// Counts nodes that there are already.
+    pub(super) fn count_nodes(&mut self, nodes: usize) {
+        self.nodes += nodes;
+    }
+
+    fn count_node(&mut self) -> Result<(), String> {
+        self.nodes += 1;
+        if self.nodes > MOST_NODES { Err(format!("has more than {MOST_NODES} nodes")) } else { Ok(()) }
+    }
+
+    fn spend(&mut self, elements: usize) -> Result<(), String> {
+        self.room = self.room.checked_sub(elements).ok_or("brings more constants by its functions and branches than a file of this size may")?;
+        Ok(())
+    }
+}
+
+fn shortened(name: &str) -> &str {
+    let end = (0..=LONGEST.min(name.len())).rev().find(|&i| name.is_char_boundary(i)).unwrap_or(0);
+    &name[..end]
+}
+
+/// What all bodies of a file share.
+#[derive(Debug)]
+pub(super) struct Scope {
+    folder: PathBuf,
+    opset: i64,
+    functions: Vec<FunctionProto>,
+    /// By domain, name and overload.
+    known: HashMap<(String, String, String), usize>,
+}
+
+/// How a body stands in the network.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    /// The values that it names otherwise.
+    names: HashMap<String, String>,
+    /// What its nodes' names begin with.
+    prefix: String,
+    /// Of the function that it belongs to.
+    attributes: HashMap<String, AttributeProto>,
+    /// The functions that are being called, the outermost first. Within one, other names than its own mean nothing.
+    calls: Vec<usize>,
+    /// Graphs around this one.
+    depth: usize,
+}
+
+impl Place {
+    fn name(&self, name: &str) -> String {
+        match self.names.get(name) {
+            Some(known) => known.clone(),
+            None if name.is_empty() || self.calls.is_empty() => name.into(),
+            None => format!("{}{}", self.prefix, shortened(name)),
+        }
+    }
+
+    fn label(&self, name: &str) -> String {
+        if name.is_empty() || self.prefix.is_empty() { name.into() } else { format!("{}{}", self.prefix, shortened(name)) }
+    }
+
+    fn is_main(&self) -> bool {
+        self.prefix.is_empty()
+    }
+}
+
+impl Scope {
+    pub(super) fn new(folder: &Path, opset: i64, functions: Vec<FunctionProto>) -> Self {
+        let key = |f: &FunctionProto| key(f.domain.as_deref(), f.name.as_deref(), f.overload.as_deref());
+        let known = functions.iter().enumerate().rev().map(|(i, f)| (key(f), i)).collect();
+        Self { folder: folder.into(), opset, functions, known }
+    }
+
+    /// The nodes of the main graph.
+    ///
+    /// # Errors
+    /// A phrase that names the node which cannot be read.
+    pub(super) fn main(self: &Arc<Self>, nodes: &[NodeProto], names: &mut Names) -> Result<Vec<Node>, String> {
+        let mut made = Vec::with_capacity(nodes.len());
+        self.body(nodes, &Arc::new(Place::default()), names, &mut made)?;
+        Ok(made)
+    }
+
+    fn body(self: &Arc<Self>, nodes: &[NodeProto], place: &Arc<Place>, names: &mut Names, made: &mut Vec<Node>) -> Result<(), String> {
+        for proto in nodes {
+            names.count_node()?;
+            let called = self.known.get(&key(proto.domain.as_deref(), proto.op_type.as_deref(), proto.overload.as_deref()));
+            match called {
+                Some(&function) => self.call(function, proto, place, names, made)?,
+                None => made.push(self.node(proto, place, names)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn node(self: &Arc<Self>, proto: &NodeProto, place: &Arc<Place>, names: &mut Names) -> Result<Node, String> {
+        let (kind, domain) = (proto.op_type(), proto.domain());
+        // An operator of another domain is another operator, whatever its name.
+        let op = if is_default(domain) { kind.to_string() } else { format!("{domain}.{kind}") };
+        let name = place.label(proto.name());
+        if !place.is_main() {
+            names.spend(proto.input.len() + proto.output.len())?;
+        }
+        let mut attributes = BTreeMap::new();
+        for a in &proto.attribute {
+            let Some(given) = resolved(a, place) else { continue };
+            let value = self.attribute(given, place, names).map_err(|why| format!("{op} '{name}', attribute '{}' {why}", a.name()))?;
+            attributes.insert(a.name().to_string(), value);
+        }
+        let list = |all: &[String]| all.iter().map(|n| place.name(n)).collect();
+        Ok(Node { op, name, inputs: list(&proto.input), outputs: list(&proto.output), attributes, pattern: None })
+    }
+
+    fn attribute(self: &Arc<Self>, a: &AttributeProto, place: &Arc<Place>, names: &mut Names) -> Result<Attribute, String> {
+        let mut spend = |elements: usize| if place.is_main() { Ok(()) } else { names.spend(elements) };
+        let dense = |t: &super::proto::TensorProto| match t.data_type {
+            // Text and complex numbers: whoever needs them says so.
+            Some(8 | 14 | 15) => Ok(Attribute::Other),
+            _ => Ok::<_, String>(Attribute::Tensor(Arc::new(Array::read(t, &self.folder)?))),
+        };
+        let made = match a.r#type.filter(|t| *t != 0).unwrap_or_else(|| guessed(a)) {
+            1 => Attribute::Float(a.f()),
+            2 => Attribute::Int(a.i()),
+            3 => Attribute::Text(String::from_utf8_lossy(a.s()).into_owned()),
+            4 => dense(&a.t.clone().unwrap_or_default())?,
+            5 => {
+                let bytes = a.g.clone().unwrap_or_default();
+                let free = free_names(&bytes, place.depth + 1)?;
+                let reads = free.iter().map(|n| place.name(n)).collect();
+                Attribute::Graph(Arc::new(Subgraph { scope: self.clone(), place: place.clone(), bytes, reads }))
+            }
+            6 => Attribute::Floats(a.floats.clone()),
+            7 => Attribute::Ints(a.ints.clone()),
+            11 => Attribute::Tensor(Arc::new(sparse(a.sparse_tensor.as_ref().unwrap_or(&Bytes::new()), &self.folder)?.1)),
+            _ => Attribute::Other,
+        };
+        spend(match &made {
+            Attribute::Text(s) => s.len(),
+            Attribute::Tensor(t) => t.len(),
+            Attribute::Floats(v) => v.len(),
+            Attribute::Ints(v) => v.len(),
+            Attribute::Graph(g) => g.reads.len(),
+            _ => 1,
+        })?;
+        Ok(made)
+    }
+
+    /// Puts the nodes of a function in the place of a call.
+    fn call(
+        self: &Arc<Self>,
+        at: usize,
+        proto: &NodeProto,
+        place: &Arc<Place>,
+        names: &mut Names,
+        made: &mut Vec<Node>,
+    ) -> Result<(), String> {
+        let function = &self.functions[at];
+        let name = if is_default(proto.domain()) { proto.op_type().to_string() } else { format!("{}.{}", proto.domain(), proto.op_type()) };
+        let label = place.label(if proto.name().is_empty() { proto.output.first().map_or("", String::as_str) } else { proto.name() });
+        let fault = |why: &str| format!("{name} '{label}' is a function of the file that {why}");
+        if place.calls.contains(&at) {
+            return Err(fault("calls itself"));
+        }
+        if place.calls.len() >= MOST_DEEP {
+            return Err(fault("is called too deep in others"));
+        }
+        let version = function.opset_import.iter().find(|o| is_default(o.domain())).and_then(|o| o.version);
+        if let Some(version) = version.filter(|v| *v != self.opset) {
+            return Err(fault(&format!("is written for operator set {version}, the file for {}", self.opset)));
+        }
+        if proto.input.len() > function.input.len() || proto.output.len() > function.output.len() {
+            return Err(fault("takes fewer inputs or gives fewer outputs"));
+        }
+        let mut attributes: HashMap<String, AttributeProto> = HashMap::new();
+        for a in function.attribute_proto.iter().chain(&proto.attribute) {
+            let declared = || function.attribute.iter().any(|n| n == a.name()) || function.attribute_proto.iter().any(|d| d.name() == a.name());
+            if let Some(given) = resolved(a, place).filter(|_| declared()) {
+                if given.g.is_some() {
+                    return Err(fault("takes a graph as an attribute, which is not supported"));
+                }
+                names.spend(given.encoded_len())?;
+                attributes.insert(a.name().into(), given.clone());
+            }
+        }
+        let prefix = names.fresh(&format!("{label}/"));
+        let mut inside = Place { prefix, attributes, calls: [&place.calls[..], &[at]].concat(), depth: place.depth, ..Place::default() };
+        for (i, formal) in function.input.iter().enumerate() {
+            inside.names.insert(formal.clone(), proto.input.get(i).map(|n| place.name(n)).unwrap_or_default());
+        }
+        let mut copies = Vec::new();
+        for (i, formal) in function.output.iter().enumerate() {
+            let Some(outer) = proto.output.get(i).filter(|o| !o.is_empty()).map(|o| place.name(o)) else { continue };
+            match inside.names.get(formal) {
+                Some(inner) => copies.push((inner.clone(), outer)),
+                None => drop(inside.names.insert(formal.clone(), outer)),
+            }
+        }
+        self.define(function.node.iter().flat_map(|n| &n.output), &mut inside, names);
+        self.body(&function.node, &Arc::new(inside), names, made)?;
+        made.extend(copies.iter().map(|(from, to)| Node::new("Identity", &label, &[from], to)));
+        Ok(())
+    }
+
+    /// Gives `values` of a body names of their own, where they have none.
+    fn define<'n>(&self, values: impl Iterator<Item = &'n String>, place: &mut Place, names: &mut Names) {
+        for value in values.filter(|v| !v.is_empty()) {
+            if !place.names.contains_key(value) {
+                place.names.insert(value.clone(), names.fresh(&format!("{}{}", place.prefix, shortened(value))));
+            }
+        }
+    }
+}
+
+fn key(domain: Option<&str>, name: Option<&str>, overload: Option<&str>) -> (String, String, String) {
+    let domain = domain.filter(|d| !is_default(d)).unwrap_or_default();
+    (domain.into(), name.unwrap_or_default().into(), overload.unwrap_or_default().into())
+}
+
+/// The attribute that stands for `a`: itself, or in a function what the call gives; nothing where it gives none.
+fn resolved<'p>(a: &'p AttributeProto, place: &'p Place) -> Option<&'p AttributeProto> {
+    match a.ref_attr_name() {
+        "" => Some(a),
+        named => place.attributes.get(named),
+    }
+}
+
+/// Files from before the type was stored have just the one field.
+fn guessed(a: &AttributeProto) -> i32 {
+    let held = [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
+    held.iter().find(|(is, _)| *is).map_or(7, |(_, ty)| *ty)
+}
+
+/// The names that a graph reads from outside.
+fn free_names(bytes: &Bytes, depth: usize) -> Result<Vec<String>, String> {
+    if depth > MOST_DEEP {
+        return Err(format!("is a graph more than {MOST_DEEP} deep in others"));
+    }
+    let graph = graph(bytes)?;
+    let mut own: HashSet<String> = graph.initializer.iter().map(|t| t.name().to_string()).collect();
+    for bytes in &graph.sparse_initializer {
+        let tensor = SparseTensorProto::decode(bytes.clone()).map_err(|e| format!("holds no sparse tensor: {e}"))?;
+        own.extend(tensor.values.map(|v| v.name().to_string()));
+    }
+    own.extend(graph.input.iter().map(|v| v.name().to_string()));
+    own.extend(graph.node.iter().flat_map(|n| &n.output).cloned());
+    let mut free: HashSet<String> = graph.node.iter().flat_map(|n| &n.input).cloned().collect();
+    free.extend(graph.output.iter().map(|v| v.name().to_string()));
+    for inner in graph.node.iter().flat_map(|n| &n.attribute).filter_map(|a| a.g.as_ref()) {
+        free.extend(free_names(inner, depth + 1)?);
+    }
+    let mut free: Vec<String> = free.into_iter().filter(|n| !n.is_empty() && !own.contains(n)).collect();
+    free.sort_unstable();
+    Ok(free)
+}
+
+/// A sparse tensor by its bytes: its name, and the dense one that it stands for.
+fn sparse(bytes: &Bytes, folder: &Path) -> Result<(String, Array), String> {
+    let tensor = SparseTensorProto::decode(bytes.clone()).map_err(|e| format!("holds no sparse tensor: {e}"))?;
+    Array::read_sparse(&tensor, folder)
+}
+
+/// The constants that a graph holds, by name.
+///
+/// # Errors
+/// A phrase that names the one which cannot be read.
+pub(super) fn initialisers(graph: &GraphProto, folder: &Path) -> Result<Vec<(String, Array)>, String> {
+    let dense = graph.initializer.iter().map(|t| {
+        let array = Array::read(t, folder).map_err(|why| format!("initialiser '{}' {why}", t.name()))?;
+        Ok((t.name().to_string(), array))
+    });
+    let sparse = graph.sparse_initializer.iter().map(|b| sparse(b, folder).map_err(|why| format!("a sparse initialiser {why}")));
+    dense.chain(sparse).collect()
+}
+
+fn graph(bytes: &Bytes) -> Result<GraphProto, String> {
+    GraphProto::decode(bytes.clone()).map_err(|e| format!("holds no graph: {e}"))
+}
+
+/// A graph within a node.
+#[derive(Debug)]
+pub(super) struct Subgraph {
+    scope: Arc<Scope>,
+    place: Arc<Place>,
+    bytes: Bytes,
+    reads: Vec<String>,
+}
+
+impl PartialEq for Subgraph {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.reads == other.reads
+    }
+}
+
+/// A branch's nodes and constants, by names of their own.
+pub(super) type Branch = (Vec<Node>, Vec<(String, Arc<Array>)>);
+
+impl Subgraph {
+    /// The values that are read from outside.
+    pub(super) fn reads(&self) -> &[String] {
+        &self.reads
+    }
+
+    /// The nodes of a graph without inputs, in the place of the node `label` that has it, which give its `outputs`.
+    ///
+    /// # Errors
+    /// A phrase that says what of the graph cannot be read.
+    pub(super) fn inlined(&self, label: &str, outputs: &[String], names: &mut Names) -> Result<Branch, String> {
+        let graph = graph(&self.bytes)?;
+        if !graph.input.is_empty() || graph.output.len() != outputs.len() {
+            return Err(format!("has a branch of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
+        }
+        let mut place = (*self.place).clone();
+        place.prefix = names.fresh(&format!("{label}/"));
+        place.depth += 1;
+        let own: HashSet<&String> = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).collect();
+        // A name of the branch hides the same one outside.
+        own.iter().for_each(|o| drop(place.names.remove(*o)));
+        let mut copies = Vec::new();
+        for (value, outer) in graph.output.iter().zip(outputs).filter(|(_, outer)| !outer.is_empty()) {
+            let inner = value.name().to_string();
+            match own.contains(&inner) && !place.names.contains_key(&inner) {
+                true => drop(place.names.insert(inner, outer.clone())),
+                false => copies.push((inner, outer)),
+            }
+        }
+        let mut constants = Vec::new();
+        for (name, array) in initialisers(&graph, &self.scope.folder)? {
+            names.spend(array.len())?;
+            place.names.remove(&name);
+            self.scope.define([&name].into_iter(), &mut place, names);
+            constants.push((place.name(&name), Arc::new(array)));
+        }
+        self.scope.define(graph.node.iter().flat_map(|n| &n.output), &mut place, names);
+        let mut nodes = Vec::with_capacity(graph.node.len());
+        let place = Arc::new(place);
+        self.scope.body(&graph.node, &place, names, &mut nodes)?;
+        nodes.extend(copies.iter().map(|(from, to)| Node::new("Identity", label, &[&place.name(from)], to)));
+        Ok((nodes, constants))
+    }
+}
