@@ -155,7 +155,6 @@ impl Model {
                 other_inputs.join(", ")
             ));
         }
-        let types = Types { input: element(first), output: graph.output.first().map_or(0, element) };
         let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone().unwrap_or_default()).collect();
         match outputs.len() {
             0 => return Err("is no network: it has no output".into()),
