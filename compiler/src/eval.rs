@@ -75,7 +75,8 @@ pub fn check_takes(input: &Input, data: &Dataset) -> Result<()> {
     if input.takes_image(data.shape) {
         return Ok(());
     }
-    let why = format!("images of shape {:?} do not fit the network's input {}", data.shape, input.spec);
+    let (len, one) = (data.image_len(), input.spec.sample_shape());
+    let why = format!("images of shape {:?} ({len} values) do not fit the network, which takes samples of {one:?}: {}", data.shape, input.spec);
     let hint = match input.kind {
         InputKind::Features if input.value_shape.iter().map(|&d| d as usize).eq(data.shape) => "; --channels says that it is an image",
         _ => "",
