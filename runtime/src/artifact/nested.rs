@@ -198,7 +198,7 @@ fn first(values: &[f32], shape: &[usize], kept: &[usize]) -> (Vec<f32>, Vec<usiz
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Activation, Layer, Preprocess, Window};
+    use super::super::{Activation, Layer, Window};
     use super::*;
     use crate::bench::noise;
 

@@ -93,7 +93,7 @@ fn choices(artifact: &Artifact, index: usize) -> Option<Vec<Choice>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Activation, Layer, Model, Preprocess, Provenance, TensorData};
+    use super::super::{Activation, Layer, Model, TensorData};
     use super::*;
 
     /// Two linear layers of 8 components each: one whose energy lies in its first, one where all are alike.

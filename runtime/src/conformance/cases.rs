@@ -1,6 +1,6 @@
 //! Networks and inputs drawn by key: the same case number gives the same case on every machine. Knows no executor.
 
-use crate::artifact::{Activation, Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData, Weight};
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight};
 use crate::plan::Form;
 
 /// Lengths that find the edges of tiles: 1, primes, one off a multiple of 4 or of a tile, and plain ones.

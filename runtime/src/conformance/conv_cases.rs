@@ -2,9 +2,7 @@
 //! tiles, of images and of padding. Knows no executor.
 
 use super::cases::Draw;
-use crate::artifact::{
-    Activation, Artifact, Layer, Model, Op, PoolKind, Preprocess, Provenance, Residual, Stride, TensorData, Weight, Window,
-};
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, PoolKind, Residual, Stride, TensorData, Weight, Window};
 use crate::plan::Form;
 
 const CHANNELS: &[usize] = &[1, 2, 3, 4, 5, 7, 8, 12, 13, 16, 17, 20, 24, 32, 33, 37];

@@ -1,7 +1,7 @@
 //! What transformers need beside products, in f64; and attention at the sizes that they have.
 
 use super::reference::{Expected, TOLERANCE};
-use crate::artifact::{Artifact, Layer, Model, Op, Preprocess, Provenance, TensorData};
+use crate::artifact::{Artifact, Layer, Model, Op, TensorData};
 
 /// Each pixel's channels less their mean over their deviation, by `tables` of scales and shifts.
 pub(super) fn layer_norm(x: &[Expected], [channels, height, width]: [usize; 3], tables: &[Vec<f64>; 2], eps: f64) -> Vec<Expected> {

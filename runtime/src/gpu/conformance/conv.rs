@@ -1,7 +1,7 @@
 //! Every variant of the convolutions' kernels, and the other ops over images, against f64 on poisoned buffers.
 
 use super::gpus;
-use crate::artifact::{Activation, Artifact, Layer, Model, Op, PoolKind, Preprocess, Provenance, Residual, TensorData, Weight, Window};
+use crate::artifact::{Activation, Artifact, Layer, Model, Op, PoolKind, Residual, TensorData, Weight, Window};
 use crate::conformance::cases::Draw;
 use crate::gpu::{Executor, Gpu};
 use crate::plan::{Form, Plan};
