@@ -190,7 +190,6 @@ fn check_activation(activation: Activation) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::write::tests::sample;
     use super::super::{Activation, Artifact, Layer, Model, Op, PoolKind, Residual, Stride, TensorData, Weight, Window};
 
     const WINDOW: Window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4], dilation: [1, 1] };

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             results.push(json!({ "output": output }));
             continue;
         };
-        if let Some(at) = output.iter().position(|x| !x.is_finite() && !(meaning == Meaning::LogProbabilities && *x == f32::NEG_INFINITY)) {
+        if let Some(at) = output.iter().position(|x| !(x.is_finite() || meaning == Meaning::LogProbabilities && *x == f32::NEG_INFINITY)) {
             print::note(format_args!("note: input {i} has no class: its output {at} is {}", output[at]));
         }
         let mut order: Vec<usize> = (0..output.len()).collect();
