@@ -391,3 +391,109 @@ impl Subgraph {
         Ok((nodes, constants))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::{node, tensor, value};
+    use super::super::model::Model;
+    use super::super::proto::{ModelProto, OperatorSetIdProto};
+    use super::*;
+
+    fn float(name: &str, f: Option<f32>, of: &str) -> AttributeProto {
+        AttributeProto { name: Some(name.into()), f, r#type: Some(1), ref_attr_name: Some(of.into()), ..Default::default() }
+    }
+
+    fn own(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+        NodeProto { domain: Some("own".into()), ..node(op, name, inputs, outputs) }
+    }
+
+    fn function(name: &str, inputs: &[&str], outputs: &[&str], nodes: Vec<NodeProto>) -> FunctionProto {
+        let list = |names: &[&str]| names.iter().map(|s| s.to_string()).collect();
+        let (name, domain) = (Some(name.to_string()), Some("own".to_string()));
+        FunctionProto { name, domain, input: list(inputs), output: list(outputs), node: nodes, ..Default::default() }
+    }
+
+    /// alpha · x, where alpha is 2 if the call does not say.
+    fn scale() -> FunctionProto {
+        let mut constant = node("Constant", "", &[], &["k"]);
+        constant.attribute = vec![float("value_float", None, "alpha")];
+        let mut made = function("Scale", &["a"], &["b"], vec![constant, node("Mul", "times", &["a", "k"], &["b"])]);
+        made.attribute_proto = vec![float("alpha", Some(2.0), "")];
+        made
+    }
+
+    /// From x to y.
+    fn read(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> Result<Model, String> {
+        let graph = GraphProto {
+            node: nodes,
+            initializer: vec![tensor("c", &[2], &[1.0, -1.0])],
+            input: vec![value("x", &[1, 2])],
+            output: vec![value("y", &[])],
+            sparse_initializer: vec![],
+        };
+        let opset_import = vec![OperatorSetIdProto { domain: None, version: Some(18) }];
+        let model = ModelProto { ir_version: Some(8), graph: Some(graph), opset_import, functions, ..Default::default() };
+        Model::read(model.encode_to_vec(), Path::new(""))
+    }
+
+    fn ops(model: &Model) -> Vec<String> {
+        model.nodes.iter().map(|n| format!("{} {}({})", n.op, n.name, n.inputs.join(", "))).collect()
+    }
+
+    #[test]
+    fn calls_become_the_functions_nodes() {
+        let mut thrice = own("Scale", "two", &["h"], &["y"]);
+        thrice.attribute = vec![float("alpha", Some(3.0), "")];
+        let model = read(vec![own("Scale", "one", &["x"], &["h"]), thrice], vec![scale()]).unwrap();
+        assert_eq!(ops(&model), ["Constant ()", "Mul one/times(x, one/k)", "Constant ()", "Mul two/times(h, two/k)"]);
+        let of = |i: usize| model.nodes[i].float("value_float", 0.0);
+        assert_eq!((of(0), of(2), model.nodes[3].outputs[0].as_str()), (2.0, 3.0, "y"));
+    }
+
+    #[test]
+    fn functions_call_functions_and_pass_values_on() {
+        let mut inner = own("Scale", "s", &["p"], &["q"]);
+        inner.attribute = vec![float("alpha", None, "by")];
+        let mut outer = function("Twice", &["p", "unused"], &["q", "p"], vec![inner]);
+        outer.attribute = vec!["by".into()];
+        let mut call = own("Twice", "n", &["x"], &["h", "same"]);
+        call.attribute = vec![float("by", Some(5.0), "")];
+        let nodes = vec![call, node("Add", "sum", &["h", "same"], &["y"])];
+        let model = read(nodes, vec![outer, scale()]).unwrap();
+        assert_eq!(ops(&model), ["Constant ()", "Mul n/s/times(x, n/s/k)", "Identity n(x)", "Add sum(h, same)"]);
+        assert_eq!(model.nodes[0].float("value_float", 0.0), 5.0);
+    }
+
+    #[test]
+    fn calls_that_do_not_end_are_refused() {
+        let itself = function("F", &["a"], &["b"], vec![own("F", "again", &["a"], &["b"])]);
+        assert!(read(vec![own("F", "n", &["x"], &["y"])], vec![itself]).unwrap_err().contains("'n/again' is a function of the file that calls itself"));
+        // Each calls the next one twice: 2³¹ nodes from a file of a few kilobytes.
+        let name = |i: usize| format!("F{i}");
+        let doubling = |i: usize| function(&name(i), &["a"], &["c"], vec![own(&name(i + 1), "", &["a"], &["b"]), own(&name(i + 1), "", &["b"], &["c"])]);
+        let deep = (0..31).map(doubling).collect();
+        assert!(read(vec![own("F0", "n", &["x"], &["y"])], deep).unwrap_err().contains("more than 65536 nodes"));
+        let chain = |i: usize| function(&name(i), &["a"], &["b"], vec![own(&name(i + 1), "", &["a"], &["b"])]);
+        assert!(read(vec![own("F0", "n", &["x"], &["y"])], (0..40).map(chain).collect()).unwrap_err().contains("too deep"));
+    }
+
+    #[test]
+    fn functions_that_do_not_fit_are_refused() {
+        let refused = |f: FunctionProto, call: NodeProto| read(vec![call], vec![f]).unwrap_err();
+        let other = FunctionProto { opset_import: vec![OperatorSetIdProto { domain: None, version: Some(13) }], ..scale() };
+        assert!(refused(other, own("Scale", "n", &["x"], &["y"])).contains("own.Scale 'n' is a function of the file that is written for operator set 13"));
+        assert!(refused(scale(), own("Scale", "n", &["x", "c"], &["y"])).contains("fewer inputs"));
+        // A function does not see the values around it.
+        let leaky = function("Leak", &["a"], &["b"], vec![node("Add", "", &["a", "c"], &["b"])]);
+        assert!(refused(leaky, own("Leak", "n", &["x"], &["y"])).contains("reads 'n/c', which nothing defines"));
+    }
+
+    #[test]
+    fn names_are_made_anew_and_kept_short() {
+        let mut names = Names::new(0);
+        let (long, taken) = ("é".repeat(300), "a".to_string());
+        names.take([&taken].into_iter());
+        assert_eq!((names.fresh("a"), names.fresh("a"), names.fresh("b")), ("a#2".into(), "a#3".into(), "b".into()));
+        assert_eq!((names.fresh(&long).len(), names.fresh(&long)), (LONGEST, format!("{}#2", "é".repeat(100))));
+    }
+}

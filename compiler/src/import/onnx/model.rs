@@ -264,3 +264,26 @@ fn operator_set(proto: &ModelProto) -> Result<i64, String> {
 pub(super) fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::{node, value};
+    use super::super::proto::OperatorSetIdProto;
+    use super::*;
+
+    fn of(ir: Option<i64>, sets: &[(&str, Option<i64>)], domain: &str) -> Result<i64, String> {
+        let opset_import = sets.iter().map(|(d, v)| OperatorSetIdProto { domain: Some(d.to_string()), version: *v }).collect();
+        let mut relu = node("Relu", "", &["x"], &["y"]);
+        relu.domain = Some(domain.into());
+        let graph = GraphProto { node: vec![relu], input: vec![value("x", &[1])], ..Default::default() };
+        operator_set(&ModelProto { ir_version: ir, graph: Some(graph), opset_import, ..Default::default() })
+    }
+
+    #[test]
+    fn files_without_a_version_are_of_the_first() {
+        assert_eq!((of(Some(2), &[], ""), of(None, &[], ""), of(Some(3), &[("", None)], "")), (Ok(1), Ok(1), Ok(1)));
+        assert_eq!(of(Some(8), &[("com.acme", Some(3)), ("ai.onnx", Some(18))], ""), Ok(18));
+        assert!(of(Some(8), &[], "").unwrap_err().contains("no operator set"));
+        assert!(of(Some(8), &[("com.acme", Some(3))], "").unwrap_err().contains("no operator set"));
+    }
+}

@@ -16,6 +16,8 @@ mod quant;
 mod reduce;
 mod shapes;
 mod signal;
+#[cfg(test)]
+mod suite;
 mod unary;
 mod windows;
 

@@ -202,18 +202,22 @@ fn blocks(given: &Given) -> Result<Array, String> {
     let size = usize::try_from(given.node.int("blocksize", 0)).ok().filter(|s| *s > 0).ok_or("has no block size")?;
     let [n, c, h, w] = x.shape[..] else { return Err(format!("has an input of {:?}, where four axes are needed", x.shape)) };
     let misfit = || format!("has blocks of {size} for {:?}", x.shape);
+    let mode = given.node.text("mode").unwrap_or("DCR");
+    if !matches!(mode, "DCR" | "CRD") {
+        return Err(format!("has the mode '{mode}', which is unknown"));
+    }
     if given.op() == "SpaceToDepth" {
         if h % size != 0 || w % size != 0 {
             return Err(misfit());
         }
         let apart = x.reshaped(vec![n, c, h / size, size, w / size, size]);
-        return Ok(permuted(&apart, &[0, 3, 5, 1, 2, 4]).reshaped(vec![n, c.checked_mul(size * size).ok_or_else(misfit)?, h / size, w / size]));
+        let order = if mode == "DCR" { [0, 3, 5, 1, 2, 4] } else { [0, 1, 3, 5, 2, 4] };
+        return Ok(permuted(&apart, &order).reshaped(vec![n, c.checked_mul(size * size).ok_or_else(misfit)?, h / size, w / size]));
     }
     let each = size.checked_mul(size).filter(|s| c % s == 0).ok_or_else(misfit)?;
-    let made = match given.node.text("mode").unwrap_or("DCR") {
+    let made = match mode {
         "DCR" => permuted(&x.reshaped(vec![n, size, size, c / each, h, w]), &[0, 3, 4, 1, 5, 2]),
-        "CRD" => permuted(&x.reshaped(vec![n, c / each, size, size, h, w]), &[0, 1, 4, 2, 5, 3]),
-        other => return Err(format!("has the mode '{other}', which is unknown")),
+        _ => permuted(&x.reshaped(vec![n, c / each, size, size, h, w]), &[0, 1, 4, 2, 5, 3]),
     };
     Ok(made.reshaped(vec![n, c / each, h * size, w * size]))
 }
@@ -337,6 +341,7 @@ mod tests {
         let two = counted(&[1, 8, 1, 1]);
         let crd = run("DepthToSpace", &[size.clone(), ("mode", text("CRD"))], &[two.clone()]).unwrap();
         assert_eq!(crd, floats(&[1, 2, 2, 2], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]));
+        assert_eq!(run("SpaceToDepth", &[size.clone(), ("mode", text("CRD"))], &[crd]).unwrap(), two);
         assert_eq!(run("DepthToSpace", &[size], &[two]).unwrap().to_floats(), [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]);
     }
 
