@@ -64,7 +64,8 @@ impl Names {
     }
 
     fn spend(&mut self, elements: usize) -> Result<(), String> {
-        self.room = self.room.checked_sub(elements).ok_or("brings more constants by its functions and branches than a file of this size may")?;
+        self.room =
+            self.room.checked_sub(elements).ok_or("brings more constants by its functions and branches than a file of this size may")?;
         Ok(())
     }
 }
@@ -226,7 +227,8 @@ impl Scope {
         }
         let mut attributes: HashMap<String, AttributeProto> = HashMap::new();
         for a in function.attribute_proto.iter().chain(&proto.attribute) {
-            let declared = || function.attribute.iter().any(|n| n == a.name()) || function.attribute_proto.iter().any(|d| d.name() == a.name());
+            let declared =
+                || function.attribute.iter().any(|n| n == a.name()) || function.attribute_proto.iter().any(|d| d.name() == a.name());
             if let Some(given) = resolved(a, place).filter(|_| declared()) {
                 if given.g.is_some() {
                     return Err(fault("takes a graph as an attribute, which is not supported"));
@@ -279,7 +281,8 @@ fn resolved<'p>(a: &'p AttributeProto, place: &'p Place) -> Option<&'p Attribute
 
 /// Files from before the type was stored have just the one field.
 fn guessed(a: &AttributeProto) -> i32 {
-    let held = [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
+    let held =
+        [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
     held.iter().find(|(is, _)| *is).map_or(7, |(_, ty)| *ty)
 }
 
@@ -467,10 +470,16 @@ mod tests {
     #[test]
     fn calls_that_do_not_end_are_refused() {
         let itself = function("F", &["a"], &["b"], vec![own("F", "again", &["a"], &["b"])]);
-        assert!(read(vec![own("F", "n", &["x"], &["y"])], vec![itself]).unwrap_err().contains("'n/again' is a function of the file that calls itself"));
+        assert!(
+            read(vec![own("F", "n", &["x"], &["y"])], vec![itself])
+                .unwrap_err()
+                .contains("'n/again' is a function of the file that calls itself")
+        );
         // Each calls the next one twice: 2³¹ nodes from a file of a few kilobytes.
         let name = |i: usize| format!("F{i}");
-        let doubling = |i: usize| function(&name(i), &["a"], &["c"], vec![own(&name(i + 1), "", &["a"], &["b"]), own(&name(i + 1), "", &["b"], &["c"])]);
+        let doubling = |i: usize| {
+            function(&name(i), &["a"], &["c"], vec![own(&name(i + 1), "", &["a"], &["b"]), own(&name(i + 1), "", &["b"], &["c"])])
+        };
         let deep = (0..31).map(doubling).collect();
         assert!(read(vec![own("F0", "n", &["x"], &["y"])], deep).unwrap_err().contains("more than 65536 nodes"));
         let chain = |i: usize| function(&name(i), &["a"], &["b"], vec![own(&name(i + 1), "", &["a"], &["b"])]);
@@ -481,7 +490,10 @@ mod tests {
     fn functions_that_do_not_fit_are_refused() {
         let refused = |f: FunctionProto, call: NodeProto| read(vec![call], vec![f]).unwrap_err();
         let other = FunctionProto { opset_import: vec![OperatorSetIdProto { domain: None, version: Some(13) }], ..scale() };
-        assert!(refused(other, own("Scale", "n", &["x"], &["y"])).contains("own.Scale 'n' is a function of the file that is written for operator set 13"));
+        assert!(
+            refused(other, own("Scale", "n", &["x"], &["y"]))
+                .contains("own.Scale 'n' is a function of the file that is written for operator set 13")
+        );
         assert!(refused(scale(), own("Scale", "n", &["x", "c"], &["y"])).contains("fewer inputs"));
         // A function does not see the values around it.
         let leaky = function("Leak", &["a"], &["b"], vec![node("Add", "", &["a", "c"], &["b"])]);

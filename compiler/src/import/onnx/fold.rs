@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn of_a_constant_condition_one_branch_is_left() {
         // Both branches use the same names, and h, x of the outside.
-        let yes = graph(vec![node("Mul", "m", &["h", "k"], &["t"]), node("Relu", "r", &["t"], &["o"])], vec![tensor("k", &[1], &[3.0])], "o");
+        let yes =
+            graph(vec![node("Mul", "m", &["h", "k"], &["t"]), node("Relu", "r", &["t"], &["o"])], vec![tensor("k", &[1], &[3.0])], "o");
         let no = graph(vec![node("Neg", "m", &["x"], &["o"])], vec![], "o");
         for (is, left) in [(true, vec!["Relu(x) h", "Mul(h, if/k) if/t", "Relu(if/t) y"]), (false, vec!["Neg(x) y"])] {
             let nodes = vec![node("Relu", "", &["x"], &["h"]), node("Not", "", &["n"], &["c"]), choice("if", "c", "y", &yes, &no)];

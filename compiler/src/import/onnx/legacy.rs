@@ -70,7 +70,9 @@ impl Old {
             "Unsqueeze" => of(0)? + node.ints("axes")?.len(),
             "Gather" => (of(0)? + of(1)?).checked_sub(1)?,
             "ArgMax" | "ArgMin" if node.int("keepdims", 1) == 0 => of(0)?.checked_sub(1)?,
-            op if op.starts_with("Reduce") && node.int("keepdims", 1) == 0 => of(0)?.checked_sub(node.ints("axes").map_or(of(0)?, <[i64]>::len))?,
+            op if op.starts_with("Reduce") && node.int("keepdims", 1) == 0 => {
+                of(0)?.checked_sub(node.ints("axes").map_or(of(0)?, <[i64]>::len))?
+            }
             "Constant" => match node.attributes.get("value")? {
                 Attribute::Tensor(t) => t.shape.len(),
                 _ => return None,
@@ -114,7 +116,8 @@ impl Old {
             }
             "Cast" => {
                 if let Some(named) = node.text("to") {
-                    let code = code_of(named).ok_or_else(|| format!("makes elements of type '{named}', which is neither float nor integer"))?;
+                    let code =
+                        code_of(named).ok_or_else(|| format!("makes elements of type '{named}', which is neither float nor integer"))?;
                     node.attributes.insert("to".into(), Attribute::Int(code));
                 }
             }
@@ -177,7 +180,8 @@ impl Old {
         let unknown = || "broadcasts along an axis of a value whose axes are not known".to_string();
         let first = node.input(0).and_then(|n| self.ranks.get(n)).copied().ok_or_else(unknown)?;
         let own = self.ranks.get(&second).copied().ok_or_else(unknown)?;
-        let missing = first.checked_sub(own + axis(at, first)?).ok_or_else(|| format!("broadcasts {own} axes from axis {at} of {first}"))?;
+        let missing =
+            first.checked_sub(own + axis(at, first)?).ok_or_else(|| format!("broadcasts {own} axes from axis {at} of {first}"))?;
         if missing == 0 {
             return Ok(());
         }
@@ -307,7 +311,12 @@ mod tests {
             with("Cast", &["d"], "y", &[("to", Attribute::Text("STRING".into()))]),
         ];
         let faults = modernise(&mut old(6, nodes, &[("c", floats(&[4]))])).unwrap_err();
-        let parts = ["Add 's' broadcasts along an axis of a value", "BatchNormalization 'n' normalises by its own batch", "Dropout 'd' draws", "Cast 'y' makes elements of type 'STRING'"];
+        let parts = [
+            "Add 's' broadcasts along an axis of a value",
+            "BatchNormalization 'n' normalises by its own batch",
+            "Dropout 'd' draws",
+            "Cast 'y' makes elements of type 'STRING'",
+        ];
         assert_eq!(faults.len(), parts.len(), "{faults:?}");
         parts.iter().zip(&faults).for_each(|(part, fault)| assert!(fault.contains(part), "{fault}"));
     }
@@ -334,12 +343,16 @@ mod tests {
         assert_eq!((pad.ints("pads"), pool.int("p", 0)), (Some(&[0, 1, 0, 1][..]), 3));
         assert_eq!(model.constants[&tile.inputs[1]].as_ints(), Some(&[1, 3][..]));
         assert!(norm.attributes.is_empty());
-        assert_eq!((selu.float("alpha", 0.0), upsample.attributes.get("scales")), (1.6732, Some(&Attribute::Floats(vec![1.0, 1.0, 2.0, 3.0]))));
+        assert_eq!(
+            (selu.float("alpha", 0.0), upsample.attributes.get("scales")),
+            (1.6732, Some(&Attribute::Floats(vec![1.0, 1.0, 2.0, 3.0])))
+        );
     }
 
     #[test]
     fn experimental_operations_are_written_out() {
-        let scaler = with("ImageScaler", &["x"], "h", &[("scale", Attribute::Float(2.0)), ("bias", Attribute::Floats(vec![1.0, 2.0, 3.0, 4.0]))]);
+        let scaler =
+            with("ImageScaler", &["x"], "h", &[("scale", Attribute::Float(2.0)), ("bias", Attribute::Floats(vec![1.0, 2.0, 3.0, 4.0]))]);
         let tanh = with("ScaledTanh", &["h"], "y", &[("alpha", Attribute::Float(1.5)), ("beta", Attribute::Float(0.5))]);
         let mut model = old(7, vec![scaler, tanh], &[]);
         modernise(&mut model).unwrap();

@@ -254,9 +254,10 @@ fn operator_set(proto: &ModelProto) -> Result<i64, String> {
             _ => Ok(1),
         };
     }
-    match proto.functions.iter().find_map(|f| default(&f.opset_import)).filter(|_| !needs_one) {
-        Some(version) => Ok(version),
-        None => Err("is no ONNX file: it names no operator set for its operations".into()),
+    match proto.functions.iter().find_map(|f| default(&f.opset_import)) {
+        _ if needs_one => Err("is no ONNX file: it names no operator set for its operations".into()),
+        // Where no node is of that domain, any does.
+        version => Ok(version.unwrap_or(*OPSETS.end())),
     }
 }
 
@@ -283,6 +284,7 @@ mod tests {
     fn files_without_a_version_are_of_the_first() {
         assert_eq!((of(Some(2), &[], ""), of(None, &[], ""), of(Some(3), &[("", None)], "")), (Ok(1), Ok(1), Ok(1)));
         assert_eq!(of(Some(8), &[("com.acme", Some(3)), ("ai.onnx", Some(18))], ""), Ok(18));
+        assert_eq!(of(Some(8), &[("com.acme", Some(3))], "com.acme"), Ok(28));
         assert!(of(Some(8), &[], "").unwrap_err().contains("no operator set"));
         assert!(of(Some(8), &[("com.acme", Some(3))], "").unwrap_err().contains("no operator set"));
     }

@@ -218,7 +218,7 @@ impl<'a> Converter<'a> {
             "Gather" => self.gather(node),
             "Pad" => self.pad(node),
             "Shape" | "Size" => self.shape(node),
-            _ => Err("is no operation that thinfer has".into()),
+            op => Err(unknown(op).into()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The operations by name: which are converted, and what is said of the others.
 
+use crate::import::onnx::eval;
 use crate::import::onnx::rules::attention::FUSED;
 
 /// Operations on computed values.
@@ -61,6 +62,9 @@ pub(super) const PASSING: [&str; 12] =
     ["Attention", FUSED, "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"];
 /// What is said of operations that are not converted.
 pub(super) fn unknown(op: &str) -> String {
+    if let Some(why) = eval::never(op) {
+        return why.into();
+    }
     let why = match op {
         "SimplifiedLayerNormalization" | "RMSNormalization" | "Erf" | "Einsum" => {
             "belongs to transformers, but is no part of a layer normalisation, GELU or attention that is recognised"

@@ -93,7 +93,12 @@ fn every_operation_of_the_suite_folds_rightly_or_stays() {
         }
     }
     for (why, names) in &stayed {
-        println!("{} not folded: {why} ({}{})", names.len(), names[..names.len().min(3)].join(", "), if names.len() > 3 { ", …" } else { "" });
+        println!(
+            "{} not folded: {why} ({}{})",
+            names.len(),
+            names[..names.len().min(3)].join(", "),
+            if names.len() > 3 { ", …" } else { "" }
+        );
     }
     println!("{right} of {} folded, {} wrong:\n{}", paths.len(), wrong.len(), wrong.join("\n"));
     assert!(wrong.is_empty() && right > 1000, "{right} right, {} wrong", wrong.len());
