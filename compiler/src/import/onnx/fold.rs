@@ -5,9 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::array::Array;
-use super::body::Names;
+use super::branch::Subgraph;
 use super::eval::Folding;
 use super::model::{Attribute, Model, Node};
+use super::names::Names;
 
 /// The first operator set whose branches are read.
 const BRANCHES: i64 = 7;
@@ -86,7 +87,7 @@ fn names_of(model: &Model, node: &Node, queue: &VecDeque<Node>, held: usize) -> 
 }
 
 /// The branch of an `If` that runs, where that is known.
-fn branch(model: &Model, node: &Node) -> Option<Arc<super::body::Subgraph>> {
+fn branch(model: &Model, node: &Node) -> Option<Arc<Subgraph>> {
     if node.op != "If" || model.opset < BRANCHES {
         return None;
     }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::array::{Array, Data};
-use super::body::Names;
 use super::dims::axis;
 use super::elem::Type;
 use super::model::{Attribute, Model, Node};
+use super::names::Names;
 
 /// The first operator set with NumPy's broadcasting.
 const MODERN: i64 = 7;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::array::Array;
-use super::body::{Names, Scope, Subgraph, initialisers};
+use super::body::{Scope, initialisers};
+use super::branch::Subgraph;
+use super::names::Names;
 use super::proto::{GraphProto, ModelProto, ValueInfoProto};
 
 /// Versions of the default operator set that are read.

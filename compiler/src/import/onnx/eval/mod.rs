@@ -49,7 +49,7 @@ impl Folding {
     pub(super) fn new(opset: i64, held: usize) -> Self {
         let held = held as u64;
         let (elements, steps) =
-            ((1u64 << 26).saturating_add(held.saturating_mul(32)), (1u64 << 31).saturating_add(held.saturating_mul(256)));
+            ((1u64 << 26).saturating_add(held.saturating_mul(32)), (1u64 << 29).saturating_add(held.saturating_mul(64)));
         Self { opset, elements: Cell::new(elements), steps: Cell::new(steps) }
     }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::super::array::Array;
-use super::super::body::{Names, Scope, initialisers};
+use super::super::body::{Scope, initialisers};
 use super::super::elem::Type;
 use super::super::model::{Model, Node};
+use super::super::names::Names;
 use super::super::proto::ModelProto;
 use super::super::{fold, legacy};
 use super::Folding;
