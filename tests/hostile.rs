@@ -124,7 +124,7 @@ fn no_damaged_file_panics_or_takes_memory_that_it_has_not() {
 
     let onnx = files(&root().join("compiler/tests/onnx/cases"), ".onnx");
     attack("onnx", &onnx, 60, &|file| targets::network("file.onnx", file, folder));
-    attack("graphs", &corpus("graphs")[..100], 20, &|bytes| targets::graph(bytes, folder));
+    attack("graphs", &corpus("graphs")[..50], 10, &|bytes| targets::graph(bytes, folder));
 
     let params = graph::init(&zoo::build("mlp:12-8-5").unwrap(), 3);
     let path = folder.join("seed.safetensors");

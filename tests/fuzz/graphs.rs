@@ -134,11 +134,6 @@ impl Drawn {
         Some(drawn)
     }
 
-    /// Whether its input looks the same, channels first or last: such a network may be read either way.
-    pub(crate) fn is_ambiguous(&self) -> bool {
-        matches!(self.input[..], [_, a, b, c] if a == b && b == c)
-    }
-
     fn name(&self, hint: &str) -> String {
         format!("{hint}{}", self.nodes.len() + self.constants.len())
     }

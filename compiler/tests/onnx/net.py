@@ -12,6 +12,7 @@ class Net:
         self.rng = np.random.default_rng(seed)
         self.shape, self.opset, self.batch, self.dtype = list(shape), opset, batch, dtype
         self.nodes, self.initializers, self.count = [], [], 0
+        self.functions, self.sparse = [], []
 
     def name(self, hint):
         self.count += 1
@@ -70,7 +71,10 @@ class Net:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
         x = helper.make_tensor_value_info("x", kind, [self.batch, *self.shape])
         y = helper.make_tensor_value_info(output, kind, None)
-        graph = helper.make_graph(self.nodes, "net", [x], [y], [*self.initializers, *extra])
+        graph = helper.make_graph(self.nodes, "net", [x], [y], [*self.initializers, *extra],
+                                  sparse_initializer=self.sparse)
         opsets = [helper.make_opsetid("", self.opset)]
         # The oldest format that knows this operator set.
-        return helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets), producer_name="thinfer tests")
+        ir_version = helper.find_min_ir_version_for(opsets)
+        opsets += [helper.make_opsetid(domain, 1) for domain in sorted({f.domain for f in self.functions})]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, functions=self.functions, producer_name="thinfer tests")

@@ -6,7 +6,7 @@ smaller and kept. Needs numpy, onnx and onnxruntime, and the other half built: c
     python3 random_graphs.py --seed 1 --only 4711        one network: what it is and what came of it
 
 A network is known by its seed and number, whatever the count and the jobs. Ends with exit code 1 where one gave a wrong value, a panic or
-no answer."""
+no answer, or could not be judged."""
 
 import argparse
 import collections
@@ -25,6 +25,8 @@ from graphs.judge import FAULTS, Driver, judge
 from graphs.shrink import Shrinker
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+# A network that could not be drawn or judged.
+BROKEN = "not judged"
 OPSETS = [*range(7, 29)] + [11, 11, 13, 13, 17, 17, 18]
 
 
@@ -114,18 +116,20 @@ def many(arguments):
     processes = [start(job) for job in range(arguments.jobs)]
     [p.start() for p in processes]
     kinds, right, guilty, reasons, faults = (collections.Counter() for _ in range(5))
-    end, told, done, turned = arguments.first + arguments.count, started, 0, 0
+    end, told, done = arguments.first + arguments.count, started, 0
     while True:
         try:
             result = results.get(timeout=1)
         except Exception:
             result = None
         if result is None:
-            # A job that ends before its last network was ended by the network: by ONNX Runtime, since thinfer runs beside it.
+            # A job that ends before its last network was ended by the network: by a signal in ONNX Runtime, since thinfer runs in
+            # a process of its own, or by a fault of the drawing.
             for job, process in enumerate(processes):
                 if not process.is_alive() and ats[job].value < end:
-                    kinds["ONNX Runtime died"] += 1
-                    print(f"ONNX Runtime died {arguments.seed}/{ats[job].value}: exit code {process.exitcode}", flush=True)
+                    what = BROKEN if process.exitcode >= 0 else "ONNX Runtime died"
+                    kinds[what] += 1
+                    print(f"{what} {arguments.seed}/{ats[job].value}: exit code {process.exitcode}", flush=True)
                     ats[job].value += arguments.jobs
                     processes[job] = start(job)
                     processes[job].start()
@@ -142,7 +146,6 @@ def many(arguments):
             reasons[reason(said)] += 1
         if kind == arguments.show:
             print(f"{kind} {arguments.seed}/{index}: {said}", flush=True)
-        turned += said == "channels first"
         if kind in FAULTS:
             faults[f"{kind}: {signature or 'not made smaller'}"] += 1
             print(f"{kind} {arguments.seed}/{index}: {said}" + (f" [{signature}]" if signature else ""), flush=True)
@@ -150,9 +153,7 @@ def many(arguments):
             told = time.time()
             print(f"… {done} of {arguments.count} in {told - started:.0f} s: {dict(kinds)}", flush=True)
     report(arguments, time.time() - started, kinds, right, guilty, reasons, faults)
-    if turned:
-        print(f"{turned} of those that are right took their input channels first, where the file has them last")
-    return any(kinds[k] for k in FAULTS)
+    return any(kinds[k] for k in (*FAULTS, BROKEN))
 
 
 def report(arguments, seconds, kinds, right, guilty, reasons, faults):

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::dims::affordable;
+use super::dims::{AXES, affordable};
 use super::elem::Type;
 use super::external;
 use super::proto::{SparseTensorProto, TensorProto};
@@ -100,11 +100,16 @@ impl Array {
 
     /// The elements as doubles: exact, but for integers beyond 2⁵³.
     pub(super) fn to_doubles(&self) -> Vec<f64> {
+        self.to_doubles_of(self.len())
+    }
+
+    /// The same of the first `most` elements.
+    pub(super) fn to_doubles_of(&self, most: usize) -> Vec<f64> {
         match &self.data {
-            Data::Floats(v) | Data::Small(_, v) => v.iter().map(|&x| x.into()).collect(),
-            Data::Doubles(v) => v.clone(),
-            Data::Ints(v) => v.iter().map(|&x| x as f64).collect(),
-            Data::Narrow(ty, v) => v.iter().map(|&x| ty.widen(x) as f64).collect(),
+            Data::Floats(v) | Data::Small(_, v) => v.iter().take(most).map(|&x| x.into()).collect(),
+            Data::Doubles(v) => v.iter().take(most).copied().collect(),
+            Data::Ints(v) => v.iter().take(most).map(|&x| x as f64).collect(),
+            Data::Narrow(ty, v) => v.iter().take(most).map(|&x| ty.widen(x) as f64).collect(),
         }
     }
 
@@ -125,7 +130,7 @@ impl Array {
 
     /// The one element.
     pub(super) fn scalar(&self) -> Option<f32> {
-        if self.len() == 1 { self.to_floats().first().copied() } else { None }
+        if self.len() == 1 { self.to_floats().pop() } else { None }
     }
 
     /// The same elements under another shape of as many.
@@ -231,6 +236,9 @@ impl Array {
 }
 
 fn lengths(dims: &[i64]) -> Result<Vec<usize>, String> {
+    if dims.len() > AXES {
+        return Err(format!("has {} axes, more than {AXES}", dims.len()));
+    }
     dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("has a dimension of {d}"))).collect()
 }
 
@@ -307,7 +315,8 @@ mod tests {
     #[test]
     fn a_sparse_tensor_is_read_as_the_dense_one() {
         let sparse = |dims: &[i64], values: &[f32], at: &[i64], index_dims: &[i64]| {
-            let values = TensorProto { data_type: Some(1), dims: vec![values.len() as i64], float_data: values.to_vec(), ..Default::default() };
+            let values =
+                TensorProto { data_type: Some(1), dims: vec![values.len() as i64], float_data: values.to_vec(), ..Default::default() };
             let indices = TensorProto { data_type: Some(7), dims: index_dims.to_vec(), int64_data: at.to_vec(), ..Default::default() };
             let tensor = SparseTensorProto { values: Some(values), indices: Some(indices), dims: dims.to_vec() };
             Array::read_sparse(&tensor, Path::new(".")).map(|(_, array)| array)
@@ -330,6 +339,7 @@ mod tests {
         assert!(refused(1, &[1 << 62], &[0; 4]).contains("more than can be counted"));
         assert!(refused(1, &[-1], &[0; 4]).contains("dimension of -1"));
         assert!(refused(8, &[1], &[0; 4]).contains("element type 8"));
+        assert!(refused(1, &[1; 65], &[0; 4]).contains("65 axes"));
         let tensor = TensorProto { data_type: Some(1), dims: vec![1 << 40], ..TensorProto::default() };
         assert!(Array::read(&tensor, Path::new(".")).unwrap_err().contains("has 0 elements"));
     }

@@ -1,7 +1,7 @@
 //! Bodies of nodes: the main graph, functions that the file defines, branches. Calls of functions become the function's
-//! nodes, under names that are taken nowhere else. Subgraphs stay bytes until somebody needs their nodes.
+//! nodes, under names that are taken nowhere else.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,75 +9,18 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::array::Array;
+use super::branch::Subgraph;
 use super::model::{Attribute, Node, is_default};
+use super::names::{Names, shortened};
 use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto};
 
-/// The most nodes of a network, calls of functions among them.
-const MOST_NODES: usize = 1 << 16;
-/// The most functions that call each other, and the most graphs within each other.
+/// The most functions that call each other.
 const MOST_DEEP: usize = 32;
-/// The longest part of a name that is kept when it is made anew.
-const LONGEST: usize = 200;
-
-/// The names of a network's values, and how much may still be read into it.
-pub(super) struct Names {
-    taken: HashSet<String>,
-    /// By the beginning of a name, the number that the last one ended in.
-    last: HashMap<String, usize>,
-    nodes: usize,
-    /// Numbers, elements and names that bodies may bring which are read more than once.
-    room: usize,
-}
-
-impl Names {
-    /// For a file of `held` bytes, or of as many constants.
-    pub(super) fn new(held: usize) -> Self {
-        Self { taken: HashSet::new(), last: HashMap::new(), nodes: 0, room: held.saturating_mul(16).saturating_add(1 << 24) }
-    }
-
-    /// Takes names that there are already.
-    pub(super) fn take<'n>(&mut self, names: impl Iterator<Item = &'n String>) {
-        self.taken.extend(names.cloned());
-    }
-
-    /// A name that is taken nowhere: the one wished, or that with a number.
-    pub(super) fn fresh(&mut self, wish: &str) -> String {
-        let wish = shortened(wish);
-        let mut name = wish.to_string();
-        let last = self.last.entry(name.clone()).or_insert(1);
-        while self.taken.contains(&name) {
-            *last += 1;
-            name = format!("{wish}#{last}");
-        }
-        self.taken.insert(name.clone());
-        name
-    }
-
-    /// Counts nodes that there are already.
-    pub(super) fn count_nodes(&mut self, nodes: usize) {
-        self.nodes += nodes;
-    }
-
-    fn count_node(&mut self) -> Result<(), String> {
-        self.nodes += 1;
-        if self.nodes > MOST_NODES { Err(format!("has more than {MOST_NODES} nodes")) } else { Ok(()) }
-    }
-
-    fn spend(&mut self, elements: usize) -> Result<(), String> {
-        self.room = self.room.checked_sub(elements).ok_or("brings more constants by its functions and branches than a file of this size may")?;
-        Ok(())
-    }
-}
-
-fn shortened(name: &str) -> &str {
-    let end = (0..=LONGEST.min(name.len())).rev().find(|&i| name.is_char_boundary(i)).unwrap_or(0);
-    &name[..end]
-}
 
 /// What all bodies of a file share.
 #[derive(Debug)]
 pub(super) struct Scope {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     opset: i64,
     functions: Vec<FunctionProto>,
     /// By domain, name and overload.
@@ -86,21 +29,22 @@ pub(super) struct Scope {
 
 /// How a body stands in the network.
 #[derive(Clone, Debug, Default)]
-struct Place {
+pub(super) struct Place {
     /// The values that it names otherwise.
-    names: HashMap<String, String>,
+    pub(super) names: HashMap<String, String>,
     /// What its nodes' names begin with.
-    prefix: String,
+    pub(super) prefix: String,
     /// Of the function that it belongs to.
     attributes: HashMap<String, AttributeProto>,
     /// The functions that are being called, the outermost first. Within one, other names than its own mean nothing.
     calls: Vec<usize>,
     /// Graphs around this one.
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Place {
-    fn name(&self, name: &str) -> String {
+    /// The value that the body calls `name`.
+    pub(super) fn name(&self, name: &str) -> String {
         match self.names.get(name) {
             Some(known) => known.clone(),
             None if name.is_empty() || self.calls.is_empty() => name.into(),
@@ -134,7 +78,17 @@ impl Scope {
         Ok(made)
     }
 
-    fn body(self: &Arc<Self>, nodes: &[NodeProto], place: &Arc<Place>, names: &mut Names, made: &mut Vec<Node>) -> Result<(), String> {
+    /// Appends the nodes of a body to those that are `made`.
+    ///
+    /// # Errors
+    /// A phrase that names the node which cannot be read.
+    pub(super) fn body(
+        self: &Arc<Self>,
+        nodes: &[NodeProto],
+        place: &Arc<Place>,
+        names: &mut Names,
+        made: &mut Vec<Node>,
+    ) -> Result<(), String> {
         for proto in nodes {
             names.count_node()?;
             let called = self.known.get(&key(proto.domain.as_deref(), proto.op_type.as_deref(), proto.overload.as_deref()));
@@ -178,9 +132,7 @@ impl Scope {
             4 => dense(&a.t.clone().unwrap_or_default())?,
             5 => {
                 let bytes = a.g.clone().unwrap_or_default();
-                let free = free_names(&bytes, place.depth + 1)?;
-                let reads = free.iter().map(|n| place.name(n)).collect();
-                Attribute::Graph(Arc::new(Subgraph { scope: self.clone(), place: place.clone(), bytes, reads }))
+                Attribute::Graph(Arc::new(Subgraph::new(self.clone(), place.clone(), bytes)?))
             }
             6 => Attribute::Floats(a.floats.clone()),
             7 => Attribute::Ints(a.ints.clone()),
@@ -192,7 +144,7 @@ impl Scope {
             Attribute::Tensor(t) => t.len(),
             Attribute::Floats(v) => v.len(),
             Attribute::Ints(v) => v.len(),
-            Attribute::Graph(g) => g.reads.len(),
+            Attribute::Graph(g) => g.reads().len(),
             _ => 1,
         })?;
         Ok(made)
@@ -226,7 +178,8 @@ impl Scope {
         }
         let mut attributes: HashMap<String, AttributeProto> = HashMap::new();
         for a in function.attribute_proto.iter().chain(&proto.attribute) {
-            let declared = || function.attribute.iter().any(|n| n == a.name()) || function.attribute_proto.iter().any(|d| d.name() == a.name());
+            let declared =
+                || function.attribute.iter().any(|n| n == a.name()) || function.attribute_proto.iter().any(|d| d.name() == a.name());
             if let Some(given) = resolved(a, place).filter(|_| declared()) {
                 if given.g.is_some() {
                     return Err(fault("takes a graph as an attribute, which is not supported"));
@@ -255,7 +208,7 @@ impl Scope {
     }
 
     /// Gives `values` of a body names of their own, where they have none.
-    fn define<'n>(&self, values: impl Iterator<Item = &'n String>, place: &mut Place, names: &mut Names) {
+    pub(super) fn define<'n>(&self, values: impl Iterator<Item = &'n String>, place: &mut Place, names: &mut Names) {
         for value in values.filter(|v| !v.is_empty()) {
             if !place.names.contains_key(value) {
                 place.names.insert(value.clone(), names.fresh(&format!("{}{}", place.prefix, shortened(value))));
@@ -279,31 +232,9 @@ fn resolved<'p>(a: &'p AttributeProto, place: &'p Place) -> Option<&'p Attribute
 
 /// Files from before the type was stored have just the one field.
 fn guessed(a: &AttributeProto) -> i32 {
-    let held = [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
+    let held =
+        [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
     held.iter().find(|(is, _)| *is).map_or(7, |(_, ty)| *ty)
-}
-
-/// The names that a graph reads from outside.
-fn free_names(bytes: &Bytes, depth: usize) -> Result<Vec<String>, String> {
-    if depth > MOST_DEEP {
-        return Err(format!("is a graph more than {MOST_DEEP} deep in others"));
-    }
-    let graph = graph(bytes)?;
-    let mut own: HashSet<String> = graph.initializer.iter().map(|t| t.name().to_string()).collect();
-    for bytes in &graph.sparse_initializer {
-        let tensor = SparseTensorProto::decode(bytes.clone()).map_err(|e| format!("holds no sparse tensor: {e}"))?;
-        own.extend(tensor.values.map(|v| v.name().to_string()));
-    }
-    own.extend(graph.input.iter().map(|v| v.name().to_string()));
-    own.extend(graph.node.iter().flat_map(|n| &n.output).cloned());
-    let mut free: HashSet<String> = graph.node.iter().flat_map(|n| &n.input).cloned().collect();
-    free.extend(graph.output.iter().map(|v| v.name().to_string()));
-    for inner in graph.node.iter().flat_map(|n| &n.attribute).filter_map(|a| a.g.as_ref()) {
-        free.extend(free_names(inner, depth + 1)?);
-    }
-    let mut free: Vec<String> = free.into_iter().filter(|n| !n.is_empty() && !own.contains(n)).collect();
-    free.sort_unstable();
-    Ok(free)
 }
 
 /// A sparse tensor by its bytes: its name, and the dense one that it stands for.
@@ -325,69 +256,108 @@ pub(super) fn initialisers(graph: &GraphProto, folder: &Path) -> Result<Vec<(Str
     dense.chain(sparse).collect()
 }
 
-fn graph(bytes: &Bytes) -> Result<GraphProto, String> {
-    GraphProto::decode(bytes.clone()).map_err(|e| format!("holds no graph: {e}"))
-}
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::{node, tensor, value};
+    use super::super::model::Model;
+    use super::super::proto::{ModelProto, OperatorSetIdProto};
+    use super::*;
 
-/// A graph within a node.
-#[derive(Debug)]
-pub(super) struct Subgraph {
-    scope: Arc<Scope>,
-    place: Arc<Place>,
-    bytes: Bytes,
-    reads: Vec<String>,
-}
-
-impl PartialEq for Subgraph {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes && self.reads == other.reads
-    }
-}
-
-/// A branch's nodes and constants, by names of their own.
-pub(super) type Branch = (Vec<Node>, Vec<(String, Arc<Array>)>);
-
-impl Subgraph {
-    /// The values that are read from outside.
-    pub(super) fn reads(&self) -> &[String] {
-        &self.reads
+    fn float(name: &str, f: Option<f32>, of: &str) -> AttributeProto {
+        AttributeProto { name: Some(name.into()), f, r#type: Some(1), ref_attr_name: Some(of.into()), ..Default::default() }
     }
 
-    /// The nodes of a graph without inputs, in the place of the node `label` that has it, which give its `outputs`.
-    ///
-    /// # Errors
-    /// A phrase that says what of the graph cannot be read.
-    pub(super) fn inlined(&self, label: &str, outputs: &[String], names: &mut Names) -> Result<Branch, String> {
-        let graph = graph(&self.bytes)?;
-        if !graph.input.is_empty() || graph.output.len() != outputs.len() {
-            return Err(format!("has a branch of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
-        }
-        let mut place = (*self.place).clone();
-        place.prefix = names.fresh(&format!("{label}/"));
-        place.depth += 1;
-        let own: HashSet<&String> = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).collect();
-        // A name of the branch hides the same one outside.
-        own.iter().for_each(|o| drop(place.names.remove(*o)));
-        let mut copies = Vec::new();
-        for (value, outer) in graph.output.iter().zip(outputs).filter(|(_, outer)| !outer.is_empty()) {
-            let inner = value.name().to_string();
-            match own.contains(&inner) && !place.names.contains_key(&inner) {
-                true => drop(place.names.insert(inner, outer.clone())),
-                false => copies.push((inner, outer)),
-            }
-        }
-        let mut constants = Vec::new();
-        for (name, array) in initialisers(&graph, &self.scope.folder)? {
-            names.spend(array.len())?;
-            place.names.remove(&name);
-            self.scope.define([&name].into_iter(), &mut place, names);
-            constants.push((place.name(&name), Arc::new(array)));
-        }
-        self.scope.define(graph.node.iter().flat_map(|n| &n.output), &mut place, names);
-        let mut nodes = Vec::with_capacity(graph.node.len());
-        let place = Arc::new(place);
-        self.scope.body(&graph.node, &place, names, &mut nodes)?;
-        nodes.extend(copies.iter().map(|(from, to)| Node::new("Identity", label, &[&place.name(from)], to)));
-        Ok((nodes, constants))
+    fn own(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+        NodeProto { domain: Some("own".into()), ..node(op, name, inputs, outputs) }
+    }
+
+    fn function(name: &str, inputs: &[&str], outputs: &[&str], nodes: Vec<NodeProto>) -> FunctionProto {
+        let list = |names: &[&str]| names.iter().map(|s| s.to_string()).collect();
+        let (name, domain) = (Some(name.to_string()), Some("own".to_string()));
+        FunctionProto { name, domain, input: list(inputs), output: list(outputs), node: nodes, ..Default::default() }
+    }
+
+    /// alpha · x, where alpha is 2 if the call does not say.
+    fn scale() -> FunctionProto {
+        let mut constant = node("Constant", "", &[], &["k"]);
+        constant.attribute = vec![float("value_float", None, "alpha")];
+        let mut made = function("Scale", &["a"], &["b"], vec![constant, node("Mul", "times", &["a", "k"], &["b"])]);
+        made.attribute_proto = vec![float("alpha", Some(2.0), "")];
+        made
+    }
+
+    /// From x to y.
+    fn read(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> Result<Model, String> {
+        let graph = GraphProto {
+            node: nodes,
+            initializer: vec![tensor("c", &[2], &[1.0, -1.0])],
+            input: vec![value("x", &[1, 2])],
+            output: vec![value("y", &[])],
+            sparse_initializer: vec![],
+        };
+        let opset_import = vec![OperatorSetIdProto { domain: None, version: Some(18) }];
+        let model = ModelProto { ir_version: Some(8), graph: Some(graph), opset_import, functions, ..Default::default() };
+        Model::read(model.encode_to_vec(), Path::new(""))
+    }
+
+    fn ops(model: &Model) -> Vec<String> {
+        model.nodes.iter().map(|n| format!("{} {}({})", n.op, n.name, n.inputs.join(", "))).collect()
+    }
+
+    #[test]
+    fn calls_become_the_functions_nodes() {
+        let mut thrice = own("Scale", "two", &["h"], &["y"]);
+        thrice.attribute = vec![float("alpha", Some(3.0), "")];
+        let model = read(vec![own("Scale", "one", &["x"], &["h"]), thrice], vec![scale()]).unwrap();
+        assert_eq!(ops(&model), ["Constant ()", "Mul one/times(x, one/k)", "Constant ()", "Mul two/times(h, two/k)"]);
+        let of = |i: usize| model.nodes[i].float("value_float", 0.0);
+        assert_eq!((of(0), of(2), model.nodes[3].outputs[0].as_str()), (2.0, 3.0, "y"));
+    }
+
+    #[test]
+    fn functions_call_functions_and_pass_values_on() {
+        let mut inner = own("Scale", "s", &["p"], &["q"]);
+        inner.attribute = vec![float("alpha", None, "by")];
+        let mut outer = function("Twice", &["p", "unused"], &["q", "p"], vec![inner]);
+        outer.attribute = vec!["by".into()];
+        let mut call = own("Twice", "n", &["x"], &["h", "same"]);
+        call.attribute = vec![float("by", Some(5.0), "")];
+        let nodes = vec![call, node("Add", "sum", &["h", "same"], &["y"])];
+        let model = read(nodes, vec![outer, scale()]).unwrap();
+        assert_eq!(ops(&model), ["Constant ()", "Mul n/s/times(x, n/s/k)", "Identity n(x)", "Add sum(h, same)"]);
+        assert_eq!(model.nodes[0].float("value_float", 0.0), 5.0);
+    }
+
+    #[test]
+    fn calls_that_do_not_end_are_refused() {
+        let itself = function("F", &["a"], &["b"], vec![own("F", "again", &["a"], &["b"])]);
+        assert!(
+            read(vec![own("F", "n", &["x"], &["y"])], vec![itself])
+                .unwrap_err()
+                .contains("'n/again' is a function of the file that calls itself")
+        );
+        // Each calls the next one twice: 2³¹ nodes from a file of a few kilobytes.
+        let name = |i: usize| format!("F{i}");
+        let doubling = |i: usize| {
+            function(&name(i), &["a"], &["c"], vec![own(&name(i + 1), "", &["a"], &["b"]), own(&name(i + 1), "", &["b"], &["c"])])
+        };
+        let deep = (0..31).map(doubling).collect();
+        assert!(read(vec![own("F0", "n", &["x"], &["y"])], deep).unwrap_err().contains("more than 65536 nodes"));
+        let chain = |i: usize| function(&name(i), &["a"], &["b"], vec![own(&name(i + 1), "", &["a"], &["b"])]);
+        assert!(read(vec![own("F0", "n", &["x"], &["y"])], (0..40).map(chain).collect()).unwrap_err().contains("too deep"));
+    }
+
+    #[test]
+    fn functions_that_do_not_fit_are_refused() {
+        let refused = |f: FunctionProto, call: NodeProto| read(vec![call], vec![f]).unwrap_err();
+        let other = FunctionProto { opset_import: vec![OperatorSetIdProto { domain: None, version: Some(13) }], ..scale() };
+        assert!(
+            refused(other, own("Scale", "n", &["x"], &["y"]))
+                .contains("own.Scale 'n' is a function of the file that is written for operator set 13")
+        );
+        assert!(refused(scale(), own("Scale", "n", &["x", "c"], &["y"])).contains("fewer inputs"));
+        // A function does not see the values around it.
+        let leaky = function("Leak", &["a"], &["b"], vec![node("Add", "", &["a", "c"], &["b"])]);
+        assert!(refused(leaky, own("Leak", "n", &["x"], &["y"])).contains("reads 'n/c', which nothing defines"));
     }
 }

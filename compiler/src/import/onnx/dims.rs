@@ -1,5 +1,6 @@
 //! Shapes: the axes and ranges that nodes name, the shapes they ask for, and how large one may become.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::array::Array;
@@ -9,7 +10,14 @@ use crate::tensor::count;
 /// The most elements that an operation may make of fewer.
 pub(super) const MOST: usize = 1 << 23;
 /// The most axes of a value.
-const AXES: usize = 64;
+pub(super) const AXES: usize = 64;
+
+/// A list for a message: its first elements.
+pub(super) fn brief<T: Debug>(list: &[T]) -> String {
+    let dots = if list.len() > 8 { ", …" } else { "" };
+    let first: Vec<String> = list.iter().take(8).map(|v| format!("{v:?}")).collect();
+    format!("[{}{dots}]", first.join(", "))
+}
 
 /// `axis` of `rank` axes, counted from the end where negative.
 ///
@@ -49,7 +57,7 @@ pub(super) fn unsqueezed(shape: &[usize], axes: Option<&[i64]>) -> Result<Vec<us
     let new = axes.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
     let mut old = shape.iter().copied();
     let out: Vec<usize> = (0..rank).map(|i| if new.contains(&i) { 1 } else { old.next().unwrap_or(1) }).collect();
-    if old.next().is_some() { Err(format!("names an axis twice: {axes:?}")) } else { Ok(out) }
+    if old.next().is_some() { Err(format!("names an axis twice: {}", brief(axes))) } else { Ok(out) }
 }
 
 /// The dimensions that `target` asks for, of a value of `shape`.
@@ -61,10 +69,10 @@ pub(super) fn target_shape(node: &Node, shape: &[usize], target: &Array) -> Resu
         out.push(match d {
             0 if copies => *shape.get(i).ok_or_else(|| format!("copies axis {i} of {shape:?}"))?,
             -1 => 1,
-            d => usize::try_from(d).map_err(|_| format!("has the target shape {target:?}"))?,
+            d => usize::try_from(d).map_err(|_| format!("has the target shape {}", brief(target)))?,
         });
     }
-    let misfit = || format!("cannot make {target:?} of {shape:?}");
+    let misfit = || format!("cannot make {} of {shape:?}", brief(target));
     let (all, known) = (count(shape).ok_or_else(misfit)?, count(&out).ok_or_else(misfit)?);
     match target.iter().filter(|d| **d == -1).count() {
         0 if all == known => {}
@@ -81,7 +89,7 @@ pub(super) fn target_shape(node: &Node, shape: &[usize], target: &Array) -> Resu
 /// The shape that a constant's elements are.
 pub(super) fn dims(shape: &Array) -> Result<Vec<usize>, String> {
     let ints = shape.as_ints().ok_or("has a shape of no integers")?;
-    ints.iter().map(|&d| usize::try_from(d).map_err(|_| format!("has the shape {ints:?}"))).collect()
+    ints.iter().map(|&d| usize::try_from(d).map_err(|_| format!("has the shape {}", brief(ints)))).collect()
 }
 
 /// Elements of `shape`, if an operation may make so many.
@@ -95,7 +103,7 @@ pub(super) fn permutation(node: &Node, rank: usize) -> Result<Vec<usize>, String
     let order = order.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
     let mut sorted = order.clone();
     sorted.sort_unstable();
-    if sorted.into_iter().eq(0..rank) { Ok(order) } else { Err(format!("has the order {order:?} for {rank} axes")) }
+    if sorted.into_iter().eq(0..rank) { Ok(order) } else { Err(format!("has the order {} for {rank} axes", brief(&order))) }
 }
 
 /// What a Slice takes of each axis.
@@ -124,6 +132,9 @@ impl Ranges {
         let steps = get("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
         if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
             return Err("has starts, ends, axes and steps of different lengths".into());
+        }
+        if starts.len() > shape.len() {
+            return Err(format!("has {} ranges for {} axes", starts.len(), shape.len()));
         }
         let mut out: Vec<(usize, usize, i64)> = shape.iter().map(|&n| (0, n, 1)).collect();
         for (((start, end), a), step) in starts.into_iter().zip(ends).zip(axes).zip(steps) {

@@ -8,17 +8,17 @@ use prost::Message;
 use super::proto::*;
 use super::read;
 
-fn tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub(super) fn tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     TensorProto { name: Some(name.into()), dims: dims.to_vec(), data_type: Some(1), raw_data: Some(raw.into()), ..TensorProto::default() }
 }
 
-fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+pub(super) fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let list = |names: &[&str]| names.iter().map(|s| s.to_string()).collect();
     NodeProto { op_type: Some(op.into()), name: Some(name.into()), input: list(inputs), output: list(outputs), ..NodeProto::default() }
 }
 
-fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
+pub(super) fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |&d: &i64| DimensionProto { dim_value: Some(d), dim_param: None };
     let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
     let tensor_type = Some(TensorTypeProto { elem_type: Some(1), shape: Some(shape) });

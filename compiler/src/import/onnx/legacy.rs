@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::array::{Array, Data};
-use super::body::Names;
 use super::dims::axis;
 use super::elem::Type;
 use super::model::{Attribute, Model, Node};
+use super::names::Names;
 
 /// The first operator set with NumPy's broadcasting.
 const MODERN: i64 = 7;
@@ -70,7 +70,9 @@ impl Old {
             "Unsqueeze" => of(0)? + node.ints("axes")?.len(),
             "Gather" => (of(0)? + of(1)?).checked_sub(1)?,
             "ArgMax" | "ArgMin" if node.int("keepdims", 1) == 0 => of(0)?.checked_sub(1)?,
-            op if op.starts_with("Reduce") && node.int("keepdims", 1) == 0 => of(0)?.checked_sub(node.ints("axes").map_or(of(0)?, <[i64]>::len))?,
+            op if op.starts_with("Reduce") && node.int("keepdims", 1) == 0 => {
+                of(0)?.checked_sub(node.ints("axes").map_or(of(0)?, <[i64]>::len))?
+            }
             "Constant" => match node.attributes.get("value")? {
                 Attribute::Tensor(t) => t.shape.len(),
                 _ => return None,
@@ -114,7 +116,8 @@ impl Old {
             }
             "Cast" => {
                 if let Some(named) = node.text("to") {
-                    let code = code_of(named).ok_or_else(|| format!("makes elements of type '{named}', which is neither float nor integer"))?;
+                    let code =
+                        code_of(named).ok_or_else(|| format!("makes elements of type '{named}', which is neither float nor integer"))?;
                     node.attributes.insert("to".into(), Attribute::Int(code));
                 }
             }
@@ -177,7 +180,8 @@ impl Old {
         let unknown = || "broadcasts along an axis of a value whose axes are not known".to_string();
         let first = node.input(0).and_then(|n| self.ranks.get(n)).copied().ok_or_else(unknown)?;
         let own = self.ranks.get(&second).copied().ok_or_else(unknown)?;
-        let missing = first.checked_sub(own + axis(at, first)?).ok_or_else(|| format!("broadcasts {own} axes from axis {at} of {first}"))?;
+        let missing =
+            first.checked_sub(own + axis(at, first)?).ok_or_else(|| format!("broadcasts {own} axes from axis {at} of {first}"))?;
         if missing == 0 {
             return Ok(());
         }
@@ -248,4 +252,113 @@ fn code_of(name: &str) -> Option<i64> {
         name => return (1..=28).find(|&code| Type::of(code).is_some_and(|t| t.name() == name)),
     };
     code_of(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model of operator set `opset` from x [1, 4, 5, 6] to y.
+    fn old(opset: i64, nodes: Vec<Node>, constants: &[(&str, Array)]) -> Model {
+        let constants = constants.iter().map(|(name, a)| (name.to_string(), Arc::new(a.clone()))).collect();
+        Model { opset, input: "x".into(), dims: vec![None, Some(4), Some(5), Some(6)], output: "y".into(), nodes, constants }
+    }
+
+    fn with(op: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute)]) -> Node {
+        let mut node = Node::new(op, output, inputs, output);
+        node.attributes = attributes.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+        node
+    }
+
+    fn floats(shape: &[usize]) -> Array {
+        Array { shape: shape.to_vec(), data: Data::Floats(vec![0.5; shape.iter().product()]) }
+    }
+
+    fn broadcast(at: i64) -> Vec<(&'static str, Attribute)> {
+        vec![("broadcast", Attribute::Int(1)), ("axis", Attribute::Int(at))]
+    }
+
+    #[test]
+    fn axes_of_broadcasting_are_written_out() {
+        let mut model = old(6, vec![with("Relu", &["x"], "h", &[]), with("Add", &["h", "c"], "y", &broadcast(1))], &[("c", floats(&[4]))]);
+        modernise(&mut model).unwrap();
+        assert_eq!((model.opset, model.nodes[1].inputs[1].as_str(), model.nodes[1].attributes.len()), (7, "c#2", 0));
+        assert_eq!(model.constants["c#2"].shape, [4, 1, 1]);
+        // A computed one gets a node of its own.
+        let sums = vec![with("ReduceMean", &["x"], "m", &[("axes", Attribute::Ints(vec![2, 3])), ("keepdims", Attribute::Int(0))])];
+        let nodes = [sums, vec![with("Mul", &["x", "m"], "y", &broadcast(0))]].concat();
+        let mut model = old(6, nodes, &[]);
+        modernise(&mut model).unwrap();
+        assert_eq!((model.nodes[1].op.as_str(), model.nodes[1].ints("axes")), ("Unsqueeze", Some(&[2, 3][..])));
+        assert_eq!(model.nodes[2].inputs, ["x", "m#2"]);
+        // One element fits anywhere, and the last axes need nothing.
+        let nodes = vec![with("Add", &["x", "one"], "h", &broadcast(0)), with("Sub", &["h", "last"], "y", &broadcast(3))];
+        let mut model = old(6, nodes, &[("one", floats(&[1])), ("last", floats(&[6]))]);
+        modernise(&mut model).unwrap();
+        assert_eq!((model.nodes[0].inputs[1].as_str(), model.nodes[1].inputs[1].as_str()), ("one", "last"));
+        let mut model = old(6, vec![with("PRelu", &["x", "s"], "y", &[])], &[("s", floats(&[4]))]);
+        modernise(&mut model).unwrap();
+        assert_eq!(model.constants["s#2"].shape, [4, 1, 1]);
+    }
+
+    #[test]
+    fn what_cannot_be_rewritten_is_listed() {
+        let nodes = vec![
+            with("LSTM", &["x"], "r", &[]),
+            with("Add", &["r", "c"], "s", &broadcast(1)),
+            with("BatchNormalization", &["s", "c", "c", "c", "c"], "n", &[]),
+            with("Dropout", &["n"], "d", &[("is_test", Attribute::Int(0))]),
+            with("Cast", &["d"], "y", &[("to", Attribute::Text("STRING".into()))]),
+        ];
+        let faults = modernise(&mut old(6, nodes, &[("c", floats(&[4]))])).unwrap_err();
+        let parts = [
+            "Add 's' broadcasts along an axis of a value",
+            "BatchNormalization 'n' normalises by its own batch",
+            "Dropout 'd' draws",
+            "Cast 'y' makes elements of type 'STRING'",
+        ];
+        assert_eq!(faults.len(), parts.len(), "{faults:?}");
+        parts.iter().zip(&faults).for_each(|(part, fault)| assert!(fault.contains(part), "{fault}"));
+    }
+
+    #[test]
+    fn attributes_that_became_inputs_or_changed() {
+        let scalar = |v: f32| Array { shape: vec![], data: Data::Floats(vec![v]) };
+        let nodes = vec![
+            with("Cast", &["x"], "a", &[("to", Attribute::Text("INT64".into()))]),
+            with("Concat", &["a", "a"], "b", &[]),
+            with("Reshape", &["b"], "c", &[("shape", Attribute::Ints(vec![0, -1]))]),
+            with("Pad", &["c"], "d", &[("paddings", Attribute::Ints(vec![0, 1, 0, 1]))]),
+            with("Tile", &["d", "tiles", "along"], "e", &[]),
+            with("GlobalLpPool", &["e"], "f", &[("p", Attribute::Float(3.0))]),
+            with("BatchNormalization", &["f"], "g", &[("is_test", Attribute::Int(1)), ("consumed_inputs", Attribute::Ints(vec![0]))]),
+            with("Selu", &["g"], "h", &[]),
+            with("Upsample", &["h"], "y", &[("height_scale", Attribute::Float(2.0)), ("width_scale", Attribute::Float(3.0))]),
+        ];
+        let mut model = old(1, nodes, &[("tiles", scalar(3.0)), ("along", scalar(1.0))]);
+        modernise(&mut model).unwrap();
+        let [cast, concat, reshape, pad, tile, pool, norm, selu, upsample] = &model.nodes[..] else { panic!("{:?}", model.nodes) };
+        assert_eq!((cast.int("to", 0), concat.int("axis", 0)), (7, 1));
+        assert_eq!(model.constants[&reshape.inputs[1]].as_ints(), Some(&[0, -1][..]));
+        assert_eq!((pad.ints("pads"), pool.int("p", 0)), (Some(&[0, 1, 0, 1][..]), 3));
+        assert_eq!(model.constants[&tile.inputs[1]].as_ints(), Some(&[1, 3][..]));
+        assert!(norm.attributes.is_empty());
+        assert_eq!(
+            (selu.float("alpha", 0.0), upsample.attributes.get("scales")),
+            (1.6732, Some(&Attribute::Floats(vec![1.0, 1.0, 2.0, 3.0])))
+        );
+    }
+
+    #[test]
+    fn experimental_operations_are_written_out() {
+        let scaler =
+            with("ImageScaler", &["x"], "h", &[("scale", Attribute::Float(2.0)), ("bias", Attribute::Floats(vec![1.0, 2.0, 3.0, 4.0]))]);
+        let tanh = with("ScaledTanh", &["h"], "y", &[("alpha", Attribute::Float(1.5)), ("beta", Attribute::Float(0.5))]);
+        let mut model = old(7, vec![scaler, tanh], &[]);
+        modernise(&mut model).unwrap();
+        let ops: Vec<String> = model.nodes.iter().map(|n| format!("{}({})", n.op, n.inputs.join(", "))).collect();
+        assert_eq!(ops, ["Mul(x, h.mul)", "Add(h#2, h.add)", "Mul(h, y.mul)", "Tanh(y#2)", "Mul(y#3, y.mul#2)"]);
+        assert_eq!((model.constants["h.add"].shape.clone(), model.constants["y.mul#2"].scalar()), (vec![4, 1, 1], Some(1.5)));
+        assert_eq!(model.nodes[4].outputs, ["y"]);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod array;
 mod body;
+mod branch;
 #[cfg(test)]
 mod conformance;
 mod convert;
@@ -14,6 +15,7 @@ mod fold;
 mod hostile;
 mod legacy;
 mod model;
+mod names;
 mod proto;
 mod rules;
 mod view;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::array::Array;
-use super::body::{Names, Scope, Subgraph, initialisers};
+use super::body::{Scope, initialisers};
+use super::branch::Subgraph;
+use super::names::Names;
 use super::proto::{ModelProto, ValueInfoProto};
 use super::rules::Rule;
 
@@ -305,13 +307,38 @@ fn operator_set(proto: &ModelProto) -> Result<i64, String> {
             _ => Ok(1),
         };
     }
-    match proto.functions.iter().find_map(|f| default(&f.opset_import)).filter(|_| !needs_one) {
-        Some(version) => Ok(version),
-        None => Err("is no ONNX file: it names no operator set for its operations".into()),
+    match proto.functions.iter().find_map(|f| default(&f.opset_import)) {
+        _ if needs_one => Err("is no ONNX file: it names no operator set for its operations".into()),
+        // Where no node is of that domain, any does.
+        version => Ok(version.unwrap_or(*OPSETS.end())),
     }
 }
 
 /// Whether a domain is that of ONNX's own operators.
 pub(super) fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::{node, value};
+    use super::super::proto::OperatorSetIdProto;
+    use super::*;
+
+    fn of(ir: Option<i64>, sets: &[(&str, Option<i64>)], domain: &str) -> Result<i64, String> {
+        let opset_import = sets.iter().map(|(d, v)| OperatorSetIdProto { domain: Some(d.to_string()), version: *v }).collect();
+        let mut relu = node("Relu", "", &["x"], &["y"]);
+        relu.domain = Some(domain.into());
+        let graph = GraphProto { node: vec![relu], input: vec![value("x", &[1])], ..Default::default() };
+        operator_set(&ModelProto { ir_version: ir, graph: Some(graph), opset_import, ..Default::default() })
+    }
+
+    #[test]
+    fn files_without_a_version_are_of_the_first() {
+        assert_eq!((of(Some(2), &[], ""), of(None, &[], ""), of(Some(3), &[("", None)], "")), (Ok(1), Ok(1), Ok(1)));
+        assert_eq!(of(Some(8), &[("com.acme", Some(3)), ("ai.onnx", Some(18))], ""), Ok(18));
+        assert_eq!(of(Some(8), &[("com.acme", Some(3))], "com.acme"), Ok(28));
+        assert!(of(Some(8), &[], "").unwrap_err().contains("no operator set"));
+        assert!(of(Some(8), &[("com.acme", Some(3))], "").unwrap_err().contains("no operator set"));
+    }
 }

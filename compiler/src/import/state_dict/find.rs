@@ -13,7 +13,7 @@ const WRAPPERS: [&str; 7] = ["module", "model", "net", "network", "backbone", "s
 /// The most parts of a name that may be a prefix.
 const DEEPEST: usize = 64;
 /// The most networks in one file that are told apart.
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 /// Part of a file whose tensors are exactly those of a network.
 pub(super) struct Fit<'a, T> {
@@ -131,13 +131,16 @@ impl<'a, T: PartialEq> Finder<'a, T> {
     }
 
     /// All parts that are a network, each once.
-    pub(super) fn fits(&self) -> Vec<Fit<'a, T>> {
+    ///
+    /// # Errors
+    /// A phrase for more than can be told apart.
+    pub(super) fn fits(&self) -> Result<Vec<Fit<'a, T>>, String> {
         let mut found: Vec<Fit<'a, T>> = Vec::new();
+        let mut left = MOST;
         for group in self.groups() {
-            if found.len() == MOST {
-                break;
-            }
             let Some(fit) = self.fit(&group) else { continue };
+            // Each is compared with all that its dict has.
+            left = left.checked_sub(1).ok_or_else(|| format!("holds more than {MOST} networks; --state-dict KEY says which"))?;
             let is_same = |a: &BTreeMap<String, &Entry<T>>, b: &BTreeMap<String, &Entry<T>>| {
                 a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && x.at == y.at)
             };
@@ -148,7 +151,7 @@ impl<'a, T: PartialEq> Finder<'a, T> {
                 None => found.push(fit),
             }
         }
-        found
+        Ok(found)
     }
 
     fn fit(&self, group: &Group<'a, T>) -> Option<Fit<'a, T>> {

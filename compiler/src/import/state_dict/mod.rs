@@ -114,7 +114,7 @@ pub(super) fn choose<T: PartialEq>(
         };
         tensors.iter().map(one).collect()
     };
-    let fits = finder.fits();
+    let fits = finder.fits().map_err(fail)?;
     let (whole, parts): (Vec<_>, Vec<_>) = fits.into_iter().partition(|fit| fit.beside.is_empty());
     match (whole.as_slice(), parts.as_slice()) {
         ([only], _) => load(&only.tensors).map_err(fail),

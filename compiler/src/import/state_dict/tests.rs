@@ -123,6 +123,15 @@ fn of_several_with_equal_claim_none_is_taken() {
 }
 
 #[test]
+fn thousands_of_networks_are_refused_before_each_is_compared_with_all() {
+    let mut held = root();
+    for at in 0..1000 {
+        add(&mut held, &format!("m{at}"), "", MLP, 0);
+    }
+    assert!(chosen(held, Asked::Nothing, None).unwrap_err().contains("more than 256 networks; --state-dict"));
+}
+
+#[test]
 fn a_network_that_is_part_of_another_is_not_taken_unasked() {
     let part = || {
         let mut held = root();

@@ -154,6 +154,9 @@ class Drawer:
     def node(self, op, inputs, shape, outputs=1, **attributes):
         """Appends a node; `shape` is that of its output, or a list of shapes for `outputs` of them."""
         shapes = shape if outputs > 1 else [shape]
+        # A list without elements has no type in a file.
+        if any(isinstance(v, list) and not v for v in attributes.values()):
+            return None
         if any(int(np.prod(s)) > MOST or int(np.prod(s)) < 1 for s in shapes):
             return None
         self.count += 1

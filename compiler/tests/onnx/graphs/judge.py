@@ -116,7 +116,7 @@ def difference(got, want):
     return float(np.abs(got[fine] - want[fine]).max() / max(np.abs(want[fine]).max(), LEAST))
 
 
-def judge(network, driver, confirm=True, last_order=True):
+def judge(network, driver, confirm=True):
     """The verdict on `network`. `confirm` asks onnx.reference too where the two differ."""
     model = network.bytes()
     try:
@@ -138,11 +138,6 @@ def judge(network, driver, confirm=True, last_order=True):
     way = on_the_way(network)
     if not all(np.abs(a).max(initial=0) < VAST for a in (network.x, *way.values())):
         return Verdict("overflow", "", want, got)
-    if network.x.ndim == 4 and last_order:
-        # The program may have read the input as an image of channels last, and takes it channels first.
-        kind, _, turned = driver.ask(model, network.x.transpose(0, 3, 1, 2))
-        if kind == "ran" and difference(turned, want) <= TOLERANCE:
-            return Verdict("right", "channels first", want, turned)
     full = in_full_precision(network)
     if full and confirm and difference(got, runtime(full.bytes(), network.x)[0]) <= TOLERANCE:
         return Verdict("half precision", "thinfer keeps f32 where the file goes through f16", want, got)

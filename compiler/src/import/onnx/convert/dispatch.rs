@@ -24,10 +24,9 @@ impl<'a> Converter<'a> {
         if node.op == "Split" {
             return self.split(node);
         }
-        if let Some(more) = node.outputs.iter().skip(1).find(|o| !o.is_empty() && self.model.reads(o)) {
-            if !matches!(node.op.as_str(), "Dropout") {
-                return Err(format!("has a second output, '{more}', which is read and not supported").into());
-            }
+        let more = node.outputs.iter().skip(1).find(|o| !o.is_empty() && self.model.reads(o));
+        if let Some(more) = more.filter(|_| node.op != "Dropout") {
+            return Err(format!("has a second output, '{more}', which is read and not supported").into());
         }
         self.output_of(node).map(|value| vec![value])
     }

@@ -1,6 +1,7 @@
 //! The operations by name: which are converted, and what is said of the others.
 
 use super::activations;
+use crate::import::onnx::eval;
 use crate::import::onnx::model::{Model, Node};
 use crate::import::onnx::rules::attention::FUSED;
 
@@ -125,6 +126,9 @@ pub(super) fn unknown(op: &str) -> Option<String> {
     if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || activations::is_one(op) {
         return None;
     }
+    if let Some(why) = eval::never(op) {
+        return Some(why.into());
+    }
     let why = match op {
         "QuantizeLinear"
         | "DequantizeLinear"
@@ -138,9 +142,6 @@ pub(super) fn unknown(op: &str) -> Option<String> {
         "ConvTranspose" => "is a transposed convolution, which is not supported",
         "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "NonMaxSuppression" | "OneHot" => {
             "gives indices or takes elements by their values, which is not supported (end the network before it)"
-        }
-        "Bernoulli" | "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Multinomial" => {
-            "draws random numbers, which is not supported"
         }
         "Einsum" => "is not supported (export it as MatMul and Transpose)",
         _ if op.contains('.') => "is an operation of another domain than ONNX's own, which is not supported",

@@ -127,7 +127,7 @@ mod tests {
         let x = floats(&[3], &[1e6, -f32::INFINITY, 0.3]);
         assert_eq!(to(10, x.clone()).unwrap().to_floats(), [f32::INFINITY, -f32::INFINITY, half::f16::from_f32(0.3).to_f32()]);
         assert_eq!(to(17, x.clone()).unwrap().to_floats(), [448.0, -448.0, 0.3125]);
-        let open = run("Cast", &[("to", Attribute::Int(19)), ("saturate", Attribute::Int(0))], &[x.clone()]).unwrap();
+        let open = run("Cast", &[("to", Attribute::Int(19)), ("saturate", Attribute::Int(0))], std::slice::from_ref(&x)).unwrap();
         assert_eq!(open.to_floats(), [f32::INFINITY, -f32::INFINITY, 0.3125]);
         assert_eq!(to(23, floats(&[2], &[100.0, 0.3])).unwrap().to_floats(), [6.0, 0.5]);
         assert!(to(23, floats(&[1], &[f32::NAN])).is_err() && to(24, x).unwrap_err().contains("float8e8m0"));

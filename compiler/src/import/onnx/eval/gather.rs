@@ -1,7 +1,7 @@
 //! Elements picked and placed by indices that are values themselves.
 
 use super::super::array::{Array, Data};
-use super::super::dims::axis;
+use super::super::dims::{axis, brief};
 use super::binary::{NO_RESULT, combine};
 use super::places::{around, strides};
 use super::{Given, Outcome, one};
@@ -158,7 +158,7 @@ fn tensor_scatter(given: &Given) -> Result<Array, String> {
     let circular = given.node.text("mode") == Some("circular");
     let fits = |s: &i64| *s >= 0 && (circular || (*s as u64).saturating_add(len as u64) <= whole as u64);
     if starts.len() != x.shape[0] || !starts.iter().all(fits) {
-        return Err(format!("writes {len} elements at {starts:?} of {whole}"));
+        return Err(format!("writes {len} elements at {} of {whole}", brief(&starts)));
     }
     let each = outer.checked_div(x.shape[0]).unwrap_or(1).max(1);
     let rows = (0..outer).flat_map(|o| (0..len).map(move |i| (o, i)));

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let truth = of(Type::Bool, &[1, 0]);
-        assert!(run("Where", &[], &[truth.clone()]).unwrap_err().contains("lacks"));
+        assert!(run("Where", &[], std::slice::from_ref(&truth)).unwrap_err().contains("lacks"));
         assert!(run("Where", &[], &[truth.clone(), floats(&[1], &[0.0]), Array::ints(vec![1])]).unwrap_err().contains("float and int64"));
         assert!(run("And", &[], &[truth, Array::ints(vec![1])]).unwrap_err().contains("booleans"));
         assert!(run("Greater", &[], &[Array::ints(vec![1, 2]), Array::ints(vec![1, 2, 3])]).unwrap_err().contains("together"));

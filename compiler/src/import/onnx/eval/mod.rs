@@ -16,6 +16,8 @@ mod quant;
 mod reduce;
 mod shapes;
 mod signal;
+#[cfg(test)]
+mod suite;
 mod unary;
 mod windows;
 
@@ -23,7 +25,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::array::Array;
-use super::dims::MOST;
+use super::dims::{AXES, MOST};
 use super::elem::Type;
 use super::model::Node;
 use crate::tensor::count;
@@ -46,7 +48,8 @@ impl Folding {
     /// For a file of operator set `opset` whose own constants have `held` elements.
     pub(super) fn new(opset: i64, held: usize) -> Self {
         let held = held as u64;
-        let (elements, steps) = ((1u64 << 26).saturating_add(held.saturating_mul(32)), (1u64 << 31).saturating_add(held.saturating_mul(256)));
+        let (elements, steps) =
+            ((1u64 << 26).saturating_add(held.saturating_mul(32)), (1u64 << 29).saturating_add(held.saturating_mul(64)));
         Self { opset, elements: Cell::new(elements), steps: Cell::new(steps) }
     }
 
@@ -61,6 +64,11 @@ impl Folding {
     /// A phrase that says why the inputs do not fit, or that the result would be too large or take too long.
     pub(super) fn evaluate(&self, node: &Node, inputs: &[Option<Arc<Array>>]) -> Outcome {
         let given = Given { node, inputs, folding: self };
+        // What picks, places or scales is read whole; the first input only by those that say so.
+        let read = inputs.iter().skip(1).flatten().map(|a| a.len()).fold(0, usize::saturating_add);
+        if let Err(why) = given.spend(read) {
+            return Some(Err(why));
+        }
         const FAMILIES: [fn(&Given) -> Outcome; 14] = [
             shapes::evaluate,
             moves::evaluate,
@@ -80,6 +88,9 @@ impl Folding {
         let made = FAMILIES.iter().find_map(|family| family(&given)).or_else(|| signal::evaluate(&given));
         let made = made.or_else(|| never(&node.op).map(|why| Err(why.into())))?;
         Some(made.and_then(|arrays| {
+            if let Some(array) = arrays.iter().find(|a| a.shape.len() > AXES) {
+                return Err(format!("makes {} axes, more than {AXES}", array.shape.len()));
+            }
             let all: usize = arrays.iter().map(Array::len).sum();
             given.spend(all)?;
             let left = self.elements.get().checked_sub(all as u64).ok_or("would make more constants than a file of this size may")?;
@@ -90,12 +101,14 @@ impl Folding {
 }
 
 /// Why an operation has no result that a file could hold.
-fn never(op: &str) -> Option<&'static str> {
+pub(super) fn never(op: &str) -> Option<&'static str> {
     Some(match op {
         "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial" => {
             "draws random numbers, which a compiled network cannot"
         }
-        "StringConcat" | "StringNormalizer" | "StringSplit" | "RegexFullMatch" | "TfIdfVectorizer" => "works on text, which is not supported",
+        "StringConcat" | "StringNormalizer" | "StringSplit" | "RegexFullMatch" | "TfIdfVectorizer" => {
+            "works on text, which is not supported"
+        }
         "SequenceAt" | "SequenceConstruct" | "SequenceEmpty" | "SequenceErase" | "SequenceInsert" | "SequenceLength" | "SequenceMap"
         | "SplitToSequence" | "ConcatFromSequence" => "works on a sequence of values, which is not supported",
         "Optional" | "OptionalGetElement" | "OptionalHasElement" => "works on an optional value, which is not supported",
@@ -152,9 +165,9 @@ impl<'a> Given<'a> {
     /// The one number of input `i`.
     fn number(&self, i: usize) -> Result<f64, String> {
         let array = self.input(i)?;
-        match array.to_doubles()[..] {
-            [one] => Ok(one),
-            _ => Err(format!("has {} elements as input {i}, where one is needed", array.len())),
+        match (array.len(), array.to_doubles_of(1).first()) {
+            (1, Some(one)) => Ok(*one),
+            (many, _) => Err(format!("has {many} elements as input {i}, where one is needed")),
         }
     }
 
@@ -261,7 +274,8 @@ mod tests {
     #[test]
     fn memory_and_work_of_a_file_are_bounded() {
         let folding = Folding::new(24, 0);
-        let zeros = |n: i64| folding.evaluate(&Node::new("ConstantOfShape", "n", &[], "out"), &[Some(Arc::new(Array::ints(vec![n])))]).unwrap();
+        let zeros =
+            |n: i64| folding.evaluate(&Node::new("ConstantOfShape", "n", &[], "out"), &[Some(Arc::new(Array::ints(vec![n])))]).unwrap();
         let made: Vec<_> = (0..16).map(|_| zeros(1 << 23)).take_while(Result::is_ok).flatten().flatten().collect();
         assert!(zeros(1 << 23).unwrap_err().contains("more constants") && made.len() == 8, "{}", made.len());
         made.iter().for_each(|a| folding.freed(a));

@@ -1,7 +1,7 @@
 //! Operations that move elements whole: orders of axes, parts, repetitions and borders.
 
 use super::super::array::Array;
-use super::super::dims::{Ranges, axis, broadcast, dims, permutation};
+use super::super::dims::{Ranges, axis, brief, broadcast, dims, permutation};
 use super::places::{spread, strides, walk};
 use super::{Given, Outcome, one};
 
@@ -74,7 +74,9 @@ fn split(given: &Given) -> Result<Vec<Array>, String> {
     let at = axis(given.node.int("axis", 0), x.shape.len())?;
     let (parts, whole) = (given.node.outputs.len().max(1), x.shape[at]);
     let lens = match given.either("split", 1)? {
-        Some(lens) => lens.iter().map(|&l| usize::try_from(l).map_err(|_| format!("has parts of {lens:?}"))).collect::<Result<_, _>>()?,
+        Some(lens) => {
+            lens.iter().map(|&l| usize::try_from(l).map_err(|_| format!("has parts of {}", brief(&lens)))).collect::<Result<_, _>>()?
+        }
         // Since operator set 18 the last one may be smaller.
         None if given.opset() < 18 && whole % parts != 0 => {
             return Err(format!("takes {whole} elements apart into {parts} equal parts"));
@@ -86,7 +88,7 @@ fn split(given: &Given) -> Result<Vec<Array>, String> {
     };
     let sum = lens.iter().try_fold(0usize, |sum, &l| sum.checked_add(l));
     if lens.len() != parts || sum != Some(whole) {
-        return Err(format!("takes {whole} elements apart into {lens:?} for {parts} outputs"));
+        return Err(format!("takes {whole} elements apart into {} for {parts} outputs", brief(&lens)));
     }
     let mut ranges = Ranges { axes: x.shape.iter().map(|&n| (0, n, 1)).collect() };
     let mut start = 0;
@@ -130,7 +132,7 @@ fn mapped<'a>(of: &[usize], from: &'a [Vec<i64>]) -> impl Iterator<Item = Option
 fn tile(given: &Given) -> Result<Array, String> {
     let (x, repeats) = (given.input(0)?, dims(given.input(1)?)?);
     if repeats.len() != x.shape.len() {
-        return Err(format!("repeats a constant of {:?} by {repeats:?}", x.shape));
+        return Err(format!("repeats a constant of {:?} by {}", x.shape, brief(&repeats)));
     }
     let shape: Vec<usize> = x.shape.iter().zip(&repeats).map(|(d, r)| d.saturating_mul(*r)).collect();
     given.afford(&shape)?;
@@ -154,7 +156,7 @@ fn pad(given: &Given) -> Result<Array, String> {
     axes.iter().enumerate().for_each(|(i, &a)| around[a] = (pads[i], pads[i + axes.len()]));
     let shape = around.iter().zip(&x.shape).map(|(&(before, after), &n)| {
         let len = (n as i64).checked_add(before).and_then(|l| l.checked_add(after)).filter(|l| *l >= 0);
-        len.map(|l| l as usize).ok_or_else(|| format!("pads {:?} by {pads:?}", x.shape))
+        len.map(|l| l as usize).ok_or_else(|| format!("pads {:?} by {}", x.shape, brief(&pads)))
     });
     let shape: Vec<usize> = shape.collect::<Result<_, _>>()?;
     given.afford(&shape)?;
@@ -167,7 +169,13 @@ fn pad(given: &Given) -> Result<Array, String> {
         let place = |i: usize| {
             let at = i as i64 - before;
             match mode {
-                "constant" => if (0..n).contains(&at) { at } else { -1 },
+                "constant" => {
+                    if (0..n).contains(&at) {
+                        at
+                    } else {
+                        -1
+                    }
+                }
                 "edge" => at.clamp(0, n - 1),
                 "wrap" => at.rem_euclid(n),
                 _ if n == 1 => 0,
@@ -202,23 +210,22 @@ fn blocks(given: &Given) -> Result<Array, String> {
     let size = usize::try_from(given.node.int("blocksize", 0)).ok().filter(|s| *s > 0).ok_or("has no block size")?;
     let [n, c, h, w] = x.shape[..] else { return Err(format!("has an input of {:?}, where four axes are needed", x.shape)) };
     let misfit = || format!("has blocks of {size} for {:?}", x.shape);
+    let mode = given.node.text("mode").unwrap_or("DCR");
+    if !matches!(mode, "DCR" | "CRD") {
+        return Err(format!("has the mode '{mode}', which is unknown"));
+    }
     if given.op() == "SpaceToDepth" {
         if h % size != 0 || w % size != 0 {
             return Err(misfit());
         }
         let apart = x.reshaped(vec![n, c, h / size, size, w / size, size]);
-        let order = match given.node.text("mode").unwrap_or("DCR") {
-            "DCR" => [0, 3, 5, 1, 2, 4],
-            "CRD" => [0, 1, 3, 5, 2, 4],
-            other => return Err(format!("has the mode '{other}', which is unknown")),
-        };
+        let order = if mode == "DCR" { [0, 3, 5, 1, 2, 4] } else { [0, 1, 3, 5, 2, 4] };
         return Ok(permuted(&apart, &order).reshaped(vec![n, c.checked_mul(size * size).ok_or_else(misfit)?, h / size, w / size]));
     }
     let each = size.checked_mul(size).filter(|s| c % s == 0).ok_or_else(misfit)?;
-    let made = match given.node.text("mode").unwrap_or("DCR") {
+    let made = match mode {
         "DCR" => permuted(&x.reshaped(vec![n, size, size, c / each, h, w]), &[0, 3, 4, 1, 5, 2]),
-        "CRD" => permuted(&x.reshaped(vec![n, c / each, size, size, h, w]), &[0, 1, 4, 2, 5, 3]),
-        other => return Err(format!("has the mode '{other}', which is unknown")),
+        _ => permuted(&x.reshaped(vec![n, c / each, size, size, h, w]), &[0, 1, 4, 2, 5, 3]),
     };
     Ok(made.reshaped(vec![n, c / each, h * size, w * size]))
 }
@@ -240,7 +247,7 @@ fn reverse_sequence(given: &Given) -> Result<Array, String> {
     let (time, batch) = (given.node.int("time_axis", 0), given.node.int("batch_axis", 1));
     let (time, batch) = (axis(time, x.shape.len())?, axis(batch, x.shape.len())?);
     if time == batch || lens.len() != x.shape[batch] || lens.iter().any(|&l| l < 0 || l > x.shape[time] as i64) {
-        return Err(format!("reverses {lens:?} elements of {:?}", x.shape));
+        return Err(format!("reverses {} elements of {:?}", brief(lens), x.shape));
     }
     let own = strides(&x.shape);
     let from = |i: usize| {
@@ -273,8 +280,8 @@ fn center_crop_pad(given: &Given) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::array::Data;
-    use super::super::super::model::{Attribute, Node};
     use super::super::super::elem::Type;
+    use super::super::super::model::{Attribute, Node};
     use super::super::Folding;
     use super::super::tests::{floats, of, run};
     use super::*;
@@ -336,12 +343,13 @@ mod tests {
     fn blocks_become_channels_and_back() {
         let x = counted(&[1, 4, 1, 2]);
         let size = ("blocksize", Attribute::Int(2));
-        let dcr = run("DepthToSpace", &[size.clone()], &[x.clone()]).unwrap();
+        let dcr = run("DepthToSpace", std::slice::from_ref(&size), std::slice::from_ref(&x)).unwrap();
         assert_eq!(dcr, floats(&[1, 1, 2, 4], &[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]));
-        assert_eq!(run("SpaceToDepth", &[size.clone()], &[dcr]).unwrap(), x);
+        assert_eq!(run("SpaceToDepth", std::slice::from_ref(&size), &[dcr]).unwrap(), x);
         let two = counted(&[1, 8, 1, 1]);
-        let crd = run("DepthToSpace", &[size.clone(), ("mode", text("CRD"))], &[two.clone()]).unwrap();
+        let crd = run("DepthToSpace", &[size.clone(), ("mode", text("CRD"))], std::slice::from_ref(&two)).unwrap();
         assert_eq!(crd, floats(&[1, 2, 2, 2], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]));
+        assert_eq!(run("SpaceToDepth", &[size.clone(), ("mode", text("CRD"))], &[crd]).unwrap(), two);
         assert_eq!(run("DepthToSpace", &[size], &[two]).unwrap().to_floats(), [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]);
     }
 

@@ -240,9 +240,15 @@ mod tests {
     #[test]
     fn a_softmax_goes_over_one_axis_or_as_of_old_over_the_rest() {
         let x = floats(&[1, 2, 2], &[0.0, 1.0, 2.0, 3.0]);
-        near(&run("Softmax", &[], &[x.clone()]).unwrap(), &[0.268_941_4, 0.731_058_6, 0.268_941_4, 0.731_058_6]);
-        near(&outputs_at(11, "Softmax", &[], &[x.clone()]).unwrap()[0], &[0.032_058_604, 0.087_144_32, 0.236_882_82, 0.643_914_3]);
-        near(&run("LogSoftmax", &[("axis", Attribute::Int(1))], &[x.clone()]).unwrap(), &[-2.126_928, -2.126_928, -0.126_928, -0.126_928]);
+        near(&run("Softmax", &[], std::slice::from_ref(&x)).unwrap(), &[0.268_941_4, 0.731_058_6, 0.268_941_4, 0.731_058_6]);
+        near(
+            &outputs_at(11, "Softmax", &[], std::slice::from_ref(&x)).unwrap()[0],
+            &[0.032_058_604, 0.087_144_32, 0.236_882_82, 0.643_914_3],
+        );
+        near(
+            &run("LogSoftmax", &[("axis", Attribute::Int(1))], std::slice::from_ref(&x)).unwrap(),
+            &[-2.126_928, -2.126_928, -0.126_928, -0.126_928],
+        );
         near(&run("Hardmax", &[], &[floats(&[1, 3], &[2.0, 2.0, 1.0])]).unwrap(), &[1.0, 0.0, 0.0]);
         near(&run("Softmax", &[], &[floats(&[2], &[1000.0, -1000.0])]).unwrap(), &[1.0, 0.0]);
     }
@@ -252,14 +258,17 @@ mod tests {
         let x = floats(&[1, 2, 2], &[0.0, 2.0, 1.0, 5.0]);
         let (scale, shift) = (floats(&[2], &[1.0, 2.0]), floats(&[2], &[0.5, -1.0]));
         let no_epsilon = ("epsilon", Attribute::Float(0.0));
-        near(&run("LayerNormalization", &[no_epsilon.clone()], &[x.clone(), scale.clone(), shift.clone()]).unwrap(), &[-0.5, 1.0, -0.5, 1.0]);
-        let instance = run("InstanceNormalization", &[no_epsilon.clone()], &[x.clone(), scale.clone(), shift.clone()]).unwrap();
+        near(
+            &run("LayerNormalization", std::slice::from_ref(&no_epsilon), &[x.clone(), scale.clone(), shift.clone()]).unwrap(),
+            &[-0.5, 1.0, -0.5, 1.0],
+        );
+        let instance = run("InstanceNormalization", std::slice::from_ref(&no_epsilon), &[x.clone(), scale.clone(), shift.clone()]).unwrap();
         near(&instance, &[-0.5, 1.5, -3.0, 1.0]);
-        let root = run("RMSNormalization", &[no_epsilon.clone()], &[x.clone(), scale.clone()]).unwrap();
+        let root = run("RMSNormalization", std::slice::from_ref(&no_epsilon), &[x.clone(), scale.clone()]).unwrap();
         near(&root, &[0.0, 2.0 * 2f32.sqrt(), 1.0 / 13f32.sqrt(), 10.0 / 13f32.sqrt()]);
         let statistics = [floats(&[2], &[1.0, 3.0]), floats(&[2], &[4.0, 1.0])];
         let batch = [&[x.clone(), scale.clone(), shift.clone()], &statistics[..]].concat();
-        near(&run("BatchNormalization", &[no_epsilon.clone()], &batch).unwrap(), &[0.0, 1.0, -5.0, 3.0]);
+        near(&run("BatchNormalization", std::slice::from_ref(&no_epsilon), &batch).unwrap(), &[0.0, 1.0, -5.0, 3.0]);
         let groups = [no_epsilon.clone(), ("num_groups", Attribute::Int(2))];
         near(&run("GroupNormalization", &groups, &[x.clone(), scale.clone(), shift.clone()]).unwrap(), &[-0.5, 1.5, -3.0, 1.0]);
         let one = [no_epsilon, ("num_groups", Attribute::Int(1))];
@@ -279,10 +288,10 @@ mod tests {
     #[test]
     fn norms_of_vectors() {
         let x = floats(&[1, 2], &[3.0, -4.0]);
-        near(&run("LpNormalization", &[], &[x.clone()]).unwrap(), &[0.6, -0.8]);
+        near(&run("LpNormalization", &[], std::slice::from_ref(&x)).unwrap(), &[0.6, -0.8]);
         near(&run("LpNormalization", &[("p", Attribute::Int(1))], &[x]).unwrap(), &[3.0 / 7.0, -4.0 / 7.0]);
         let image = floats(&[1, 1, 1, 2], &[1.0, 3.0]);
-        near(&run("MeanVarianceNormalization", &[], &[image.clone()]).unwrap(), &[-1.0, 1.0]);
+        near(&run("MeanVarianceNormalization", &[], std::slice::from_ref(&image)).unwrap(), &[-1.0, 1.0]);
         let lrn = [("size", Attribute::Int(1)), ("alpha", Attribute::Float(1.0)), ("beta", Attribute::Float(1.0))];
         near(&run("LRN", &lrn, &[image]).unwrap(), &[0.5, 0.3]);
     }

@@ -107,6 +107,7 @@ fn unique(given: &Given) -> Result<Vec<Array>, String> {
 
 fn non_zero(given: &Given) -> Result<Array, String> {
     let x = given.input(0)?;
+    given.spend(x.len())?;
     let zero = |i: &usize| match x.stored() {
         Some(v) => v[*i] == 0,
         None => false,
@@ -136,7 +137,7 @@ mod tests {
         let least = [("axis", Attribute::Int(0)), ("largest", Attribute::Int(0))];
         let down = outputs_at(11, "TopK", &least, &[x.clone(), Array::ints(vec![1])]).unwrap();
         assert_eq!((down[0].to_floats(), down[1].as_ints().unwrap()), (vec![1.0, 2.0, 7.0, 3.0], &[0, 1, 0, 0][..]));
-        let old = outputs_at(1, "TopK", &[("k", Attribute::Int(1))], &[x.clone()]).unwrap();
+        let old = outputs_at(1, "TopK", &[("k", Attribute::Int(1))], std::slice::from_ref(&x)).unwrap();
         assert_eq!(old[0].to_floats(), [7.0, 8.0]);
         assert!(run("TopK", &[], &[x, Array::ints(vec![5])]).unwrap_err().contains("takes 5 of 4"));
         assert_eq!(run("TopK", &[], &[of(Type::U64, &[1, -1]), Array::ints(vec![1])]).unwrap(), of(Type::U64, &[-1]));

@@ -131,7 +131,8 @@ fn gemm(given: &Given) -> Result<Array, String> {
 /// The letters of one operand, an ellipsis as the capital letters beyond Z that its axes need.
 fn labels(term: &str, rank: usize, hidden: usize) -> Result<Vec<u32>, String> {
     let text: String = term.chars().filter(|c| !c.is_whitespace()).collect();
-    let spelt = |part: &str| part.chars().map(|c| if c.is_ascii_alphabetic() { Ok(u32::from(c)) } else { Err(()) }).collect::<Result<Vec<_>, _>>();
+    let spelt =
+        |part: &str| part.chars().map(|c| if c.is_ascii_alphabetic() { Ok(u32::from(c)) } else { Err(()) }).collect::<Result<Vec<_>, _>>();
     let bad = || format!("has the term '{term}' for {rank} axes");
     let Some((before, behind)) = text.split_once("...") else {
         let letters = spelt(&text).map_err(|()| bad())?;
@@ -154,7 +155,8 @@ fn einsum(given: &Given) -> Result<Array, String> {
         return Err(format!("has the equation '{equation}' for {} inputs", operands.len()));
     }
     let letters = |term: &str| term.chars().filter(char::is_ascii_alphabetic).count();
-    let hidden = terms.iter().zip(&operands).filter(|(t, _)| t.contains("...")).map(|(t, o)| o.shape.len().saturating_sub(letters(t))).max();
+    let hidden =
+        terms.iter().zip(&operands).filter(|(t, _)| t.contains("...")).map(|(t, o)| o.shape.len().saturating_sub(letters(t))).max();
     let hidden = hidden.unwrap_or(0);
     let of: Vec<Vec<u32>> = terms.iter().zip(&operands).map(|(t, o)| labels(t, o.shape.len(), hidden)).collect::<Result<_, _>>()?;
     let mut all: Vec<u32> = of.concat();
@@ -268,7 +270,8 @@ fn determinant(mut a: Vec<f64>, n: usize) -> f64 {
 
 /// A quantised matrix less its zero point, which is one or one for each row (of A) or column (of B).
 fn centred(x: &Array, zero: Option<&Array>, rows: bool) -> Result<Vec<i64>, String> {
-    let v = x.stored().filter(|_| x.ty() != Type::Bool).ok_or_else(|| format!("multiplies {}, where integers are needed", x.ty().name()))?;
+    let v =
+        x.stored().filter(|_| x.ty() != Type::Bool).ok_or_else(|| format!("multiplies {}, where integers are needed", x.ty().name()))?;
     let Some(zero) = zero else { return Ok(v.to_vec()) };
     let z = zero.stored().filter(|_| zero.ty() == x.ty()).ok_or_else(|| format!("has a zero point of {}", zero.ty().name()))?;
     let rank = x.shape.len();
@@ -334,12 +337,16 @@ mod tests {
     fn equations_name_axes() {
         let a = floats(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let made = |text: &str, inputs: &[Array]| run("Einsum", &equation(text), inputs);
-        assert_eq!(made("ij->ji", &[a.clone()]).unwrap(), floats(&[3, 2], &[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]));
-        assert_eq!(made("ij->i", &[a.clone()]).unwrap(), floats(&[2], &[6.0, 15.0]));
+        assert_eq!(made("ij->ji", std::slice::from_ref(&a)).unwrap(), floats(&[3, 2], &[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]));
+        assert_eq!(made("ij->i", std::slice::from_ref(&a)).unwrap(), floats(&[2], &[6.0, 15.0]));
         assert_eq!(made("ij,kj", &[a.clone(), a.clone()]).unwrap(), floats(&[2, 2], &[14.0, 32.0, 32.0, 77.0]));
         assert_eq!(made("...j,j->...", &[a.clone(), floats(&[3], &[1.0, 0.0, -1.0])]).unwrap(), floats(&[2], &[-2.0, -2.0]));
         assert_eq!(made("ii->i", &[floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0])]).unwrap(), floats(&[2], &[1.0, 4.0]));
-        assert!(made("ij->k", &[a.clone()]).is_err() && made("i->i", &[a.clone()]).is_err() && made("ij,jk->ik", &[a.clone(), a]).is_err());
+        assert!(
+            made("ij->k", std::slice::from_ref(&a)).is_err()
+                && made("i->i", std::slice::from_ref(&a)).is_err()
+                && made("ij,jk->ik", &[a.clone(), a]).is_err()
+        );
     }
 
     #[test]

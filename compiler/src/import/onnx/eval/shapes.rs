@@ -179,7 +179,7 @@ mod tests {
     fn shapes_are_changed_along_axes_from_either_end() {
         let x = floats(&[2, 3, 1], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         let shape = |op: &str, attributes: &[(&str, Attribute)], more: &[Array]| {
-            run(op, attributes, &[&[x.clone()], more].concat()).map(|a| a.shape)
+            run(op, attributes, &[std::slice::from_ref(&x), more].concat()).map(|a| a.shape)
         };
         let at = |i| [("axis", Attribute::Int(i))];
         assert_eq!([1, -1, 3, -3, 0].map(|i| shape("Flatten", &at(i), &[]).unwrap()), [[2, 3], [6, 1], [6, 1], [1, 6], [1, 6]]);
@@ -189,7 +189,10 @@ mod tests {
         assert!(shape("Squeeze", &[], &[Array::ints(vec![0])]).unwrap_err().contains("more than one"));
         assert_eq!(shape("Unsqueeze", &[], &[Array::ints(vec![-1, 0])]).unwrap(), [1, 2, 3, 1, 1]);
         assert!(shape("Reshape", &[], &[Array::ints(vec![-1, -1])]).unwrap_err().contains("cannot make"));
-        assert_eq!(run("Shape", &[("start", Attribute::Int(-2)), ("end", Attribute::Int(9))], &[x.clone()]).unwrap(), Array::ints(vec![3, 1]));
+        assert_eq!(
+            run("Shape", &[("start", Attribute::Int(-2)), ("end", Attribute::Int(9))], std::slice::from_ref(&x)).unwrap(),
+            Array::ints(vec![3, 1])
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Windows over constants of any number of axes: convolutions and pools.
 
 use super::super::array::Array;
+use super::super::dims::brief;
 use super::super::elem::Type;
 use super::places::strides;
 use super::{Given, Outcome, one};
@@ -32,13 +33,13 @@ struct Windows {
 impl Windows {
     /// As the attributes have them, for an input of [N, C, …].
     fn of(given: &Given, shape: &[usize], kernel: Vec<usize>) -> Result<Self, String> {
-        let misfit = || format!("has windows of {kernel:?} over {shape:?}");
+        let misfit = || format!("has windows of {} over {shape:?}", brief(&kernel));
         let input = shape.get(2..).filter(|s| !s.is_empty() && s.len() == kernel.len()).ok_or_else(misfit)?.to_vec();
         let rank = input.len();
         let list = |name: &str, len: usize, default: i64, least: i64| -> Result<Vec<usize>, String> {
             let values = given.node.ints(name).map_or(vec![default; len], <[i64]>::to_vec);
             let fits = values.len() == len && values.iter().all(|v| (least..1 << 31).contains(v));
-            if fits { Ok(values.into_iter().map(|v| v as usize).collect()) } else { Err(format!("has {name} of {values:?}")) }
+            if fits { Ok(values.into_iter().map(|v| v as usize).collect()) } else { Err(format!("has {name} of {}", brief(&values))) }
         };
         let (steps, dilations) = (list("strides", rank, 1, 1)?, list("dilations", rank, 1, 1)?);
         let stated = list("pads", 2 * rank, 0, 0)?;
@@ -173,7 +174,9 @@ fn conv_integer(given: &Given) -> Result<Array, String> {
         match z {
             [z] => Ok(v.iter().map(|v| v - z).collect()),
             // One for each output channel of the weight.
-            many if zero == 3 && x.shape.first() == Some(&many.len()) => Ok(v.iter().enumerate().map(|(i, v)| v - many[i / each.max(1)]).collect()),
+            many if zero == 3 && x.shape.first() == Some(&many.len()) => {
+                Ok(v.iter().enumerate().map(|(i, v)| v - many[i / each.max(1)]).collect())
+            }
             many => Err(format!("has {} zero points for {:?}", many.len(), x.shape)),
         }
     };
@@ -186,7 +189,7 @@ fn conv_integer(given: &Given) -> Result<Array, String> {
 fn kernel(given: &Given) -> Result<Vec<usize>, String> {
     let kernel = given.node.ints("kernel_shape").ok_or("has no window")?;
     let fits = kernel.iter().all(|k| (1..1 << 31).contains(k));
-    if fits { Ok(kernel.iter().map(|&k| k as usize).collect()) } else { Err(format!("has windows of {kernel:?}")) }
+    if fits { Ok(kernel.iter().map(|&k| k as usize).collect()) } else { Err(format!("has windows of {}", brief(kernel))) }
 }
 
 fn max_pool(given: &Given) -> Result<Vec<Array>, String> {
@@ -300,13 +303,16 @@ mod tests {
     fn windows_are_pooled() {
         let x = floats(&[1, 1, 5], &[1.0, 5.0, 3.0, 5.0, 2.0]);
         let by = [ints("kernel_shape", &[2]), ints("strides", &[2]), ("ceil_mode", Attribute::Int(1))];
-        let most = outputs_at(12, "MaxPool", &by, &[x.clone()]).unwrap();
+        let most = outputs_at(12, "MaxPool", &by, std::slice::from_ref(&x)).unwrap();
         assert_eq!((most[0].to_floats(), most[1].as_ints().unwrap()), (vec![5.0, 5.0, 2.0], &[1, 3, 4][..]));
-        assert_eq!(run("AveragePool", &by, &[x.clone()]).unwrap().to_floats(), [3.0, 4.0, 2.0]);
+        assert_eq!(run("AveragePool", &by, std::slice::from_ref(&x)).unwrap().to_floats(), [3.0, 4.0, 2.0]);
         let padded = [ints("kernel_shape", &[2]), ints("strides", &[2]), ints("pads", &[1, 0]), ("count_include_pad", Attribute::Int(1))];
-        assert_eq!(run("AveragePool", &padded, &[x.clone()]).unwrap().to_floats(), [0.5, 4.0, 3.5]);
-        assert_eq!(run("LpPool", &[ints("kernel_shape", &[2]), ("p", Attribute::Int(1))], &[x.clone()]).unwrap().to_floats(), [6.0, 8.0, 8.0, 7.0]);
-        let global = |op: &str| run(op, &[], &[x.clone()]).unwrap();
+        assert_eq!(run("AveragePool", &padded, std::slice::from_ref(&x)).unwrap().to_floats(), [0.5, 4.0, 3.5]);
+        assert_eq!(
+            run("LpPool", &[ints("kernel_shape", &[2]), ("p", Attribute::Int(1))], std::slice::from_ref(&x)).unwrap().to_floats(),
+            [6.0, 8.0, 8.0, 7.0]
+        );
+        let global = |op: &str| run(op, &[], std::slice::from_ref(&x)).unwrap();
         assert_eq!((global("GlobalAveragePool"), global("GlobalMaxPool")), (floats(&[1, 1, 1], &[3.2]), floats(&[1, 1, 1], &[5.0])));
         assert_eq!(global("GlobalLpPool"), floats(&[1, 1, 1], &[8.0]));
     }
