@@ -76,8 +76,8 @@ pub fn check_takes(input: &Input, data: &Dataset) -> Result<()> {
         return Ok(());
     }
     let (len, one) = (data.image_len(), input.spec.sample_shape());
-    let why =
-        format!("images of shape {:?} ({len} values) do not fit the network, which takes samples of {one:?}: {}", data.shape, input.spec);
+    let why = format!("images of shape {:?} ({len} values) do not fit the network's input {}", data.shape, input.spec);
+    let why = format!("{why}: samples of {one:?} ({} values)", one.iter().product::<usize>());
     let hint = match input.kind {
         InputKind::Features if input.value_shape.iter().map(|&d| d as usize).eq(data.shape) => "; --channels says that it is an image",
         _ => "",
