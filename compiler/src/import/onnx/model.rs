@@ -322,7 +322,7 @@ pub(super) fn is_default(domain: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::hostile::{node, value};
-    use super::super::proto::OperatorSetIdProto;
+    use super::super::proto::{GraphProto, OperatorSetIdProto};
     use super::*;
 
     fn of(ir: Option<i64>, sets: &[(&str, Option<i64>)], domain: &str) -> Result<i64, String> {
