@@ -82,7 +82,7 @@ impl Fold<'_> {
             Op::Concat => return self.concat(node),
             Op::Multiply => {
                 let [a, b] = [node.inputs[0], node.inputs[1]];
-                let inputs = vec![self.as_it_lies(node, a)?, self.as_it_lies(node, b)?];
+                let inputs = vec![self.as_seen(node, a)?, self.as_seen(node, b)?];
                 let shape = self.shapes[a].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Multiply(Fused::None), shape));
             }
@@ -264,7 +264,7 @@ impl Fold<'_> {
     fn concat(&mut self, node: &Node) -> Result<Value> {
         let mut joined: Option<(usize, Vec<usize>)> = None;
         for (at, &value) in node.inputs.iter().enumerate() {
-            let folded = self.as_it_lies(node, value)?;
+            let folded = self.as_seen(node, value)?;
             let Some((before, mut shape)) = joined else {
                 joined = Some((folded, self.shapes[value].clone()));
                 continue;
@@ -286,11 +286,18 @@ impl Fold<'_> {
         let Value::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
-        let (seen, lies) = (&self.shapes[value], &self.folded_shapes[folded]);
-        if seen == lies || seen[0] == lies[0] {
+        if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.as_seen(node, value) }
+    }
+
+    /// The same in the shape that the graph has: a vector and an image of one pixel are told apart.
+    fn as_seen(&mut self, node: &Node, value: ValueId) -> Result<usize> {
+        let Value::Plain { folded, .. } = self.values[value] else {
+            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
+        };
+        if self.shapes[value] == self.folded_shapes[folded] {
             return Ok(folded);
         }
-        let (elements, shape) = (seen.iter().product(), seen.clone());
+        let (elements, shape) = (self.shapes[value].iter().product(), self.shapes[value].clone());
         self.layers.push(FoldedLayer {
             name: format!("{}.flatten{}", node.name, self.layers.len()),
             inputs: vec![folded],
@@ -332,7 +339,7 @@ impl Fold<'_> {
         };
         let (mut folded, mut other, mut shape) = (folded, other, self.folded_shapes[folded].clone());
         if residual == AS_IT_IS && shape != self.folded_shapes[other] {
-            (folded, other, shape) = (self.as_it_lies(node, a)?, self.as_it_lies(node, b)?, self.shapes[a].clone());
+            (folded, other, shape) = (self.as_seen(node, a)?, self.as_seen(node, b)?, self.shapes[a].clone());
         }
         Ok(self.push(node, vec![folded, other], FoldedOp::Add(residual, Fused::None), shape))
     }

@@ -261,18 +261,8 @@ mod tests {
     /// A model of operator set `opset` from x [1, 4, 5, 6] to y.
     fn old(opset: i64, nodes: Vec<Node>, constants: &[(&str, Array)]) -> Model {
         let constants = constants.iter().map(|(name, a)| (name.to_string(), Arc::new(a.clone()))).collect();
-        Model {
-            opset,
-            input: "x".into(),
-            dims: vec![None, Some(4), Some(5), Some(6)],
-            integers: false,
-            faults: vec![],
-            outputs: vec!["y".into()],
-            other_inputs: vec![],
-            types: Default::default(),
-            nodes,
-            constants,
-        }
+        let dims = vec![None, Some(4), Some(5), Some(6)];
+        Model { input: "x".into(), dims, outputs: vec!["y".into()], nodes, constants, ..Model::empty(opset) }
     }
 
     fn with(op: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute)]) -> Node {

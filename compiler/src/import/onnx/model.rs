@@ -126,6 +126,23 @@ impl Node {
 }
 
 impl Model {
+    /// No network yet, of operator set `opset`.
+    #[cfg(test)]
+    pub(super) fn empty(opset: i64) -> Self {
+        Self {
+            opset,
+            input: String::new(),
+            dims: Vec::new(),
+            integers: false,
+            faults: Vec::new(),
+            outputs: Vec::new(),
+            other_inputs: Vec::new(),
+            types: Types::default(),
+            nodes: Vec::new(),
+            constants: HashMap::new(),
+        }
+    }
+
     /// Reads the bytes of an ONNX file that lies in `folder`.
     ///
     /// # Errors
@@ -322,14 +339,14 @@ pub(super) fn is_default(domain: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::hostile::{node, value};
-    use super::super::proto::{GraphProto, OperatorSetIdProto};
+    use super::super::proto::OperatorSetIdProto;
     use super::*;
 
     fn of(ir: Option<i64>, sets: &[(&str, Option<i64>)], domain: &str) -> Result<i64, String> {
         let opset_import = sets.iter().map(|(d, v)| OperatorSetIdProto { domain: Some(d.to_string()), version: *v }).collect();
         let mut relu = node("Relu", "", &["x"], &["y"]);
         relu.domain = Some(domain.into());
-        let graph = GraphProto { node: vec![relu], input: vec![value("x", &[1])], ..Default::default() };
+        let graph = crate::import::onnx::proto::GraphProto { node: vec![relu], input: vec![value("x", &[1])], ..Default::default() };
         operator_set(&ModelProto { ir_version: ir, graph: Some(graph), opset_import, ..Default::default() })
     }
 

@@ -35,7 +35,7 @@ pub(in crate::import::onnx) fn input_view(
     // An axis of one element in front is that of a batch; the graph's values do not have it.
     let (dims, sample, front) = match (samples, &model.dims[..]) {
         (Samples::Along(_), [_, rest @ ..]) => (rest, Some(0), 1),
-        (Samples::None, [Some(1), rest @ ..]) if !rest.is_empty() => (rest, None, 1),
+        (Samples::None, [None | Some(1), rest @ ..]) if !rest.is_empty() => (rest, None, 1),
         (_, all) => (all, None, 0),
     };
     let sizes: Option<Vec<usize>> = dims.iter().copied().collect();

@@ -74,6 +74,15 @@ pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Faults> {
                 );
                 return Err(Faults { ends: vec![why], nodes: Vec::new() });
             }
+            // Where there is one sample, a Squeeze that names no axes takes its axis, too.
+            let squeezes = |n: &Node| n.op == "Squeeze" && n.ints("axes").is_none() && n.input(1).is_none();
+            if model.nodes.iter().any(squeezes) {
+                let one = attempt(model, name, Samples::None)?;
+                if converted.graph != one.graph || converted.params != one.params {
+                    let why = "it squeezes axes that it does not name and computes other things for 1 sample than for 2 (name the axes)";
+                    return Err(Faults { ends: vec![why.into()], nodes: Vec::new() });
+                }
+            }
             Ok(converted)
         }
         [Some(2..), _, ..] => {

@@ -220,7 +220,9 @@ fn rounded_up(window: &Window, size: [usize; 2]) -> [usize; 2] {
         let (stride, before) = (window.stride[axis].max(1), window.padding[axis]);
         let extent = extent(window, axis);
         let padded = size[axis].saturating_add(before).saturating_add(window.padding[axis + 2]);
-        let mut count = padded.saturating_sub(extent).div_ceil(stride) + 1;
+        // A window that reaches beyond all padding is none, whatever is rounded.
+        let Some(room) = padded.checked_sub(extent) else { continue };
+        let mut count = room.div_ceil(stride) + 1;
         if (count - 1).saturating_mul(stride) >= size[axis].saturating_add(before) {
             count -= 1;
         }
@@ -240,6 +242,7 @@ mod tests {
         // A window that would begin in the padding is none: 5 rows with 1 around, 2 wide, by 3.
         let window = Window::square(2, 3, 1);
         assert_eq!(rounded_up(&window, [5, 4]), [0, 0]);
+        assert_eq!(rounded_up(&Window::square(4, 3, 0), [1, 1]), [0, 0]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl<'a> Converter<'a> {
         let (to, scales) = match (scales, sizes) {
             (Some(scales), None) if scales.len() == full.len() => {
                 let to: Vec<usize> = full.iter().zip(&scales).map(|(&n, &s)| (n as f64 * f64::from(s)).floor() as usize).collect();
-                (to, scales)
+                (to, scales.into_iter().map(|s| Scale::By(s.into())).collect::<Vec<_>>())
             }
             (None, Some(sizes)) if sizes.len() == full.len() => {
                 if node.text("keep_aspect_ratio_policy").is_some_and(|p| p != "stretch") {
@@ -35,7 +35,7 @@ impl<'a> Converter<'a> {
                 let sizes = sizes.as_ints().ok_or("has sizes of no integers")?;
                 let to = sizes.iter().map(|&s| usize::try_from(s).map_err(|_| format!("has sizes {sizes:?}")));
                 let to = to.collect::<Result<Vec<_>, _>>()?;
-                let scales = to.iter().zip(&full).map(|(&t, &n)| t as f32 / n as f32).collect();
+                let scales = to.iter().map(|_| Scale::ToSize).collect();
                 (to, scales)
             }
             _ => return Err(format!("has no scale or size for each of {} axes", full.len()).into()),
@@ -46,11 +46,18 @@ impl<'a> Converter<'a> {
         for own in 0..view.axes.len() {
             let axis = view.axis_of(own);
             let (from, to, scale) = (full[axis], to[axis], scales[axis]);
-            if from == to && scale == 1.0 {
+            let is_one = match scale {
+                Scale::By(scale) => scale == 1.0,
+                Scale::ToSize => from == to,
+            };
+            if from == to && is_one {
                 continue;
             }
+            if (node.op == "Upsample" || self.model.opset < 11) && to < from {
+                return Err(format!("makes {to} elements of {from} by the rules of operator set 10, on which runtimes do not agree").into());
+            }
             super::arithmetic::affordable(to)?;
-            let places: Vec<usize> = (0..to).map(|x| how.nearest(x, from, to, f64::from(scale))).collect();
+            let places: Vec<usize> = (0..to).map(|x| how.nearest(x, from, to, scale)).collect();
             view = self.picked_along(node, &view, own, &places)?;
         }
         Ok(Value::Computed(view))
@@ -62,6 +69,15 @@ impl<'a> Converter<'a> {
 struct How {
     place: Place,
     round: Round,
+}
+
+/// By how much an axis is resized.
+#[derive(Clone, Copy, Debug)]
+enum Scale {
+    /// A number that the file states.
+    By(f64),
+    /// The ratio of its sizes, exactly.
+    ToSize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,15 +119,19 @@ impl How {
     }
 
     /// The element of `from` that element `x` of `to` takes.
-    fn nearest(self, x: usize, from: usize, to: usize, scale: f64) -> usize {
+    fn nearest(self, x: usize, from: usize, to: usize, scale: Scale) -> usize {
         let at = x as f64;
+        let scaled_back = |at: f64| match scale {
+            Scale::By(scale) => at / scale,
+            Scale::ToSize => at * from as f64 / to as f64,
+        };
         let place = match self.place {
-            Place::HalfPixel => (at + 0.5) / scale - 0.5,
+            Place::HalfPixel => scaled_back(at + 0.5) - 0.5,
             Place::PytorchHalfPixel if to == 1 => 0.0,
-            Place::PytorchHalfPixel => (at + 0.5) / scale - 0.5,
+            Place::PytorchHalfPixel => scaled_back(at + 0.5) - 0.5,
             Place::AlignCorners if to == 1 => 0.0,
             Place::AlignCorners => at * (from as f64 - 1.0) / (to as f64 - 1.0),
-            Place::Asymmetric => at / scale,
+            Place::Asymmetric => scaled_back(at),
         };
         let rounded = match self.round {
             Round::PreferFloor => (place - 0.5).ceil(),
@@ -131,12 +151,14 @@ mod tests {
     fn the_nearest_element_is_onnxs() {
         let all = |place, round, from: usize, to: usize| -> Vec<usize> {
             let how = How { place, round };
-            (0..to).map(|x| how.nearest(x, from, to, to as f64 / from as f64)).collect()
+            (0..to).map(|x| how.nearest(x, from, to, Scale::ToSize)).collect()
         };
         assert_eq!(all(Place::HalfPixel, Round::PreferFloor, 2, 4), [0, 0, 1, 1]);
         assert_eq!(all(Place::Asymmetric, Round::Floor, 3, 6), [0, 0, 1, 1, 2, 2]);
         assert_eq!(all(Place::AlignCorners, Round::PreferFloor, 4, 8), [0, 0, 1, 1, 2, 2, 3, 3]);
         assert_eq!(all(Place::HalfPixel, Round::Ceil, 4, 2), [1, 3]);
         assert_eq!(all(Place::PytorchHalfPixel, Round::PreferCeil, 4, 1), [0]);
+        // 3.5 · 6/7 − 1/2 is 2.5 exactly.
+        assert_eq!(all(Place::HalfPixel, Round::PreferFloor, 6, 7), [0, 1, 2, 2, 3, 4, 5]);
     }
 }

@@ -21,18 +21,7 @@ fn folded(proto: &ModelProto, constants: &HashMap<String, Arc<Array>>, output: &
     let scope = Arc::new(Scope::new(Path::new(""), opset, proto.functions.clone()));
     let nodes = scope.main(&proto.graph.as_ref().unwrap().node, &mut Names::new(1 << 20))?;
     let constants = constants.clone();
-    let mut model = Model {
-        opset,
-        input: "thinfer.input".into(),
-        dims: vec![],
-        integers: false,
-        faults: vec![],
-        outputs: vec![output.into()],
-        other_inputs: vec![],
-        types: Default::default(),
-        nodes,
-        constants,
-    };
+    let mut model = Model { input: "thinfer.input".into(), outputs: vec![output.into()], nodes, constants, ..Model::empty(opset) };
     model.sort()?;
     model.prune();
     legacy::modernise(&mut model).map_err(|faults| faults.join("; "))?;

@@ -161,18 +161,8 @@ pub(super) mod tests {
             }
             all.push(Node::new(op, "", inputs, output));
         }
-        Model {
-            opset: 17,
-            input: "x".into(),
-            dims: vec![Some(1), Some(4)],
-            integers: false,
-            faults: vec![],
-            outputs: vec!["y".into()],
-            other_inputs: vec![],
-            types: Default::default(),
-            nodes: all,
-            constants,
-        }
+        let dims = vec![Some(1), Some(4)];
+        Model { input: "x".into(), dims, outputs: vec!["y".into()], nodes: all, constants, ..Model::empty(17) }
     }
 
     #[test]
