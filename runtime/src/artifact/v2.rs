@@ -185,7 +185,7 @@ impl From<v1::Preprocess> for Preprocess {
 
 impl From<v1::Model> for Model {
     /// What version 1 meant: `input` and `output`, samples along the first axis, images channels first and RGB. The output
-    /// is left out, as its shape follows from the layers: [`Model::complete`] puts it in.
+    /// is left out, as its shape follows from the layers: `Model::complete` puts it in.
     fn from(old: v1::Model) -> Self {
         let v1::Model { name, input, preprocess, classes, layers, tensors, provenance } = old;
         let input = Input { preprocess: preprocess.into(), ..Input::new(&input) };

@@ -119,6 +119,32 @@ fn ends_and_nodes_are_told_together() {
 }
 
 #[test]
+fn what_means_something_else_is_refused() {
+    let norm = |outputs: &[&str]| node("BatchNormalization", "norm", &["x", "g", "g", "g", "g"], outputs);
+    let of = |opset: i64, nodes: Vec<NodeProto>| {
+        let mut model = sound();
+        model.opset_import[0].version = Some(opset);
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.push(tensor("g", &[2], &[1.0, 2.0]));
+        graph.initializer.push(tensor("zero", &[], &[0.0]));
+        graph.node = nodes;
+        said(&model.encode_to_vec()).unwrap_or_default()
+    };
+    // Before operator set 14 five outputs meant the statistics of the batch at hand.
+    assert!(of(9, vec![norm(&["y", "a", "b", "c", "d"])]).contains("normalises by the batch at hand"));
+    assert_eq!(of(9, vec![norm(&["y"])]), "");
+    // A condition that chooses, and no test for NaN.
+    let chosen = vec![node("Softmax", "p", &["x"], &["p"]), node("Where", "w", &["g", "zero", "p"], &["y"])];
+    assert!(of(17, chosen).contains("Where 'w' is an operation on computed values that is not supported"));
+    // Samples that a node mixes, in a file that leaves open how many there are.
+    let mut model = sound();
+    model.graph.as_mut().unwrap().input[0] = value("x", &[0, 2]);
+    model.graph.as_mut().unwrap().node = vec![node("ReduceMean", "mean", &["x"], &["y"])];
+    let why = said(&model.encode_to_vec()).unwrap_or_default();
+    assert!(why.contains("ReduceMean 'mean' runs over the samples"), "{why}");
+}
+
+#[test]
 fn operator_sets_and_other_files_are_told() {
     for (version, read) in [(0, false), (1, true), (6, true), (7, true), (28, true), (29, false)] {
         let mut model = sound();
