@@ -73,7 +73,7 @@ impl Activation {
             Self::HardSigmoid => hard(x),
             Self::HardSwish => x * hard(x),
             Self::Silu => x / (1.0 + (-x).exp()),
-            Self::Gelu => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
             Self::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh()),
             Self::Clip { low, high } => x.max(low.into()).min(high.into()),
             Self::Elu(alpha) => {
@@ -97,7 +97,7 @@ impl Activation {
             Self::Sqrt => x.sqrt(),
             Self::Reciprocal => 1.0 / x,
             Self::Abs => x.abs(),
-            Self::Erf => erf(x),
+            Self::Erf => libm::erf(x),
         }
     }
 
@@ -110,19 +110,6 @@ impl Activation {
             _ => false,
         }
     }
-}
-
-/// The error function by its Maclaurin series, which is exact enough where the function is not yet ±1.
-fn erf(x: f64) -> f64 {
-    if x.abs() > 4.5 {
-        return x.signum();
-    }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..120 {
-        term *= -x * x / f64::from(n);
-        sum += term / f64::from(2 * n + 1);
-    }
-    sum * std::f64::consts::FRAC_2_SQRT_PI
 }
 
 #[cfg(test)]

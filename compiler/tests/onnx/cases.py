@@ -13,23 +13,8 @@ import numpy as np
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-import kinds
+from kinds import CASES, case, f32, ints
 from net import Net
-
-CASES = dict(kinds.CASES)
-
-
-def case(f):
-    CASES[f.__name__] = f
-    return f
-
-
-def f32(*values):
-    return np.array(values, np.float32)
-
-
-def ints(*values):
-    return np.array(values, np.int64)
 
 
 # Convolutions and matrices

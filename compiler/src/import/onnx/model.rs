@@ -24,8 +24,6 @@ pub(super) struct Model {
     pub(super) input: String,
     /// Its dimensions; `None` for one that is not a number.
     pub(super) dims: Vec<Option<usize>>,
-    /// Whether its elements are integers.
-    pub(super) integers: bool,
     /// What is wrong with the inputs and outputs: there are not one of each.
     pub(super) faults: Vec<String>,
     /// At least one.
@@ -43,6 +41,18 @@ pub(super) struct Model {
 pub(super) struct Types {
     pub(super) input: i32,
     pub(super) output: i32,
+}
+
+impl Types {
+    /// Whether the input's elements are integers.
+    pub(super) fn input_is_integer(self) -> bool {
+        self.input != 0 && !is_float(self.input)
+    }
+}
+
+/// Whether ONNX's element type of this number holds floats of at least 16 bits.
+fn is_float(number: i32) -> bool {
+    matches!(number, 1 | 10 | 11 | 16)
 }
 
 /// One operation.
@@ -103,6 +113,11 @@ impl Node {
         self.inputs.iter().chain(captured).map(String::as_str).filter(|name| !name.is_empty())
     }
 
+    /// Whether this is a Cast to floats (FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16), which keeps the numbers of floats.
+    pub(super) fn casts_to_float(&self) -> bool {
+        self.op == "Cast" && is_float(self.int("to", 1) as i32)
+    }
+
     /// The name of input `i`, if it is given.
     pub(super) fn input(&self, i: usize) -> Option<&str> {
         self.inputs.get(i).map(String::as_str).filter(|s| !s.is_empty())
@@ -133,7 +148,6 @@ impl Model {
             opset,
             input: String::new(),
             dims: Vec::new(),
-            integers: false,
             faults: Vec::new(),
             outputs: Vec::new(),
             other_inputs: Vec::new(),
@@ -164,7 +178,7 @@ impl Model {
         let mut faults = Vec::new();
         let mut inputs = graph.input.iter().filter(|i| !i.name.as_ref().is_some_and(|n| constants.contains_key(n)));
         let first = inputs.next().ok_or("is no network: it has no input")?;
-        let (input, dims, integers) = the_input(first)?;
+        let (input, dims) = the_input(first)?;
         let types = Types { input: element(first), output: graph.output.first().map_or(0, element) };
         let other_inputs: Vec<String> = inputs.filter_map(|i| i.name.clone()).collect();
         if !other_inputs.is_empty() {
@@ -184,7 +198,7 @@ impl Model {
         let ends = other_inputs.iter().chain(&outputs).chain([&input]);
         names.take(graph.node.iter().flat_map(|n| n.input.iter().chain(&n.output)).chain(constants.keys()).chain(ends));
         let nodes = Arc::new(Scope::new(folder, opset, proto.functions)).main(&graph.node, &mut names)?;
-        let mut model = Self { opset, input, dims, integers, faults, outputs, other_inputs, types, nodes, constants };
+        let mut model = Self { opset, input, dims, faults, outputs, other_inputs, types, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -288,15 +302,13 @@ impl Model {
     }
 }
 
-/// Name and dimensions of an input, and whether its elements are integers.
-fn the_input(input: &ValueInfoProto) -> Result<(String, Vec<Option<usize>>, bool), String> {
+/// Name and dimensions of an input.
+fn the_input(input: &ValueInfoProto) -> Result<(String, Vec<Option<usize>>), String> {
     let name = input.name.clone().unwrap_or_default();
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
     let dims = shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0));
-    // FLOAT 1, FLOAT16 10, DOUBLE 11, BFLOAT16 16.
-    let integers = !matches!(tensor.and_then(|t| t.elem_type), None | Some(0 | 1 | 10 | 11 | 16));
-    Ok((name, dims.collect(), integers))
+    Ok((name, dims.collect()))
 }
 
 /// The declared element type of a value.

@@ -105,6 +105,12 @@ impl View {
         Some(Self { axes: order.iter().map(|&i| self.axes[i].clone()).collect(), ..*self })
     }
 
+    /// What [`View::permuted`] by `order` was made of: axis order[i] of the result is axis i of `axes`.
+    pub(super) fn restored(&self, order: &[usize]) -> Option<Self> {
+        let back: Option<Vec<usize>> = (0..order.len()).map(|i| order.iter().position(|&o| o == i)).collect();
+        self.permuted(&back?)
+    }
+
     /// The same over the file's axes, that of the samples among them.
     pub(super) fn transposed(&self, order: &[usize]) -> Option<Self> {
         let sample = self.sample.and_then(|sample| order.iter().position(|&o| o == sample));
@@ -200,6 +206,7 @@ mod tests {
         let back = flat.reshaped(&[2, 3, 2]).unwrap().permuted(&[2, 0, 1]).unwrap();
         assert!(back.is_plain(&[2, 2, 3]) && back.is_ordered());
         assert_eq!(image.permuted(&[0, 0, 1]), None);
+        assert_eq!(image.permuted(&[2, 0, 1]).unwrap().restored(&[2, 0, 1]), Some(image));
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl<'a> Converter<'a> {
             return Err(format!("has slopes of {:?} beside a value of {:?}", slope.shape, self.full_shape(&view)).into());
         }
         let above = self.function(format!("{name}.above"), Activation::Relu, &view)?;
-        let turned = self.scaled_evenly(format!("{name}.negated"), &view, -1.0, 0.0)?;
-        let below = self.function(format!("{name}.below"), Activation::Relu, &turned)?;
+        let negative = self.negative(node, &view)?;
+        let below = self.function(format!("{name}.below"), Activation::Relu, &negative)?;
         let (base, factors) = self.per_channel(node, &below, &slope)?;
         let factors: Vec<f32> = factors.into_iter().map(|s| -s).collect();
         let zeros = vec![0.0; factors.len()];

@@ -139,6 +139,11 @@ impl<'a> Converter<'a> {
         self.scaled_evenly(node.label().into(), &view, -1.0, 0.0).map(Value::Computed)
     }
 
+    /// −x.
+    pub(super) fn negative(&mut self, node: &Node, view: &View) -> Step<View> {
+        self.scaled_evenly(format!("{}.negated", node.label()), view, -1.0, 0.0)
+    }
+
     /// The sum, difference, product or quotient of two computed values.
     fn pair(&mut self, node: &'a Node, op: &str, a: &View, b: &View) -> Step<View> {
         match op {
@@ -148,8 +153,8 @@ impl<'a> Converter<'a> {
                 self.multiplied(node, a, &inverse)
             }
             "Sub" => {
-                let negated = self.scaled_evenly(format!("{}.negated", node.label()), b, -1.0, 0.0)?;
-                self.added(node, a, &negated)
+                let negative = self.negative(node, b)?;
+                self.added(node, a, &negative)
             }
             _ => self.added(node, a, b),
         }
@@ -287,7 +292,7 @@ impl<'a> Converter<'a> {
         let (a, b) = self.together(node, a, b)?;
         let turned = |this: &mut Self, v: View| match is_max {
             true => Ok(v),
-            false => this.scaled_evenly(format!("{}.negated", node.label()), &v, -1.0, 0.0),
+            false => this.negative(node, &v),
         };
         let (a, b) = (turned(self, a)?, turned(self, b)?);
         let (a, b) = (self.ordered(node, &a)?, self.ordered(node, &b)?);

@@ -62,20 +62,30 @@ impl<'a> Converter<'a> {
         if self.has_channels(view, over) {
             return Ok(view.clone());
         }
-        let others: Vec<usize> = (0..view.axes.len()).filter(|i| !over.contains(i)).collect();
-        if others.iter().all(|&i| view.axes[i].is_empty()) && self.shapes[view.base].iter().product::<usize>() == view.len() {
+        let mut others = (0..view.axes.len()).filter(|i| !over.contains(i));
+        if others.all(|i| view.axes[i].is_empty()) && self.shapes[view.base].iter().product::<usize>() == view.len() {
             // All elements of a sample are the features of a vector, in whatever order they lie.
             let base = self.flattened(node, view.base)?;
             return Ok(View { base, ..view.clone() });
         }
-        let order = [over, &others].concat();
+        self.image_over(node, view, over)
+    }
+
+    /// `view` moved into an image whose channels are the axes at `over`, in that order, and whose column of pixels are the others.
+    fn image_over(&mut self, node: &Node, view: &View, over: &[usize]) -> Step<View> {
+        let others = (0..view.axes.len()).filter(|i| !over.contains(i));
+        let order: Vec<usize> = over.iter().copied().chain(others).collect();
         let turned = view.permuted(&order).ok_or("names an axis twice")?;
         let sizes = turned.sizes();
         let channels: usize = sizes[..over.len()].iter().product();
         let base = self.moved_to(node, &turned, vec![channels, view.len() / channels.max(1), 1])?;
-        let back: Vec<usize> = (0..order.len()).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
-        let moved = View::plain(base, &sizes).permuted(&back).ok_or("names an axis twice")?;
-        Ok(moved.sampled(view.sample))
+        Ok(View::plain(base, &sizes).restored(&order).ok_or("names an axis twice")?.sampled(view.sample))
+    }
+
+    /// The same where `view` is no such image already, in whatever order its channels and pixels are.
+    pub(super) fn as_image_over(&mut self, node: &Node, view: &View, over: &[usize]) -> Step<View> {
+        let is_one = self.shapes[view.base].len() == 3 && self.has_channels(view, over);
+        if is_one { Ok(view.clone()) } else { self.image_over(node, view, over) }
     }
 
     /// Whether the axes at `over` are all channels of the graph value, in any order, and the others all its pixels.

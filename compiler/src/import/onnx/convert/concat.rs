@@ -69,8 +69,6 @@ impl<'a> Converter<'a> {
         let name = self.fresh(node.label().into());
         let value = self.push(&name, Op::Concat, bases, Vec::new())?;
         let joined = View::plain(value, &[&[channels], &rest[..]].concat());
-        // Axis i of the file is where `order` put it.
-        let back: Vec<usize> = (0..rank).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
-        Ok(joined.permuted(&back).ok_or("has no such axis")?.sampled(views[0].sample))
+        Ok(joined.restored(&order).ok_or("has no such axis")?.sampled(views[0].sample))
     }
 }

@@ -1,6 +1,6 @@
 //! Which conversion a node is given to.
 
-use super::operations::{PASSING, moves, unknown};
+use super::operations::{PASSING, moves, never};
 use super::{Converter, Step, Value};
 use crate::import::onnx::model::Node;
 use crate::import::onnx::rules::attention::FUSED;
@@ -8,8 +8,8 @@ use crate::import::onnx::rules::attention::FUSED;
 impl<'a> Converter<'a> {
     /// The outputs of `node`, in order.
     pub(super) fn outputs(&mut self, node: &'a Node) -> Step<Vec<Value>> {
-        let reads_values = node.inputs.is_empty() || (0..node.inputs.len()).any(|i| node.input(i).is_some() && !self.is_constant(node, i));
-        if let Some(why) = unknown(&node.op).filter(|_| reads_values) {
+        let is_constant = |name: &str| matches!(self.values.get(name), Some(Value::Constant(_)));
+        if let Some(why) = never(node, is_constant) {
             return Err(why.into());
         }
         if let Some(values) = self.folded(node)? {
@@ -102,8 +102,7 @@ impl<'a> Converter<'a> {
 
     /// A value as it is: of other element types that hold the same numbers, too.
     fn identity(&mut self, node: &'a Node) -> Step<Value> {
-        if node.op == "Cast" && !matches!(node.int("to", 1), 1 | 10 | 11 | 16) && !node.input(0).is_some_and(|i| self.integers.contains(i))
-        {
+        if node.op == "Cast" && !node.casts_to_float() && !node.input(0).is_some_and(|i| self.integers.contains(i)) {
             return Err("makes integers of a computed value, which is not supported".into());
         }
         if node.op == "Cast" && matches!(node.int("to", 1), 2..=9 | 12 | 13) {

@@ -50,8 +50,7 @@ impl<'a> Converter<'a> {
         };
         let mut sizes = turned.sizes();
         sizes[0] = places.len();
-        let back: Vec<usize> = (0..rank).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
-        Ok(View::plain(base, &sizes).permuted(&back).ok_or("names no axis")?.sampled(view.sample))
+        Ok(View::plain(base, &sizes).restored(&order).ok_or("names no axis")?.sampled(view.sample))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod activations;
 mod arithmetic;
+mod attempts;
 mod channels;
 mod concat;
 mod declared;
@@ -33,6 +34,8 @@ use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
 use crate::import::Ends;
 use crate::tensor::{Params, Tensor, count};
+use attempts::Failure;
+pub(super) use attempts::{Faults, convert};
 pub(super) use ends::{Samples, input_view};
 use operations::never;
 use pad::Pads;
@@ -51,72 +54,6 @@ pub(super) struct Converted {
     pub(super) ends: Ends,
     /// What was done on the way: the nodes by rule.
     pub(super) notes: Notes,
-}
-
-/// Turns `model` into a graph called `name`.
-///
-/// An input whose first axis has no fixed size has its samples along that axis. It is converted with two numbers of
-/// samples, which must give one network: what depends on that number cannot run sample by sample. An input of a fixed first
-/// axis longer than 1 is read as samples where the network keeps them apart, else as one sample.
-///
-/// # Errors
-/// What is wrong with the inputs and outputs, and every node that cannot be converted, with its operation, its name and the
-/// reason.
-pub(super) fn convert(model: &Model, name: &str) -> Result<Converted, Faults> {
-    match model.dims[..] {
-        [None, ..] => {
-            let converted = attempt(model, name, Samples::Along(2))?;
-            let other = attempt(model, name, Samples::Along(3))?;
-            if converted.graph != other.graph || converted.params != other.params {
-                let why = format!(
-                    "it computes other things for 2 samples than for 3, so samples cannot be run one by one (fix the first axis of '{}' to 1)",
-                    model.input
-                );
-                return Err(Faults { ends: vec![why], nodes: Vec::new() });
-            }
-            // Where there is one sample, a Squeeze that names no axes takes its axis, too.
-            let squeezes = |n: &Node| n.op == "Squeeze" && n.ints("axes").is_none() && n.input(1).is_none();
-            if model.nodes.iter().any(squeezes) {
-                let one = attempt(model, name, Samples::None)?;
-                if converted.graph != one.graph || converted.params != one.params {
-                    let why = "it squeezes axes that it does not name and computes other things for 1 sample than for 2 (name the axes)";
-                    return Err(Faults { ends: vec![why.into()], nodes: Vec::new() });
-                }
-            }
-            Ok(converted)
-        }
-        [Some(2..), _, ..] => {
-            let samples = model.dims[0].unwrap_or(1);
-            attempt(model, name, Samples::Along(samples)).or_else(|faults| attempt(model, name, Samples::None).map_err(|_| faults))
-        }
-        _ => attempt(model, name, Samples::None),
-    }
-}
-
-/// Why a network cannot be converted.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Faults {
-    /// What is wrong with its inputs and outputs.
-    pub(super) ends: Vec<String>,
-    /// Its nodes that cannot be converted, with their reasons.
-    pub(super) nodes: Vec<String>,
-}
-
-fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
-    match Converter::new(model, name, samples, None).and_then(Converter::run) {
-        // The input is an image although its own shape does not say so.
-        Err(Failure::Input(shape)) => Converter::new(model, name, samples, Some(shape)).and_then(Converter::run),
-        other => other,
-    }
-    .map_err(|failure| match failure {
-        Failure::Faults(faults) => faults,
-        Failure::Input(shape) => Faults { ends: vec![format!("its input is read as {shape:?} and in another shape")], nodes: Vec::new() },
-    })
-}
-
-enum Failure {
-    Faults(Faults),
-    Input(Vec<usize>),
 }
 
 /// Why a node cannot be converted.
@@ -185,7 +122,10 @@ impl<'a> Converter<'a> {
         let (base, view) = input_view(model, samples, input).map_err(|why| {
             let ends = [&model.faults[..], &[why]].concat();
             // No node's shapes are known: what can never be converted is told all the same.
-            let nodes = model.nodes.iter().filter_map(|n| Some(format!("{} '{}' {}", n.op, n.label(), never(model, n)?)));
+            let nodes = model
+                .nodes
+                .iter()
+                .filter_map(|n| Some(format!("{} '{}' {}", n.op, n.label(), never(n, |i| model.constants.contains_key(i))?)));
             Failure::Faults(Faults { ends, nodes: nodes.collect() })
         })?;
         let graph = Graph { name: name.into(), input: base.clone(), nodes: Vec::new() };
@@ -201,7 +141,7 @@ impl<'a> Converter<'a> {
             seen: view,
             input_is_chosen,
             values,
-            integers: if model.integers { [model.input.as_str()].into() } else { BTreeSet::new() },
+            integers: if model.types.input_is_integer() { [model.input.as_str()].into() } else { BTreeSet::new() },
             flat: HashMap::new(),
             names: BTreeSet::new(),
             notes: BTreeMap::new(),

@@ -182,27 +182,23 @@ impl<'a> Converter<'a> {
     pub(super) fn lp_norm(&mut self, node: &'a Node) -> Step<Value> {
         let view = self.computed(node, 0)?;
         let at = self.own_axis(&view, node.int("axis", -1))?;
-        let count = view.sizes()[at] as f32;
         let name = node.label().to_string();
-        let y = match node.int("p", 2) {
-            1 => {
-                let sizes = self.function(format!("{name}.abs"), Activation::Abs, &view)?;
-                let mean = self.mean_over(node, &sizes, &[at])?;
-                let sum = self.scaled_evenly(format!("{name}.sum"), &mean, count, 0.0)?;
-                let above = self.function(format!("{name}.above"), ABOVE_ZERO, &sum)?;
-                let inverse = self.function(format!("{name}.inverse"), Activation::Reciprocal, &above)?;
-                self.multiplied(node, &view, &inverse)?
-            }
-            2 => {
-                let squares = self.multiplied(node, &view, &view)?;
-                let mean = self.mean_over(node, &squares, &[at])?;
-                let sum = self.scaled_evenly(format!("{name}.sum"), &mean, count, 0.0)?;
-                let above = self.function(format!("{name}.above"), ABOVE_ZERO, &sum)?;
-                self.divided_by_root(node, &view, &above)?
-            }
+        let squares = match node.int("p", 2) {
+            1 => false,
+            2 => true,
             p => return Err(format!("has the norm p = {p}; 1 and 2 are supported").into()),
         };
-        Ok(Value::Computed(y))
+        let parts = match squares {
+            true => self.multiplied(node, &view, &view)?,
+            false => self.function(format!("{name}.abs"), Activation::Abs, &view)?,
+        };
+        let sum = self.sum_over(node, &parts, &[at])?;
+        let above = self.function(format!("{name}.above"), ABOVE_ZERO, &sum)?;
+        if squares {
+            return self.divided_by_root(node, &view, &above).map(Value::Computed);
+        }
+        let inverse = self.function(format!("{name}.inverse"), Activation::Reciprocal, &above)?;
+        self.multiplied(node, &view, &inverse).map(Value::Computed)
     }
 
     /// (x − mean)/√variance over some axes; the standard adds 1e-9 to the deviation.

@@ -2,7 +2,7 @@
 
 use super::activations;
 use crate::import::onnx::eval;
-use crate::import::onnx::model::{Model, Node};
+use crate::import::onnx::model::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
 /// Operations on computed values, beside the functions of each element (`activations.rs`).
@@ -122,7 +122,7 @@ pub(super) fn moves(op: &str) -> bool {
 }
 
 /// What is said of an operation that is not converted; `None` of one that is.
-pub(super) fn unknown(op: &str) -> Option<String> {
+fn unknown(op: &str) -> Option<String> {
     if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || activations::is_one(op) {
         return None;
     }
@@ -150,10 +150,10 @@ pub(super) fn unknown(op: &str) -> Option<String> {
     Some(why.into())
 }
 
-/// Why a node can never be converted, whatever it reads, so that it is told even where no shapes are known.
-pub(super) fn never(model: &Model, node: &Node) -> Option<String> {
-    let is_constant = |i: &String| i.is_empty() || model.constants.contains_key(i);
-    if !node.inputs.is_empty() && node.inputs.iter().all(is_constant) { None } else { unknown(&node.op) }
+/// Why a node can never be converted, whatever computed values it reads, so that it is told even where no shapes are known.
+pub(super) fn never(node: &Node, is_constant: impl Fn(&str) -> bool) -> Option<String> {
+    let all = !node.inputs.is_empty() && node.inputs.iter().all(|i| i.is_empty() || is_constant(i));
+    if all { None } else { unknown(&node.op) }
 }
 
 #[cfg(test)]

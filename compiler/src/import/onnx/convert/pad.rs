@@ -174,8 +174,7 @@ impl<'a> Converter<'a> {
         for (at, &axis) in (rank - padded.len()..rank).zip(padded) {
             sizes[at] += amounts[axis].0 + amounts[axis].1;
         }
-        let back: Vec<usize> = (0..rank).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
-        Ok(View::plain(base, &sizes).permuted(&back).ok_or("names no axis")?.sampled(view.sample))
+        Ok(View::plain(base, &sizes).restored(&order).ok_or("names no axis")?.sampled(view.sample))
     }
 }
 

@@ -137,7 +137,6 @@ impl<'a> Converter<'a> {
         }
         // Zeros are elements of a mean, and of a largest value they are the largest where nothing is negative; the least
         // number never is.
-        let own_padding = |size| window(node, None, size, axes).map(|w| w.padding != [0; 4]);
         let skips = node.text("auto_pad").is_some_and(|a| a.starts_with("SAME"))
             && node.ints("strides").unwrap_or_default().iter().zip(node.ints("kernel_shape").unwrap_or_default()).any(|(s, k)| s > k);
         if skips {
@@ -145,7 +144,8 @@ impl<'a> Converter<'a> {
         }
         let mut source = self.windowed(node, axes, |fill| if is_max { fill <= f32::MIN || fill == 0.0 } else { fill == 0.0 })?;
         let has_zeros = source.zeros != [0; 4];
-        let own = own_padding(source.padded_size())?;
+        let mut window = window(node, None, source.padded_size(), axes)?;
+        let own = window.padding != [0; 4];
         let is_zero = has_zeros && source.fill == 0.0;
         let rounds = node.int("ceil_mode", 0) != 0;
         let alone = has_zeros && is_zero && !own && !rounds;
@@ -160,7 +160,6 @@ impl<'a> Converter<'a> {
             source.view = self.with_pads(node, &source.view, &pads)?;
             source.zeros = [0; 4];
         }
-        let mut window = window(node, None, source.padded_size(), axes)?;
         let mut counted = !is_max && own && node.int("count_include_pad", 0) != 0;
         if source.zeros != [0; 4] {
             counted |= !is_max;

@@ -46,8 +46,7 @@ impl<'a> Converter<'a> {
         right.axes.insert(last - 2, Vec::new());
         let (left, right) = (self.expanded(node, &left, &all)?, self.expanded(node, &right, &all)?);
         let products = self.multiplied(node, &left, &right)?;
-        let mean = self.mean_over(node, &products, &[last])?;
-        let mut sum = self.scaled_evenly(format!("{}.sum", node.label()), &mean, k as f32, 0.0)?;
+        let mut sum = self.sum_over(node, &products, &[last])?;
         sum.axes.remove(last);
         Ok(sum)
     }

@@ -17,41 +17,35 @@ impl<'a> Converter<'a> {
         let axes = axes.unwrap_or_else(|| (0..view.rank() as i64).collect());
         let over = self.own_axes(&view, &axes)?;
         let name = node.label().to_string();
-        let sizes = view.sizes();
-        let count: usize = over.iter().map(|&i| sizes[i]).product();
-        let sum = |this: &mut Self, view: &View| -> Step<View> {
-            let mean = this.mean_over(node, view, &over)?;
-            this.scaled_evenly(format!("{name}.sum"), &mean, count as f32, 0.0)
-        };
         let y = match node.op.as_str() {
             "ReduceMean" => self.mean_over(node, &view, &over)?,
-            "ReduceSum" => sum(self, &view)?,
+            "ReduceSum" => self.sum_over(node, &view, &over)?,
             "ReduceMax" => self.largest_over(node, &view, &over)?,
             "ReduceMin" => {
-                let turned = self.scaled_evenly(format!("{name}.negated"), &view, -1.0, 0.0)?;
-                let largest = self.largest_over(node, &turned, &over)?;
-                self.scaled_evenly(format!("{name}.back"), &largest, -1.0, 0.0)?
+                let negative = self.negative(node, &view)?;
+                let largest = self.largest_over(node, &negative, &over)?;
+                self.negative(node, &largest)?
             }
             "ReduceL1" => {
-                let sizes = self.function(format!("{name}.abs"), Activation::Abs, &view)?;
-                sum(self, &sizes)?
+                let magnitudes = self.function(format!("{name}.abs"), Activation::Abs, &view)?;
+                self.sum_over(node, &magnitudes, &over)?
             }
             "ReduceSumSquare" | "ReduceL2" => {
                 let squares = self.multiplied(node, &view, &view)?;
-                let sum = sum(self, &squares)?;
+                let sum = self.sum_over(node, &squares, &over)?;
                 if node.op == "ReduceL2" { self.function(format!("{name}.root"), Activation::Sqrt, &sum)? } else { sum }
             }
             "ReduceLogSum" => {
-                let sum = sum(self, &view)?;
+                let sum = self.sum_over(node, &view, &over)?;
                 self.function(format!("{name}.log"), Activation::Log, &sum)?
             }
             // With the largest taken off first, no power overflows.
             _ => {
                 let largest = self.largest_over(node, &view, &over)?;
-                let turned = self.scaled_evenly(format!("{name}.negated"), &largest, -1.0, 0.0)?;
-                let less = self.added(node, &view, &turned)?;
+                let negative = self.negative(node, &largest)?;
+                let less = self.added(node, &view, &negative)?;
                 let powers = self.function(format!("{name}.exp"), Activation::Exp, &less)?;
-                let sum = sum(self, &powers)?;
+                let sum = self.sum_over(node, &powers, &over)?;
                 let log = self.function(format!("{name}.log"), Activation::Log, &sum)?;
                 self.added(node, &log, &largest)?
             }
@@ -75,6 +69,14 @@ impl<'a> Converter<'a> {
         self.together_over(node, view, over, |_| Op::GlobalAvgPool)
     }
 
+    /// The sum over the axes at `over`, which keep one element.
+    pub(super) fn sum_over(&mut self, node: &Node, view: &View, over: &[usize]) -> Step<View> {
+        let sizes = view.sizes();
+        let count: usize = over.iter().map(|&i| sizes[i]).product();
+        let mean = self.mean_over(node, view, over)?;
+        self.scaled_evenly(format!("{}.sum", node.label()), &mean, count as f32, 0.0)
+    }
+
     /// The largest element over the axes at `over`, which keep one element.
     fn largest_over(&mut self, node: &Node, view: &View, over: &[usize]) -> Step<View> {
         self.together_over(node, view, over, |size| Op::MaxPool(Window { kernel: size, ..Window::square(1, 1, 0) }))
@@ -86,16 +88,7 @@ impl<'a> Converter<'a> {
             return Ok(view.clone());
         }
         let kept: Vec<usize> = (0..sizes.len()).filter(|i| !over.contains(i)).collect();
-        let view = if self.shapes[view.base].len() == 3 && self.has_channels(view, &kept) {
-            view.clone()
-        } else {
-            let order = [&kept[..], over].concat();
-            let turned = view.permuted(&order).ok_or("names an axis twice")?;
-            let channels: usize = kept.iter().map(|&i| sizes[i]).product();
-            let base = self.moved_to(node, &turned, vec![channels, view.len() / channels.max(1), 1])?;
-            let back: Vec<usize> = (0..order.len()).map(|i| order.iter().position(|&o| o == i).unwrap_or(i)).collect();
-            View::plain(base, &turned.sizes()).permuted(&back).ok_or("names an axis twice")?.sampled(view.sample)
-        };
+        let view = self.as_image_over(node, view, &kept)?;
         let [_, height, width] = self.shapes[view.base][..] else { return Err("takes no image together".into()) };
         let name = self.fresh(node.label().into());
         let base = self.push(&name, op([height, width]), vec![view.base], Vec::new())?;

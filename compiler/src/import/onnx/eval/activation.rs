@@ -3,7 +3,7 @@
 use super::super::array::Array;
 use super::super::dims::broadcast;
 use super::places::spread;
-use super::unary::{erf, floats};
+use super::unary::floats;
 use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
@@ -42,7 +42,7 @@ pub(super) fn evaluate(given: &Given) -> Outcome {
             floats(given, |x| if x <= alpha { 0.0 } else { x })
         }
         "Gelu" => match given.node.text("approximate").unwrap_or("none") {
-            "none" => floats(given, |x| 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))),
+            "none" => floats(given, |x| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))),
             "tanh" => floats(given, |x| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())),
             other => Err(format!("has the approximation '{other}', which is unknown")),
         },

@@ -15,7 +15,7 @@ pub(super) fn evaluate(given: &Given) -> Outcome {
         "Round" => f64::round_ties_even,
         "Exp" => f64::exp,
         "Log" => f64::ln,
-        "Erf" => erf,
+        "Erf" => libm::erf,
         "Sin" => f64::sin,
         "Cos" => f64::cos,
         "Tan" => f64::tan,
@@ -64,27 +64,10 @@ fn signed(given: &Given) -> Result<Array, String> {
     }
 }
 
-/// The error function: by a series of positive terms, and far from zero by the continued fraction of its complement.
-pub(super) fn erf(x: f64) -> f64 {
-    let a = x.abs();
-    if a >= 6.0 || x.is_nan() {
-        return if x.is_nan() { x } else { x.signum() };
-    }
-    let decay = (-a * a).exp();
-    if a < 3.0 {
-        let (mut term, mut sum) = (a, a);
-        for n in 1..80 {
-            term *= 2.0 * a * a / f64::from(2 * n + 1);
-            sum += term;
-        }
-        return (std::f64::consts::FRAC_2_SQRT_PI * decay * sum).copysign(x);
-    }
-    let fraction = (1..60).rev().fold(a, |rest, n| a + f64::from(n) / 2.0 / rest);
-    (1.0 - decay / (fraction * std::f64::consts::PI.sqrt())).copysign(x)
-}
-
 #[cfg(test)]
 mod tests {
+    use libm::erf;
+
     use super::super::tests::{floats, of, run};
     use super::*;
 

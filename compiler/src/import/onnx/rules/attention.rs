@@ -134,7 +134,7 @@ fn behind<'a>(model: &'a Model, softmax: &str) -> Option<(String, &'a Node)> {
 fn passes(node: &Node) -> bool {
     match node.op.as_str() {
         "Identity" => true,
-        "Cast" => matches!(node.int("to", 1), 1 | 10 | 11 | 16),
+        "Cast" => node.casts_to_float(),
         "Dropout" => node.input(2).is_none(),
         _ => false,
     }
