@@ -7,44 +7,11 @@ use crate::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight
 use crate::clock::Instant;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
+pub use crate::noise::noise;
 use crate::plan::Form;
-use crate::session::{Device, Forms, LayerChoice, Options, Pipeline, Session};
+pub use crate::times::Times;
 pub use crate::tune::{LayerCheck, against_dense};
-
-/// Times of repeated runs, milliseconds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Times {
-    sorted: Vec<f64>,
-}
-
-impl Times {
-    /// From samples in any order.
-    pub fn new(mut samples: Vec<f64>) -> Self {
-        samples.sort_by(f64::total_cmp);
-        Self { sorted: samples }
-    }
-
-    /// The value below which `share` (0…1) of the samples lie; 0 without samples.
-    pub fn quantile(&self, share: f64) -> f64 {
-        let last = self.sorted.len().saturating_sub(1);
-        self.sorted.get((share * last as f64).round() as usize).copied().unwrap_or(0.0)
-    }
-
-    /// The median.
-    pub fn p50(&self) -> f64 {
-        self.quantile(0.5)
-    }
-
-    /// The 90th percentile.
-    pub fn p90(&self) -> f64 {
-        self.quantile(0.9)
-    }
-
-    /// Number of samples.
-    pub fn count(&self) -> usize {
-        self.sorted.len()
-    }
-}
+use crate::{Device, Forms, LayerChoice, Options, Pipeline, Session};
 
 /// A cold start, milliseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -278,28 +245,9 @@ pub fn layer_artifact(spec: LayerSpec, rank: Option<usize>) -> Result<Artifact> 
     Artifact::build(model, tensors).map_err(|source| Error::Format { path: "<memory>".into(), source })
 }
 
-/// Repeatable values in −1…1, so that no kernel meets denormals or a special case.
-pub fn noise(len: usize) -> Vec<f32> {
-    let mut state = 0x9e37_79b9u32;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_are_samples() {
-        let t = Times::new(vec![3.0, 1.0, 2.0, 5.0, 4.0]);
-        assert_eq!((t.p50(), t.p90(), t.count()), (3.0, 5.0, 5));
-        assert_eq!(Times::new(vec![]).p50(), 0.0);
-    }
 
     #[test]
     fn layers_are_named_and_refused_by_name() {

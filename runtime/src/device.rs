@@ -68,6 +68,19 @@ pub struct DeviceInfo {
     pub class: DeviceClass,
 }
 
+/// A pipeline that a session runs kernels by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// The kernel's variant.
+    pub kernel: &'static str,
+    /// The numbers of the activation and of the kind of residual that are compiled into it, and 1 for weights in f16.
+    pub constants: [u32; 3],
+    /// Steps that it runs.
+    pub steps: usize,
+    /// Milliseconds that it took to make. Some drivers compile it only when it first runs.
+    pub made_ms: f64,
+}
+
 impl std::fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({}", self.name, self.backend)?;

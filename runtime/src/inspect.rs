@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::artifact::{Activation, Artifact, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight};
+use crate::artifact::{Activation, Artifact, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight, layer_macs};
 use crate::table::{Table, bytes, count};
 
 /// An artifact in figures.
@@ -112,7 +112,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
     let model = artifact.model();
     let layer = &model.layers[index];
     let shape = |value: usize| &artifact.shapes()[value];
-    let (input, output) = (shape(layer.inputs[0] as usize), shape(index + 1));
+    let (input, output) = (shape(layer.inputs[0] as usize), shape(artifact.value_of(index)));
     let channels = |shape: &[usize]| shape.first().copied().unwrap_or(1);
     let (op, kernel) = match &layer.op {
         Op::Linear { .. } => ("linear", None),
@@ -145,7 +145,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::LayerNorm { .. } | Op::Attention { .. } | Op::Embed { .. } => (None, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
-    let weight = crate::plan::weight(&layer.op);
+    let weight = layer.op.weight();
     // Of a matrix as of a kernel: what it stores for one output, and how often it is multiplied for one sample.
     let (fan_in, outputs) = match &layer.op {
         Op::Conv { window, outputs, groups, .. } => {
@@ -165,7 +165,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
     });
     let biases = bias.map_or(0, |_| outputs as u64);
     let note = model.provenance.layers.iter().find(|n| n.layer == layer.name);
-    let (macs, dense_macs) = crate::plan::layer_macs(artifact, index);
+    let (macs, dense_macs) = layer_macs(model, artifact.shapes(), index);
     LayerDescription {
         name: layer.name.clone(),
         op,

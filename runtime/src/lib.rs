@@ -8,10 +8,12 @@ mod clock;
 mod conformance;
 mod cpu;
 mod device;
+mod engine;
 mod error;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
 pub mod inspect;
+mod noise;
 #[cfg(feature = "cli")]
 pub mod npy;
 pub mod plan;
@@ -19,13 +21,17 @@ pub mod print;
 mod scores;
 mod session;
 pub mod table;
+mod times;
 mod tune;
+mod wait;
 
 pub use artifact::Artifact;
+pub use device::Pipeline;
 pub use device::{DeviceClass, DeviceInfo, DeviceKind};
+pub use engine::{Device, Forms, LayerChoice, Options};
 pub use error::{Error, Result};
 pub use plan::Form;
-pub use session::{Device, Forms, LayerChoice, Options, Pipeline, Session};
+pub use session::{Array, ArrayView, NamedArray, Outputs, RunInputs, Session};
 pub use tune::latency;
 
 /// The index of the largest value, the first of equals; `None` if there is none or one is NaN.

@@ -8,6 +8,7 @@ mod embed;
 mod init;
 mod op;
 mod rearrange;
+mod record;
 mod window;
 
 pub use activation::Activation;
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::tensor::Params;
 
-/// Names a value of a graph: 0 is the network's input, i + 1 the output of node i.
+/// Names a value of a graph: first the network's inputs, then the output of each node ([`Graph::value_of`]).
 pub type ValueId = usize;
 
 /// One operation of a graph.
@@ -40,24 +41,56 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
 }
 
-/// A network: nodes in execution order, each reading earlier values; the last node's output is the network's.
+/// A network: nodes in execution order, each reading earlier values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "record::Record")]
 pub struct Graph {
     /// The name under which `zoo::build` makes it again (`fcn8`, `mlp:784-256-256-10`), or that of an imported file.
     pub name: String,
-    /// Shape of one sample, batch axis left out: [features] or [channels, height, width].
-    pub input: Vec<usize>,
+    /// Shape of one sample of each input, batch axis left out: [features] or [channels, height, width].
+    pub inputs: Vec<Vec<usize>>,
     /// Nodes in execution order.
     pub nodes: Vec<Node>,
+    /// The values that the network gives.
+    pub outputs: Vec<ValueId>,
 }
 
 impl Graph {
-    /// The shape of every value for one sample, index 0 being the input.
+    /// The value that node `at` defines.
+    pub fn value_of(&self, at: usize) -> ValueId {
+        self.inputs.len() + at
+    }
+
+    /// The node that defines `value`; `None` for an input.
+    pub fn producer(&self, value: ValueId) -> Option<&Node> {
+        self.nodes.get(value.checked_sub(self.inputs.len())?)
+    }
+
+    /// Shape of one sample of the first input, which is the only one of most networks.
+    pub fn input(&self) -> &[usize] {
+        self.inputs.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// Checks that it is a network of one input and one output, which `what` needs.
     ///
     /// # Errors
-    /// [`Error::Graph`] naming the first node that reads an undefined value or cannot take its input's shape.
+    /// [`Error::Invalid`] naming the network and what it has instead.
+    pub fn check_single(&self, what: &str) -> Result<()> {
+        match (self.inputs.len(), self.outputs.len()) {
+            (1, 1) => Ok(()),
+            (inputs, outputs) => {
+                Err(Error::invalid(what, format!("{} has {inputs} inputs and {outputs} outputs; one of each is supported", self.name)))
+            }
+        }
+    }
+
+    /// The shape of every value for one sample, the inputs first.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] naming the first node that reads an undefined value or cannot take its input's shape, or the network
+    /// itself where it gives an undefined value.
     pub fn shapes(&self) -> Result<Vec<Vec<usize>>> {
-        let mut shapes = vec![self.input.clone()];
+        let mut shapes = self.inputs.clone();
         for (at, node) in self.nodes.iter().enumerate() {
             let fail = |why: String| Error::Graph { node: node.name.clone(), why };
             let inputs: Vec<&[usize]> = node
@@ -68,22 +101,34 @@ impl Graph {
             let shape = node.op.output_shape(&inputs).map_err(fail)?;
             shapes.push(shape);
         }
-        Ok(shapes)
+        match self.outputs.iter().find(|&&v| v >= shapes.len()) {
+            Some(v) => Err(Error::Graph { node: self.name.clone(), why: format!("gives value {v}, of which it defines {}", shapes.len()) }),
+            None => Ok(shapes),
+        }
     }
 
-    /// Shape of the output for one sample.
+    /// Shape of each output for one sample.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn output_shapes(&self) -> Result<Vec<Vec<usize>>> {
+        let shapes = self.shapes()?;
+        Ok(self.outputs.iter().map(|&v| shapes[v].clone()).collect())
+    }
+
+    /// [`Graph::output_shapes`] of the first output, which is the only one of most networks.
     ///
     /// # Errors
     /// As [`Graph::shapes`].
     pub fn output_shape(&self) -> Result<Vec<usize>> {
-        Ok(self.shapes()?.pop().unwrap_or_default())
+        Ok(self.output_shapes()?.into_iter().next().unwrap_or_default())
     }
 
-    /// Whether the first that reads the input in more than single elements or channels moves a window over it, or takes the
+    /// Whether the first that reads input `input` in more than single elements or channels moves a window over it, or takes the
     /// mean of its pixels: whether it is an image, and no features that happen to have three axes.
-    pub fn reads_an_image(&self) -> bool {
-        let [_, height, width] = self.input[..] else { return false };
-        let mut seen = BTreeSet::from([0]);
+    pub fn reads_an_image(&self, input: ValueId) -> bool {
+        let Some(&[_, height, width]) = self.inputs.get(input).map(Vec::as_slice) else { return false };
+        let mut seen = BTreeSet::from([input]);
         self.nodes.iter().enumerate().any(|(at, node)| {
             if !node.inputs.iter().any(|v| seen.contains(v)) {
                 return false;
@@ -95,7 +140,7 @@ impl Graph {
                 _ => false,
             };
             if passes {
-                seen.insert(at + 1);
+                seen.insert(self.value_of(at));
             }
             matches!(node.op, Op::Conv2d(_) | Op::MaxPool(_) | Op::AvgPool { .. } | Op::GlobalAvgPool)
         })
@@ -169,7 +214,7 @@ pub struct Builder {
 impl Builder {
     /// Starts a network called `name` that takes samples of shape `input`.
     pub fn new(name: impl Into<String>, input: impl Into<Vec<usize>>) -> Self {
-        Self { graph: Graph { name: name.into(), input: input.into(), nodes: Vec::new() } }
+        Self { graph: Graph { name: name.into(), inputs: vec![input.into()], nodes: Vec::new(), outputs: Vec::new() } }
     }
 
     /// Appends `op` as `name`, reading the latest value; returns the value it defines.
@@ -180,19 +225,20 @@ impl Builder {
     /// Appends `op` as `name`, reading `inputs`; returns the value it defines.
     pub fn push_from(&mut self, name: impl Into<String>, op: Op, inputs: Vec<ValueId>) -> ValueId {
         self.graph.nodes.push(Node { name: name.into(), op, inputs });
-        self.graph.nodes.len()
+        self.latest()
     }
 
     /// The latest value.
     pub fn latest(&self) -> ValueId {
-        self.graph.nodes.len()
+        self.graph.inputs.len() + self.graph.nodes.len() - 1
     }
 
-    /// Ends the network and checks its shapes.
+    /// Ends the network, which gives the latest value, and checks its shapes.
     ///
     /// # Errors
     /// As [`Graph::shapes`].
-    pub fn finish(self) -> Result<Graph> {
+    pub fn finish(mut self) -> Result<Graph> {
+        self.graph.outputs = vec![self.latest()];
         self.graph.shapes()?;
         Ok(self.graph)
     }
@@ -236,12 +282,23 @@ mod tests {
             for (i, op) in first.iter().enumerate() {
                 b.push(format!("{i}"), op.clone());
             }
-            b.finish().unwrap().reads_an_image()
+            b.finish().unwrap().reads_an_image(0)
         };
         let linear = Op::Linear(Linear { inputs: 12, outputs: 2, bias: false });
         assert!(of(&[3, 2, 2], &[Op::Activation(Activation::Relu), Op::GlobalAvgPool]));
         assert!(!of(&[3, 2, 2], &[Op::Flatten, linear.clone()]) && !of(&[12], &[linear]));
         assert!(!of(&[3, 2, 2], &[Op::Softmax { log: false }, Op::GlobalAvgPool]));
+    }
+
+    #[test]
+    fn inputs_come_before_nodes() {
+        let node = |name: &str, inputs: &[usize]| Node { name: name.into(), op: Op::Add, inputs: inputs.to_vec() };
+        let nodes = vec![node("a", &[0, 1]), node("b", &[2, 0])];
+        let graph = Graph { name: "two".into(), inputs: vec![vec![3], vec![3]], nodes, outputs: vec![3, 2] };
+        assert_eq!((graph.shapes().unwrap().len(), graph.output_shapes().unwrap().len()), (4, 2));
+        assert_eq!((graph.value_of(1), graph.producer(2).map(|n| n.name.as_str()), graph.producer(1)), (3, Some("a"), None));
+        assert!(graph.check_single("train").unwrap_err().to_string().contains("2 inputs and 2 outputs"));
+        assert!(Graph { outputs: vec![4], ..graph }.shapes().unwrap_err().to_string().contains("gives value 4"));
     }
 
     #[test]

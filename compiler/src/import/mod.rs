@@ -9,7 +9,7 @@ mod state_dict;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
-pub use ends::Ends;
+pub use ends::{Declared, Ends};
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
 

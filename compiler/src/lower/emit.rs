@@ -1,13 +1,12 @@
 //! From folded layers and their ranks to the artifact.
 
 use thinfer::artifact::{
-    Artifact, Dtype, Input, Layer, Meaning, Model, Op, Output, Preprocess, Provenance, Stride, TensorData, TensorId, Weight,
+    Artifact, Dtype, Input, Layer, Meaning, Model, Op, Output, Provenance, Stride, TensorData, TensorId, TensorSpec, Weight,
 };
 
-use super::folded::{FoldedLayer, FoldedOp, Weighted};
+use super::folded::{Folded, FoldedOp, Weighted};
 use super::weights::Written;
 use crate::error::{Error, Result};
-use crate::import::Ends;
 use crate::tensor::swapped;
 
 /// What the artifact says beside its layers.
@@ -15,18 +14,10 @@ use crate::tensor::swapped;
 pub struct Identity {
     /// The architecture's name.
     pub model: String,
-    /// Shape of one sample.
-    pub input: Vec<usize>,
-    /// How images become its input.
-    pub preprocess: Preprocess,
-    /// What the source declared of its arrays; else they lie as values do.
-    pub ends: Option<Ends>,
-    /// Shape of the value that the last layer gives.
-    pub end: Vec<usize>,
-    /// What the outputs are, if somebody says it.
-    pub scores: Option<Meaning>,
-    /// Whether the outputs are known to be scores of classes, whatever ends the network.
-    pub classifies: bool,
+    /// The arrays that it takes.
+    pub inputs: Vec<Input>,
+    /// The arrays that it gives.
+    pub outputs: Vec<End>,
     /// Class names.
     pub classes: Vec<String>,
     /// The checkpoint's file name.
@@ -37,12 +28,26 @@ pub struct Identity {
     pub policy: String,
 }
 
+/// An array that the network gives.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// As its source declared it.
+    pub spec: TensorSpec,
+    /// Shape of the value that a layer gives for it.
+    pub shape: Vec<usize>,
+    /// What its numbers are, if somebody says it.
+    pub scores: Option<Meaning>,
+    /// Whether they are known to be scores of classes, whatever ends the network.
+    pub classifies: bool,
+}
+
 /// Writes every layer in its form, weights as `dtype`, biases and singular values as f32, f32 denormals as zero. `written` has an
 /// entry for each layer with a weight. Also says how many values were denormal.
 ///
 /// # Errors
 /// [`Error::Runtime`] when the network breaks a rule of the format.
-pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option<Written>], dtype: Dtype) -> Result<(Artifact, usize)> {
+pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Written>], dtype: Dtype) -> Result<(Artifact, usize)> {
+    let layers = &network.layers;
     let mut p = Provenance {
         tool: concat!("thinferc ", env!("CARGO_PKG_VERSION")).into(),
         source: identity.source,
@@ -112,15 +117,21 @@ pub(super) fn emit(identity: Identity, layers: &[FoldedLayer], written: &[Option
         };
         ops.push(Layer { name: name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }
-    let shape: Vec<u32> = identity.input.iter().map(|&d| d as u32).collect();
-    let mut model = Model { classes: identity.classes, provenance: p, ..Model::new(identity.model, &shape, ops) };
-    model.inputs[0].preprocess = identity.preprocess;
-    if let Some(ends) = identity.ends {
-        model.inputs[0] = Input { spec: ends.input, kind: ends.kind, ..model.inputs[0].clone() };
-        let declared = ends.output.sample_shape();
-        let meaning = identity.scores.unwrap_or_else(|| Meaning::of(&model.layers, &identity.end, &declared, identity.classifies));
-        model.outputs = vec![Output { spec: ends.output, value: model.layers.len() as u32, meaning }];
-    }
+    let outputs = identity.outputs.into_iter().zip(&network.outputs).map(|(end, &value)| {
+        let last = value.checked_sub(network.inputs.len()).and_then(|at| ops.get(at)).map(|layer| &layer.op);
+        let told = || Meaning::of(last, &end.shape, &end.spec.sample_shape(), end.classifies);
+        Output { meaning: end.scores.unwrap_or_else(told), value: value as u32, spec: end.spec }
+    });
+    let outputs = outputs.collect();
+    let model = Model {
+        name: identity.model,
+        inputs: identity.inputs,
+        outputs,
+        classes: identity.classes,
+        layers: ops,
+        tensors: Vec::new(),
+        provenance: p,
+    };
     Artifact::build_nested(model, tensors, nested)
         .map(|artifact| (artifact, denormal))
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))

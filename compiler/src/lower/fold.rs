@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
 
 use super::activation::fused;
-use super::folded::{Affine, FoldedLayer, FoldedOp, Kernel, LayerNorm, Norm, Table, Weighted};
+use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, Kernel, LayerNorm, Norm, Table, Weighted};
 use super::forward;
 use crate::error::{Error, Result};
 use crate::graph::{BatchNorm, Conv2d, Embed, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
@@ -20,23 +20,39 @@ const AS_IT_IS: Residual = Residual { stride: 1, offset: 0 };
 ///
 /// # Errors
 /// [`Error::Graph`] naming a node that stands where nothing can take it in; as [`Graph::shapes`].
-pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
+pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
     let shapes = graph.shapes()?;
     let mut readers = vec![0; shapes.len()];
     graph.nodes.iter().flat_map(|n| &n.inputs).for_each(|&v| readers[v] += 1);
-    let input = Value::Plain { folded: 0, open: false };
-    let attentive = attentive(graph);
-    let mut fold =
-        Fold { params, attentive, shapes, readers, values: vec![input], folded_shapes: vec![graph.input.clone()], layers: Vec::new() };
+    // An output is read by whoever runs the network, beside any node: what it is must stay.
+    graph.outputs.iter().for_each(|&v| readers[v] += 1);
+    let inputs = 0..graph.inputs.len();
+    let mut fold = Fold {
+        params,
+        attentive: attentive(graph),
+        shapes,
+        readers,
+        values: inputs.map(|folded| Value::Plain { folded, open: false }).collect(),
+        inputs: graph.inputs.len(),
+        folded_shapes: graph.inputs.clone(),
+        layers: Vec::new(),
+    };
     for node in &graph.nodes {
         let value = fold.node(node)?;
         fold.values.push(value);
     }
-    match (fold.values.last(), graph.nodes.last()) {
-        (Some(Value::Plain { folded, .. }), _) if *folded > 0 && *folded == fold.layers.len() => Ok(forward::fold(fold.layers)),
-        (_, Some(last)) => Err(refuse(last, "gives the network's output, which the last layer does not compute")),
-        (_, None) => Err(Error::Graph { node: graph.name.clone(), why: "is empty".into() }),
+    let outputs = graph.outputs.iter().map(|&v| match fold.values[v] {
+        Value::Plain { folded, .. } => Ok(folded),
+        Value::Shortcut { .. } => Err(Error::Graph {
+            node: graph.name.clone(),
+            why: "gives a shortcut without weights, which only an addition can take in".into(),
+        }),
+    });
+    let outputs = outputs.collect::<Result<_>>()?;
+    if fold.layers.is_empty() {
+        return Err(Error::Graph { node: graph.name.clone(), why: "computes nothing".into() });
     }
+    Ok(forward::fold(Folded { inputs: graph.inputs.clone(), layers: fold.layers, outputs }))
 }
 
 /// Where a value of the graph is found in the folded network.
@@ -44,7 +60,7 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Vec<FoldedLayer>> {
 enum Value {
     /// It is a folded value.
     Plain {
-        /// 0 the input, i + 1 the output of layer i.
+        /// First the inputs, then the output of each layer.
         folded: usize,
         /// Whether its layer may still take something in: nothing reads what the layer gave before.
         open: bool,
@@ -68,6 +84,8 @@ struct Fold<'a> {
     readers: Vec<usize>,
     /// Of the graph's values so far.
     values: Vec<Value>,
+    /// How many of the values are inputs.
+    inputs: usize,
     /// Of the folded values: they differ from the graph's behind a Flatten.
     folded_shapes: Vec<Vec<usize>>,
     layers: Vec<FoldedLayer>,
@@ -149,14 +167,19 @@ impl Fold<'_> {
     fn push(&mut self, node: &Node, inputs: Vec<usize>, op: FoldedOp, shape: Vec<usize>) -> Value {
         self.layers.push(FoldedLayer { name: node.name.clone(), inputs, op });
         self.folded_shapes.push(shape);
-        Value::Plain { folded: self.layers.len(), open: true }
+        Value::Plain { folded: self.latest(), open: true }
+    }
+
+    /// The folded value that the last layer gives.
+    fn latest(&self) -> usize {
+        self.inputs + self.layers.len() - 1
     }
 
     /// The layer that gives graph value `value`, if the one node that reads it may be fused into that layer.
     fn open_layer(&mut self, value: ValueId) -> Option<&mut FoldedOp> {
         match self.values[value] {
             Value::Plain { folded, open: true } if self.readers[value] == 1 => {
-                self.layers.get_mut(folded.checked_sub(1)?).map(|l| &mut l.op)
+                self.layers.get_mut(folded.checked_sub(self.inputs)?).map(|l| &mut l.op)
             }
             _ => None,
         }
@@ -275,9 +298,9 @@ impl Fold<'_> {
             if let (true, Some(layer)) = (at + 1 < node.inputs.len(), self.layers.last_mut()) {
                 layer.name = format!("{}.{at}", node.name);
             }
-            joined = Some((self.layers.len(), shape));
+            joined = Some((self.latest(), shape));
         }
-        Ok(Value::Plain { folded: self.layers.len(), open: true })
+        Ok(Value::Plain { folded: self.latest(), open: true })
     }
 
     /// The folded value that graph value `value` is, element by element: what was flattened for nobody but linear layers so
@@ -304,7 +327,7 @@ impl Fold<'_> {
             op: FoldedOp::Rearrange(Rearrange::flatten(elements)),
         });
         self.folded_shapes.push(shape);
-        Ok(self.layers.len())
+        Ok(self.latest())
     }
 
     /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
@@ -328,7 +351,7 @@ impl Fold<'_> {
                 && layer.activation == Fused::None
             {
                 layer.residual = Some(residual);
-                if let Some(layer) = self.layers.get_mut(folded - 1) {
+                if let Some(layer) = self.layers.get_mut(folded - self.inputs) {
                     layer.inputs.push(other);
                 }
                 return Ok(self.values[onto]);
@@ -348,10 +371,9 @@ impl Fold<'_> {
 /// Names of the linear layers around attention.
 fn attentive(graph: &Graph) -> BTreeSet<&str> {
     let linear = |node: &'_ Node| matches!(node.op, Op::Linear(_));
-    let attends =
-        |value: ValueId| value.checked_sub(1).and_then(|at| graph.nodes.get(at)).is_some_and(|n| matches!(n.op, Op::Attention(_)));
+    let attends = |value: ValueId| graph.producer(value).is_some_and(|n| matches!(n.op, Op::Attention(_)));
     let before = graph.nodes.iter().filter(|n| matches!(n.op, Op::Attention(_))).flat_map(|n| &n.inputs);
-    let before = before.filter_map(|v| graph.nodes.get(v.checked_sub(1)?));
+    let before = before.filter_map(|&v| graph.producer(v));
     let behind = graph.nodes.iter().filter(|n| n.inputs.iter().any(|&v| attends(v)));
     before.chain(behind).filter(|n| linear(n)).map(|n| n.name.as_str()).collect()
 }

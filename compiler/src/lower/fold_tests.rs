@@ -36,9 +36,9 @@ fn params(graph: &Graph, seed: u64) -> Params {
 fn compare(graph: &Graph, seed: u64) -> Vec<FoldedLayer> {
     let params = params(graph, seed);
     let mut rng = keyed(seed, Purpose::Init, &[8]);
-    let x: Vec<f64> = (0..graph.input.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let layers = fold(graph, &params).unwrap();
-    let (expected, found) = (run_graph(graph, &params, &x), run_folded(&layers, &graph.input, &x));
+    let x: Vec<f64> = (0..graph.input().iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let layers = fold(graph, &params).unwrap().layers;
+    let (expected, found) = (run_graph(graph, &params, &x), run_folded(&layers, graph.input(), &x));
     let scale = expected.iter().fold(1.0f64, |m, v| m.max(v.abs()));
     assert_eq!(expected.len(), found.len());
     for (e, f) in expected.iter().zip(&found) {
@@ -75,7 +75,7 @@ fn a_cifar_resnet_folds_to_its_convolutions() {
 #[test]
 fn projections_take_in_the_branch_that_ran_before_them() {
     let graph = zoo::build("resnet18-cifar").unwrap();
-    let layers = fold(&graph, &params(&graph, 2)).unwrap();
+    let layers = fold(&graph, &params(&graph, 2)).unwrap().layers;
     let names: Vec<&str> = layers.iter().filter(|l| l.inputs.len() == 2).map(|l| l.name.as_str()).collect();
     let expected = ["1.0.conv2", "1.1.conv2", "2.0.shortcut.0", "2.1.conv2", "3.0.shortcut.0", "3.1.conv2", "4.0.shortcut.0", "4.1.conv2"];
     assert_eq!(names, expected.map(|n| format!("layer{n}")));

@@ -7,7 +7,18 @@ use crate::rank::Pool;
 pub use crate::tensor::Kernel;
 use crate::tensor::count;
 
-/// One fused layer; it defines value i + 1 of the folded network, where i is its place. Value 0 is the input.
+/// A network of fused layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// Shape of one sample of each input, as a graph has it.
+    pub inputs: Vec<Vec<usize>>,
+    /// Layers in execution order.
+    pub layers: Vec<FoldedLayer>,
+    /// The values that the network gives: first come the inputs, then the output of each layer.
+    pub outputs: Vec<usize>,
+}
+
+/// One fused layer; it defines the value of its place behind the inputs of its network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoldedLayer {
     /// The name of the node with the weight, else of the node itself.

@@ -1,51 +1,60 @@
 //! Normalisations that stand before a layer: folded into its weight, where that is exact.
 
-use super::folded::{Affine, FoldedLayer, FoldedOp, Weighted};
+use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, Weighted};
 use thinfer::artifact::Activation;
 
 /// Folds every affine layer without activation into the one layer that reads it, if that is a linear layer or a
 /// convolution that pads nothing in (padding is zeros behind the normalisation, and a shift would make them its own). Then
 /// nobody but linear layers may read an image that was moved into a vector: those read it as it is.
-pub(super) fn fold(layers: Vec<FoldedLayer>) -> Vec<FoldedLayer> {
-    let folded = without(layers, |layers, at| {
-        let reader = sole_reader(layers, at + 1);
-        let FoldedOp::Affine(affine) = &layers[at].op else { return false };
+pub(super) fn fold(network: Folded) -> Folded {
+    let folded = without(network, |network, at| {
+        let reader = sole_reader(network, network.inputs.len() + at);
+        let FoldedOp::Affine(affine) = &network.layers[at].op else { return false };
         let affine = affine.clone();
-        match reader.and_then(|r| layers.get_mut(r)).map(|l| &mut l.op) {
+        match reader.and_then(|r| network.layers.get_mut(r)).map(|l| &mut l.op) {
             Some(FoldedOp::Weighted(w)) => absorb(&affine, w),
             _ => false,
         }
     });
-    without(folded, |layers, at| {
-        let FoldedOp::Rearrange(r) = &layers[at].op else { return false };
+    without(folded, |network, at| {
+        let FoldedOp::Rearrange(r) = &network.layers[at].op else { return false };
+        let value = network.inputs.len() + at;
         let linear = |l: &FoldedLayer| l.weighted().is_some_and(|w| w.window.is_none());
-        let mut readers = layers.iter().filter(|l| l.inputs.contains(&(at + 1))).peekable();
+        let mut readers = network.layers.iter().filter(|l| l.inputs.contains(&value)).peekable();
         // All elements as they are counted: sizes that fit were checked with the graph.
-        matches!(r.steps[..], [(size, 1)] if r.offset == 0 && size == r.shape[0]) && readers.peek().is_some() && readers.all(linear)
+        matches!(r.steps[..], [(size, 1)] if r.offset == 0 && size == r.shape[0])
+            && !network.outputs.contains(&value)
+            && readers.peek().is_some()
+            && readers.all(linear)
     })
 }
 
-/// The layers without those of which `gone` says so; who read one reads what it read.
-fn without(mut layers: Vec<FoldedLayer>, gone: impl Fn(&mut [FoldedLayer], usize) -> bool) -> Vec<FoldedLayer> {
+/// The network without those layers of which `gone` says so; who read one reads what it read.
+fn without(mut network: Folded, gone: impl Fn(&mut Folded, usize) -> bool) -> Folded {
+    let inputs = network.inputs.len();
     // Where each value went.
-    let mut now = vec![0];
-    let mut kept: Vec<FoldedLayer> = Vec::with_capacity(layers.len());
-    for at in 0..layers.len() {
-        if gone(&mut layers, at) {
-            now.push(now[layers[at].inputs[0]]);
+    let mut now: Vec<usize> = (0..inputs).collect();
+    let mut kept: Vec<FoldedLayer> = Vec::with_capacity(network.layers.len());
+    for at in 0..network.layers.len() {
+        if gone(&mut network, at) {
+            now.push(now[network.layers[at].inputs[0]]);
             continue;
         }
-        let mut layer = layers[at].clone();
+        let mut layer = network.layers[at].clone();
         layer.inputs.iter_mut().for_each(|v| *v = now[*v]);
+        now.push(inputs + kept.len());
         kept.push(layer);
-        now.push(kept.len());
     }
-    kept
+    let outputs = network.outputs.iter().map(|&v| now[v]).collect();
+    Folded { layers: kept, outputs, ..network }
 }
 
-/// The layer that alone reads `value`, and reads it as its first input only.
-fn sole_reader(layers: &[FoldedLayer], value: usize) -> Option<usize> {
-    let mut readers = layers.iter().enumerate().filter(|(_, l)| l.inputs.contains(&value));
+/// The layer that alone reads `value`, and reads it as its first input only; none where the network gives it.
+fn sole_reader(network: &Folded, value: usize) -> Option<usize> {
+    if network.outputs.contains(&value) {
+        return None;
+    }
+    let mut readers = network.layers.iter().enumerate().filter(|(_, l)| l.inputs.contains(&value));
     let (at, layer) = readers.next()?;
     let once = layer.inputs.iter().filter(|v| **v == value).count() == 1 && layer.inputs[0] == value;
     (once && readers.next().is_none()).then_some(at)

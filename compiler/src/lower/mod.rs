@@ -21,8 +21,8 @@ mod thinned;
 mod weights;
 
 pub use calibrate::Images;
-pub use emit::Identity;
-pub use folded::{FoldedLayer, fused};
+pub use emit::{End, Identity};
+pub use folded::{Folded, FoldedLayer, fused};
 pub use thinned::Thinned;
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ use thinfer::latency::LatencyTable;
 
 use crate::error::{Error, Result};
 use crate::factor::{Factoring, Factors, LayerMoments, Regression, Scheme};
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Op, ValueId};
 use crate::import::{Checkpoint, Ends};
 use crate::rank::{self, Cut, LayerChoices, Policy, Timing};
 use folded::Weighted;
@@ -112,7 +112,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Factored {
     identity: Identity,
-    layers: Vec<FoldedLayer>,
+    network: Folded,
     /// One a scheme for each layer that may be cut.
     factorings: Vec<Vec<Factoring>>,
     /// For each layer the factors that the checkpoint holds of it, in order and with batch norm folded in.
@@ -133,7 +133,11 @@ impl Factored {
     pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options, progress: &(dyn Fn(&str, usize, usize) + Sync)) -> Result<Self> {
         let Options { source, preprocess, scores, spectra, skip, dense_only, scheme, images, correct, energy_gain, kept } = options;
         graph.check(&checkpoint.params)?;
-        let layers = fold::fold(graph, &checkpoint.params)?;
+        let network = fold::fold(graph, &checkpoint.params)?;
+        let layers = &network.layers;
+        if images.is_some() {
+            graph.check_single("--calibrate")?;
+        }
         let with_weight = || layers.iter().filter(|l| l.weighted().is_some());
         if let Some(unknown) = skip.iter().find(|s| !with_weight().any(|l| l.name == **s)) {
             let names: Vec<&str> = with_weight().map(|l| l.name.as_str()).collect();
@@ -144,7 +148,7 @@ impl Factored {
         }
         let total = layers.len();
         let moments = match &images {
-            Some(images) if !dense_only => calibrate::moments(&layers, images, &|done| progress("calibrating", done, total))?,
+            Some(images) if !dense_only => calibrate::moments(layers, images, &|done| progress("calibrating", done, total))?,
             _ => vec![None; total],
         };
         let done = std::sync::atomic::AtomicUsize::new(0);
@@ -165,30 +169,34 @@ impl Factored {
         let kept = layers.par_iter().map(keep).collect::<Result<_>>()?;
         let meta = &checkpoint.meta;
         let ends = meta.ends.clone().map_or_else(|| Ends::of(graph), Ok)?;
-        if scores.is_some_and(|s| s != Meaning::Values) && !ends.output.is_line() {
-            let why = format!("the network gives {}, and classes stand along one axis", ends.output);
-            return Err(Error::invalid("--scores", why));
+        if let Some(first) = ends.outputs.first().filter(|o| scores.is_some_and(|s| s != Meaning::Values) && !o.is_line()) {
+            return Err(Error::invalid("--scores", format!("the network gives {first}, and classes stand along one axis")));
         }
+        let inputs = ends.inputs(graph, &preprocess);
+        let shapes = graph.shapes()?;
+        let outputs = ends.outputs.into_iter().zip(&graph.outputs).enumerate().map(|(at, (spec, &value))| End {
+            shape: shapes[unflattened(graph, value)].clone(),
+            // What is said of scores and classes is said of the first output.
+            scores: scores.filter(|_| at == 0),
+            // Nothing but a class is what a network of the zoo gives; others must name classes, or call their output logits.
+            classifies: (at == 0 && (meta.graph.is_none() || !meta.classes.is_empty())) || spec.name.to_lowercase().ends_with("logits"),
+            spec,
+        });
         let identity = Identity {
             model: graph.name.clone(),
-            input: graph.input.clone(),
-            preprocess,
-            // Nothing but a class is what a network of the zoo gives; others must name classes, or call their output logits.
-            classifies: meta.graph.is_none() || !meta.classes.is_empty() || ends.output.name.to_lowercase().ends_with("logits"),
-            ends: Some(ends),
-            end: end_shape(graph)?,
-            scores,
+            outputs: outputs.collect(),
+            inputs,
             classes: meta.classes.clone(),
             source,
             method: meta.method.clone().unwrap_or_default(),
             policy: String::new(),
         };
-        Ok(Self { identity, layers, factorings, kept, images, skip, correct, energy_gain })
+        Ok(Self { identity, network, factorings, kept, images, skip, correct, energy_gain })
     }
 
     /// The folded layers.
     pub fn layers(&self) -> &[FoldedLayer] {
-        &self.layers
+        &self.network.layers
     }
 
     /// The decompositions of each layer, one a scheme; none for a layer that is never cut.
@@ -198,8 +206,8 @@ impl Factored {
 
     /// The layers that have a weight, as policies see them, in layer order.
     pub fn choices(&self) -> Vec<LayerChoices<'_>> {
-        let mut all = Vec::with_capacity(self.layers.len());
-        for (layer, factorings) in self.layers.iter().zip(&self.factorings) {
+        let mut all = Vec::with_capacity(self.network.layers.len());
+        for (layer, factorings) in self.network.layers.iter().zip(&self.factorings) {
             let Some(w) = layer.weighted() else { continue };
             let bias = w.bias.as_ref().map_or(0, Vec::len);
             all.push(LayerChoices {
@@ -238,7 +246,7 @@ impl Factored {
     /// # Errors
     /// [`Error::Invalid`] when a decomposition fails.
     pub fn timing(&self, table: &LatencyTable) -> Result<Timing> {
-        let at: Vec<usize> = (0..self.layers.len()).filter(|&i| self.layers[i].weighted().is_some()).collect();
+        let at: Vec<usize> = (0..self.network.layers.len()).filter(|&i| self.network.layers[i].weighted().is_some()).collect();
         Timing::new(table, &at, &self.choices())
     }
 
@@ -278,7 +286,7 @@ impl Factored {
     /// From one form a weighted layer to one a layer.
     fn spread(&self, cuts: &[Cut]) -> Vec<Cut> {
         let mut cuts = cuts.iter();
-        self.layers.iter().map(|l| l.weighted().and_then(|_| cuts.next().copied().flatten())).collect()
+        self.network.layers.iter().map(|l| l.weighted().and_then(|_| cuts.next().copied().flatten())).collect()
     }
 
     /// The artifact of these forms; as [`Factored::thin`] and [`Thinned::artifact`].
@@ -297,27 +305,31 @@ impl Factored {
     pub fn thin(&self, policy: Policy, cuts: &[Cut], always_cut: bool) -> Result<Thinned<'_>> {
         let identity = Identity { policy: policy.to_string(), ..self.identity.clone() };
         let written = match policy {
-            Policy::Keep => self.layers.iter().zip(&self.kept).map(|(l, kept)| Some(l.weighted()?.kept(&l.name, kept.as_ref()))).collect(),
+            Policy::Keep => {
+                self.network.layers.iter().zip(&self.kept).map(|(l, kept)| Some(l.weighted()?.kept(&l.name, kept.as_ref()))).collect()
+            }
             _ => self.written(cuts, always_cut)?,
         };
-        Ok(Thinned { identity, layers: &self.layers, written })
+        Ok(Thinned { identity, network: &self.network, written })
     }
 
     fn written(&self, cuts: &[Cut], always_cut: bool) -> Result<Vec<Option<Written>>> {
         let effective = |i: usize| {
             let cut = cuts.get(i).copied().flatten();
-            let pays = self.layers[i].weighted().is_some_and(|w| w.pays(cut));
+            let pays = self.network.layers[i].weighted().is_some_and(|w| w.pays(cut));
             (cut.filter(|_| pays || always_cut), How { gain: self.energy_gain, recompose: !pays, shift: None })
         };
         match &self.images {
-            Some(images) if self.correct && (0..self.layers.len()).any(|i| effective(i).0.is_some()) => self.corrected(images, &effective),
-            _ => (0..self.layers.len()).map(|i| self.alone(i, effective(i))).collect(),
+            Some(images) if self.correct && (0..self.network.layers.len()).any(|i| effective(i).0.is_some()) => {
+                self.corrected(images, &effective)
+            }
+            _ => (0..self.network.layers.len()).map(|i| self.alone(i, effective(i))).collect(),
         }
     }
 
     /// A layer cut on its own.
     fn alone(&self, i: usize, (cut, how): (Cut, How<'_>)) -> Result<Option<Written>> {
-        let layer = &self.layers[i];
+        let layer = &self.network.layers[i];
         let Some(w) = layer.weighted() else { return Ok(None) };
         let Some((scheme, rank)) = cut else { return Ok(Some(w.dense())) };
         let factoring = self.factorings[i].iter().find(|f| f.scheme() == scheme);
@@ -328,10 +340,10 @@ impl Factored {
 
     /// All layers, each fitted to the dense network's output behind the layers before it.
     fn corrected<'a>(&self, images: &Images, effective: &dyn Fn(usize) -> (Cut, How<'a>)) -> Result<Vec<Option<Written>>> {
-        let mut all: Vec<Option<Written>> = vec![None; self.layers.len()];
-        let untouched = |i: usize| self.skip.contains(&self.layers[i].name);
-        calibrate::in_sequence(&self.layers, images, |i, regression| {
-            let written = match (regression, self.layers[i].weighted()) {
+        let mut all: Vec<Option<Written>> = vec![None; self.network.layers.len()];
+        let untouched = |i: usize| self.skip.contains(&self.network.layers[i].name);
+        calibrate::in_sequence(&self.network.layers, images, |i, regression| {
+            let written = match (regression, self.network.layers[i].weighted()) {
                 (Some(r), Some(w)) if !untouched(i) => Some(self.fitted(i, w, r, effective(i))?),
                 _ => self.alone(i, effective(i))?,
             };
@@ -343,7 +355,7 @@ impl Factored {
     }
 
     fn fitted(&self, i: usize, w: &Weighted, regression: &Regression, (cut, how): (Cut, How<'_>)) -> Result<Written> {
-        let name = &self.layers[i].name;
+        let name = &self.network.layers[i].name;
         let (weight, shift) = regression.solve(name, &w.folded_weight(), PULL)?;
         let Some((scheme, rank)) = cut else {
             let bias = shifted(w.bias.as_deref(), [Some(&shift), None]);
@@ -355,13 +367,12 @@ impl Factored {
     }
 }
 
-/// Shape of the value that the last layer of the folded network gives: what is flattened is no layer.
-fn end_shape(graph: &Graph) -> Result<Vec<usize>> {
-    let mut at = graph.nodes.len();
-    while let Some(node) = at.checked_sub(1).and_then(|i| graph.nodes.get(i)).filter(|n| n.op == Op::Flatten) {
-        at = node.inputs[0];
+/// The value that `value` is in the folded network, where what is flattened is no layer.
+fn unflattened(graph: &Graph, mut value: ValueId) -> ValueId {
+    while let Some(node) = graph.producer(value).filter(|n| n.op == Op::Flatten) {
+        value = node.inputs[0];
     }
-    Ok(graph.shapes()?.swap_remove(at))
+    value
 }
 
 fn factorings(name: &str, w: &Weighted, scheme: SchemeChoice, spectra: Spectra, moments: Option<&LayerMoments>) -> Result<Vec<Factoring>> {

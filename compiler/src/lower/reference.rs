@@ -12,7 +12,7 @@ type Image = (Vec<usize>, Vec<f64>);
 /// The output of `graph` for one sample.
 pub(super) fn run_graph(graph: &Graph, params: &Params, x: &[f64]) -> Vec<f64> {
     let shapes = graph.shapes().unwrap();
-    let mut values: Vec<Image> = vec![(graph.input.clone(), x.to_vec())];
+    let mut values: Vec<Image> = vec![(graph.input().to_vec(), x.to_vec())];
     for (at, node) in graph.nodes.iter().enumerate() {
         let tensor =
             |suffix: &str| -> Vec<f64> { params[&format!("{}.{suffix}", node.name)].data().iter().map(|&v| f64::from(v)).collect() };

@@ -119,10 +119,9 @@ fn every_scheme_at_full_rank_is_the_dense_network_and_runs_as_the_host_does() {
         let host = calibrate::outputs(f.layers(), &Images::new(&[3, 32, 32], images.clone()).unwrap(), &[]).unwrap();
         assert!(distance(&host, &dense) < 1e-4, "the host differs");
         let whole: Vec<Cut> = f.factorings().iter().map(|f| f.first().map(|f| (f.scheme(), f.full_rank()))).collect();
-        let identity = Identity { input: vec![3, 32, 32], ..Identity::default() };
         // Written as factors even where they do not pay, so that the runtime's own forms are compared.
         let written: Vec<_> = (0..whole.len()).map(|i| f.alone(i, (whole[i], How::default())).unwrap()).collect();
-        let cut = run(&emit::emit(identity, f.layers(), &written, Dtype::F32).unwrap().0, &images);
+        let cut = run(&emit::emit(f.identity.clone(), &f.network, &written, Dtype::F32).unwrap().0, &images);
         assert!(distance(&cut, &dense) < 1e-3, "{scheme} {}", distance(&cut, &dense));
     }
 }

@@ -11,7 +11,7 @@ use thinfer::artifact::{Artifact, Dtype};
 
 use super::calibrate::{self, Images, Replacement, Statistics};
 use super::emit::{self, Identity};
-use super::folded::{FoldedLayer, Norm, Weighted};
+use super::folded::{Folded, Norm, Weighted};
 use super::weights::{Form, Written};
 use crate::error::{Error, Result};
 use crate::import::Place;
@@ -25,7 +25,7 @@ const SMALLEST: f64 = 1e-6;
 #[derive(Debug)]
 pub struct Thinned<'a> {
     pub(super) identity: Identity,
-    pub(super) layers: &'a [FoldedLayer],
+    pub(super) network: &'a Folded,
     /// One a layer; none for a layer without a weight.
     pub(super) written: Vec<Option<Written>>,
 }
@@ -58,7 +58,7 @@ impl Thinned<'_> {
     /// # Errors
     /// As [`Thinned::artifact`].
     pub fn artifact_and_denormals(&self, dtype: Dtype) -> Result<(Artifact, usize)> {
-        emit::emit(self.identity.clone(), self.layers, &self.written, dtype)
+        emit::emit(self.identity.clone(), self.network, &self.written, dtype)
     }
 
     /// The same function as a checkpoint's tensors, cut layers as factors ([`Place`]) and batch norm unfolded; `dense` are
@@ -70,12 +70,12 @@ impl Thinned<'_> {
         let statistics = match images {
             Some(images) => {
                 let replaced: Vec<Option<Replacement>> = self.written.iter().map(|w| w.as_ref().map(Written::replacement)).collect();
-                calibrate::statistics(self.layers, images, &replaced)?
+                calibrate::statistics(&self.network.layers, images, &replaced)?
             }
-            None => vec![None; self.layers.len()],
+            None => vec![None; self.network.layers.len()],
         };
         let mut params = dense.clone();
-        for ((layer, written), statistics) in self.layers.iter().zip(&self.written).zip(&statistics) {
+        for ((layer, written), statistics) in self.network.layers.iter().zip(&self.written).zip(&statistics) {
             let (Some(w), Some(written)) = (layer.weighted(), written) else { continue };
             if w.absorbed.is_some() {
                 let why = "took in the normalisation before it and cannot be taken apart from it again";

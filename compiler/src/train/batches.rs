@@ -72,12 +72,12 @@ impl Normaliser {
 /// [`Error::Data`] that says what was expected and what was found.
 pub(super) fn check_fit(graph: &Graph, data: &Dataset) -> Result<()> {
     let fail = |why: String| Err(Error::data(&data.name, why));
-    let fits = match graph.input[..] {
+    let fits = match graph.input()[..] {
         [features] => features == data.image_len(),
-        _ => graph.input == data.shape,
+        _ => graph.input() == data.shape,
     };
     if !fits {
-        return fail(format!("images of {:?} do not fit {}, which takes {:?}", data.shape, graph.name, graph.input));
+        return fail(format!("images of {:?} do not fit {}, which takes {:?}", data.shape, graph.name, graph.input()));
     }
     let outputs = graph.output_shape()?;
     if outputs != [data.classes.len()] {

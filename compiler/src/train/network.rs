@@ -45,7 +45,7 @@ pub(super) enum Value {
 impl Value {
     /// `batch` samples for the input of `graph`, one after the other in `elements`.
     pub(super) fn input(graph: &Graph, batch: usize, elements: Vec<f32>, device: &Device) -> Self {
-        match graph.input[..] {
+        match graph.input()[..] {
             [channels, height, width] => {
                 Self::Images(Tensor::from_data(TensorData::new(elements, [batch, channels, height, width]), device))
             }
@@ -94,6 +94,10 @@ impl Value {
 pub(super) fn supported(graph: &Graph) -> Result<()> {
     let fail = |node: &str, why: String| Err(Error::Graph { node: node.into(), why });
     let shapes = graph.shapes()?;
+    graph.check_single("training")?;
+    if graph.outputs != [graph.nodes.len()] {
+        return fail(&graph.name, "gives a value that is not its last node's".into());
+    }
     for (node, shape) in graph.nodes.iter().zip(&shapes[1..]) {
         match (&node.op, shape.len()) {
             (_, 0 | 2 | 4..) => return fail(&node.name, format!("gives {shape:?}; only vectors and images can be trained")),

@@ -107,11 +107,11 @@ impl<'a> Run<'a> {
         supported(&graph)?;
         check_fit(&graph, job.data)?;
         if let Some(c) = job.start {
-            check_takes(&Ends::input_of(&graph, &c.meta, &Preprocess::default()), job.data)?;
+            check_takes(&Ends::input_of(&graph, &c.meta, &Preprocess::default())?, job.data)?;
         }
         let spec: DataSpec = config.data.parse().map_err(|why| Error::data(&config.data, why))?;
         // A network that was trained before goes on seeing images as it did; one of vectors knows no channels.
-        let usual = || if graph.input.len() == 1 { flat_preprocess(spec.kind) } else { default_preprocess(spec.kind) };
+        let usual = || if graph.input().len() == 1 { flat_preprocess(spec.kind) } else { default_preprocess(spec.kind) };
         let preprocess = job.start.and_then(|c| c.meta.preprocess.clone()).unwrap_or_else(usual);
         let normaliser = Normaliser::new(&preprocess, job.data.shape)?;
         let augment = if config.augment { Some(Augment::of(spec.kind).unwrap_or_default()) } else { None };
@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
             return Err(Error::invalid("batch", format!("batches of {} of {} images hold no two images", config.batch, images.len())));
         }
         let teachers = match &config.distil {
-            Some(d) => Some(Teachers::open(job.teachers, d, &preprocess, &graph.input, job.data.classes.len(), config.batch)?),
+            Some(d) => Some(Teachers::open(job.teachers, d, &preprocess, graph.input(), job.data.classes.len(), config.batch)?),
             None => None,
         };
         let method = config.method.build();

@@ -1,11 +1,11 @@
 //! What must hold in a header before anyone trusts it.
 
-use super::ends::{check_inputs, check_specs};
+use super::check_ends::{check_inputs, check_specs};
 use super::preamble::ALIGN;
 use super::read::chunks;
+use super::sections::{Sections, at_most};
 use super::shapes::output_shape;
-use super::{FormatError, Model, Nested, TensorInfo, Weight};
-use crate::plan::weight;
+use super::{FormatError, Model, TensorInfo, Values};
 
 /// Bounds that no file may pass.
 pub struct Limits;
@@ -17,52 +17,29 @@ impl Limits {
     pub const ENTRIES: usize = 1 << 16;
     /// Bytes of a name or note.
     pub const NAME_BYTES: usize = 1 << 10;
-    /// Axes of a shape.
+    /// Axes of a value, of a declared array and of a stored tensor.
     pub const AXES: usize = 8;
+    /// Kernels of a tuned layer.
+    pub const KERNELS: usize = 64;
     /// Elements of one sample at any layer.
     pub const SAMPLE_LEN: u64 = 1 << 28;
     /// A window's size, stride, dilation and padding.
     pub const WINDOW: u32 = 1 << 12;
 }
 
-/// Checks all that `model` claims against the data part; returns the shape of every value. Of a network of version `1`, which
+/// Checks all that `model` claims against the data part; returns what is known of every value. Of a network of version `1`, which
 /// names no output, the output is put in.
-pub(super) fn check(model: &mut Model, nested: &[Nested], data: &[u8], version: u16) -> Result<Vec<Vec<usize>>, FormatError> {
+pub(super) fn check(model: &mut Model, sections: &Sections, data: &[u8], version: u16) -> Result<Values, FormatError> {
     check_texts(model)?;
-    at_most("the number of nested layers", nested.len(), Limits::ENTRIES)?;
     check_inputs(model)?;
     check_tensors(&model.tensors, data)?;
-    let shapes = check_layers(model)?;
-    check_nested(model, nested)?;
-    if let (1, Some(last)) = (version, shapes.last()) {
+    let values = check_layers(model)?;
+    if let (1, Some(last)) = (version, values.shapes.last()) {
         model.complete(last);
     }
-    check_specs(model, &shapes)?;
-    Ok(shapes)
-}
-
-/// Each is of a factored layer, in order, and its means are of its first factor.
-fn check_nested(model: &Model, nested: &[Nested]) -> Result<(), FormatError> {
-    for (at, n) in nested.iter().enumerate() {
-        let fail = |why: String| FormatError::Field { what: format!("ranks of layer {}", n.layer), why };
-        if at > 0 && nested[at - 1].layer >= n.layer {
-            return Err(fail("stand behind those of a later layer".into()));
-        }
-        let shape = |id: u32| model.tensors[id as usize].shape.as_slice();
-        let wanted = match model.layers.get(n.layer as usize).and_then(|l| weight(&l.op)) {
-            Some(Weight::LowRank { v, .. }) => vec![shape(*v)[0]],
-            Some(Weight::Spatial { u, .. }) => vec![shape(*u)[0], shape(*u)[2]],
-            Some(Weight::Tucker2 { core, .. }) => shape(*core)[1..].to_vec(),
-            Some(Weight::Dense(_)) | None => return Err(fail("the file has no such layer in factors".into())),
-        };
-        let found = n.means.map(|id| model.tensors.get(id as usize).map(|t| &t.shape));
-        match found {
-            Some(None) => return Err(fail(format!("means are a tensor that the table of {} does not have", model.tensors.len()))),
-            Some(Some(found)) if *found != wanted => return Err(fail(format!("means have shape {found:?} instead of {wanted:?}"))),
-            _ => {}
-        }
-    }
-    Ok(())
+    check_specs(model, &values)?;
+    sections.check(model)?;
+    Ok(values)
 }
 
 fn check_texts(model: &Model) -> Result<(), FormatError> {
@@ -88,10 +65,6 @@ fn check_texts(model: &Model) -> Result<(), FormatError> {
         at_most("the length of a name", text.len(), Limits::NAME_BYTES)?;
     }
     Ok(())
-}
-
-fn at_most(what: &str, value: usize, max: usize) -> Result<(), FormatError> {
-    if value > max { Err(FormatError::TooLarge { what: what.into(), value: value as u64, max: max as u64 }) } else { Ok(()) }
 }
 
 /// Every tensor stands right after the one before it, padded with zeros to 64 bytes; none overlaps, none is left out.
@@ -131,9 +104,11 @@ fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError>
     }
 }
 
-/// Layers read earlier values only, their tensors exist and fit; returns every value's shape.
-pub(super) fn check_layers(model: &Model) -> Result<Vec<Vec<usize>>, FormatError> {
+/// Layers read earlier values only, their tensors exist and fit; returns every value's shape, and which have samples: what is
+/// computed of one that has.
+pub(super) fn check_layers(model: &Model) -> Result<Values, FormatError> {
     let mut shapes = model.inputs.iter().map(|i| sample_shape("the input", &i.value_shape)).collect::<Result<Vec<_>, _>>()?;
+    let mut sampled: Vec<bool> = model.inputs.iter().map(|i| i.spec.sample_axis.is_some()).collect();
     if model.layers.is_empty() {
         return Err(FormatError::Field { what: "layers".into(), why: "there is none".into() });
     }
@@ -146,8 +121,9 @@ pub(super) fn check_layers(model: &Model) -> Result<Vec<Vec<usize>>, FormatError
             .collect::<Result<_, _>>()?;
         let shape = output_shape(model, &layer.op, &inputs).map_err(fail)?;
         shapes.push(sample_shape(&layer.name, &shape)?);
+        sampled.push(layer.inputs.iter().any(|&v| sampled[v as usize]));
     }
-    Ok(shapes)
+    Ok(Values { shapes, sampled })
 }
 
 fn sample_shape(what: &str, shape: &[u32]) -> Result<Vec<usize>, FormatError> {
@@ -164,10 +140,10 @@ fn sample_shape(what: &str, shape: &[u32]) -> Result<Vec<usize>, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::super::write::tests::{sample, sample_tensors};
-    use super::super::{Artifact, FormatError, Model, Nested, Op, TensorData, Weight};
+    use super::super::{Artifact, FormatError, Model, Op, Sections, TensorData, Weight};
 
     fn refusal(change: impl Fn(&mut Model)) -> FormatError {
-        Artifact::build_with(sample(), sample_tensors(), Vec::new(), |model| change(model)).unwrap_err()
+        Artifact::build_with(sample(), sample_tensors(), Sections::default(), |model| change(model)).unwrap_err()
     }
 
     fn linear(model: &mut Model, at: usize) -> (&mut Weight, &mut Option<u32>) {
@@ -198,26 +174,6 @@ mod tests {
         ];
         for (expected, lie) in lies {
             let error = refusal(lie).to_string();
-            assert!(error.contains(expected), "{expected:?} not in {error:?}");
-        }
-    }
-
-    #[test]
-    fn what_stands_behind_the_network_is_checked_as_well() {
-        let build = |nested: Vec<Nested>| Artifact::build_nested(sample(), sample_tensors(), nested);
-        let one = |layer, means, gained| Nested { layer, means, gained };
-        // The singular values have the shape that means have.
-        let whole = build(vec![one(1, Some(4), true)]).unwrap();
-        assert_eq!(Artifact::from_bytes(whole.as_bytes().to_vec()).unwrap().nested(), [one(1, Some(4), true)]);
-        let lies = [
-            ("layer 0: the file has no such layer", vec![one(0, None, false)]),
-            ("layer 7: the file has no such layer", vec![one(7, None, false)]),
-            ("does not have", vec![one(1, Some(99), false)]),
-            ("means have shape [4, 6] instead of [2]", vec![one(1, Some(0), false)]),
-            ("behind those of a later layer", vec![one(1, None, false), one(1, None, false)]),
-        ];
-        for (expected, lie) in lies {
-            let error = build(lie).unwrap_err().to_string();
             assert!(error.contains(expected), "{expected:?} not in {error:?}");
         }
     }

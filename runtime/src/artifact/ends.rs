@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::v2::{Channels, Element, Input, InputKind, Layer, Meaning, Model, Op, Output, Provenance, Stride, TensorSpec};
-use super::{Activation, FormatError, Limits};
+use super::v2::{Element, Input, InputKind, Layer, Meaning, Model, Op, Output, Provenance, Stride, TensorSpec};
+use super::{Activation, Limits};
 
 impl Model {
     /// A network called `name` of these layers over samples of `input`, which is called `input` and lies as it is declared.
@@ -24,7 +24,8 @@ impl Model {
     /// Puts in the output of a network that names none: the last layer's value as it lies, of `shape`, called `output`.
     pub(super) fn complete(&mut self, shape: &[usize]) {
         if self.outputs.is_empty() {
-            let meaning = Meaning::of(&self.layers, shape, shape, !self.classes.is_empty());
+            let last = self.layers.last().map(|l| &l.op);
+            let meaning = Meaning::of(last, shape, shape, !self.classes.is_empty());
             let shape: Vec<u32> = shape.iter().map(|&d| d as u32).collect();
             let value = (self.inputs.len() + self.layers.len()).saturating_sub(1) as u32;
             self.outputs.push(Output { spec: TensorSpec::new("output", &shape), value, meaning });
@@ -65,7 +66,7 @@ impl Input {
         match self.kind {
             InputKind::Image => self.value_shape.iter().map(|&d| d as usize).eq(shape),
             InputKind::Features => match sizes(&declared)[..] {
-                [features] => features == shape.iter().product(),
+                [features] => features == shape.iter().product::<usize>(),
                 ref declared => *declared == sizes(&shape),
             },
         }
@@ -102,36 +103,23 @@ impl Input {
 }
 
 impl Meaning {
-    /// What the output of these layers is, a value of `shape` that is declared to have samples of `declared`: told by what ends
-    /// the layers, else logits if it is known to be `scores` of classes.
-    pub fn of(layers: &[Layer], shape: &[usize], declared: &[usize], scores: bool) -> Self {
-        let Some(last) = layers.last() else { return Self::Values };
+    /// What an output is that layer `last` gives, a value of `shape` that is declared to have samples of `declared`: told by what
+    /// ends the layers, else logits if it is known to be `scores` of classes.
+    pub fn of(last: Option<&Op>, shape: &[usize], declared: &[usize], scores: bool) -> Self {
+        let Some(last) = last else { return Self::Values };
         if !is_line(declared.iter().copied()) {
             return Self::Values;
         }
-        match &last.op {
+        match last {
             // Over the channels of each pixel: of one pixel these are all elements.
             Op::Softmax { .. } if shape.len() == 3 && shape[1..] != [1, 1] => Self::Values,
             Op::Softmax { log: false } => Self::Probabilities,
             Op::Softmax { log: true } => Self::LogProbabilities,
-            op if activation(op) == Some(Activation::Sigmoid) => Self::Independent,
+            op if op.activation() == Some(Activation::Sigmoid) => Self::Independent,
             // The softmax of a single number says nothing.
             _ if scores && declared.iter().any(|&d| d > 1) => Self::Logits,
             _ => Self::Values,
         }
-    }
-}
-
-fn activation(op: &Op) -> Option<Activation> {
-    match op {
-        Op::Linear { activation, .. }
-        | Op::Conv { activation, .. }
-        | Op::Add { activation, .. }
-        | Op::Affine { activation, .. }
-        | Op::Concat { activation }
-        | Op::Multiply { activation }
-        | Op::Activate(activation) => Some(*activation),
-        _ => None,
     }
 }
 
@@ -192,7 +180,7 @@ impl TensorSpec {
 
     /// For each element of a sample, counted along the declared axes, its place in the network's value; empty where both
     /// count alike.
-    fn places(&self) -> Vec<usize> {
+    pub(crate) fn places(&self) -> Vec<usize> {
         if self.order.is_empty() {
             return Vec::new();
         }
@@ -240,53 +228,6 @@ impl TensorSpec {
             Err(format!("has an order of {reached} elements, a sample has {len}"))
         }
     }
-}
-
-/// The one input, before anything is said of the layers that read it.
-pub(super) fn check_inputs(model: &Model) -> Result<(), FormatError> {
-    let fail = |what: &str, why: String| Err(FormatError::Field { what: what.into(), why });
-    let [input] = &model.inputs[..] else { return fail("inputs", format!("there are {}, not one", model.inputs.len())) };
-    if input.value_shape.is_empty() || input.value_shape.len() > Limits::AXES {
-        return fail("input shape", format!("has {} axes", input.value_shape.len()));
-    }
-    if let Err(why) = input.preprocess.check(input.channels()) {
-        return fail("preprocessing", why);
-    }
-    if input.kind == InputKind::Image && !matches!(input.value_shape[..], [1 | 3, _, _]) {
-        return fail("input kind", format!("an image has one channel or three, a height and a width, not {:?}", input.value_shape));
-    }
-    if input.preprocess.channels == Channels::Bgr && (input.kind, input.channels()) != (InputKind::Image, 3) {
-        return fail("channels", format!("blue, green and red are of an image of three channels, not of {:?}", input.value_shape));
-    }
-    Ok(())
-}
-
-/// What was declared, against the values that there are.
-pub(super) fn check_specs(model: &Model, shapes: &[Vec<usize>]) -> Result<(), FormatError> {
-    let fail = |what: String, why: String| Err(FormatError::Field { what, why });
-    let len = |shape: &[usize]| shape.iter().product::<usize>();
-    for (input, shape) in model.inputs.iter().zip(shapes) {
-        if let Err(why) = input.spec.check(len(shape)) {
-            return fail(format!("input '{}'", input.spec.name), why);
-        }
-    }
-    let [output] = &model.outputs[..] else { return fail("outputs".into(), format!("there are {}, not one", model.outputs.len())) };
-    let what = format!("output '{}'", output.spec.name);
-    let last = shapes.len() - 1;
-    if output.value as usize != last {
-        return fail(what, format!("is value {}, the last layer gives {last}", output.value));
-    }
-    if let Err(why) = output.spec.check(len(&shapes[last])) {
-        return fail(what, why);
-    }
-    let sampled = model.inputs.iter().any(|i| i.spec.sample_axis.is_some());
-    if output.spec.sample_axis.is_some() != sampled {
-        return fail(what, "must have an axis of samples if and only if the input has one".into());
-    }
-    if output.meaning != Meaning::Values && !output.spec.is_line() {
-        return fail(what, format!("has scores of classes along several axes: {:?}", output.spec.sample_shape()));
-    }
-    Ok(())
 }
 
 impl Element {
@@ -407,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_end_says_what_the_outputs_are() {
-        let ends = |op, shape: &[usize], scores| Meaning::of(&[Layer { name: String::new(), inputs: vec![0], op }], shape, shape, scores);
+        let ends = |op, shape: &[usize], scores| Meaning::of(Some(&op), shape, shape, scores);
         let activate = |a| Op::Activate(a);
         assert_eq!(ends(Op::Softmax { log: false }, &[4], false), Meaning::Probabilities);
         assert_eq!(ends(Op::Softmax { log: true }, &[4, 1, 1], true), Meaning::LogProbabilities);
@@ -418,9 +359,8 @@ mod tests {
         assert_eq!(ends(activate(Activation::None), &[4], false), Meaning::Values);
         assert_eq!(ends(activate(Activation::None), &[1], true), Meaning::Values);
         assert_eq!(ends(activate(Activation::None), &[4, 2, 1], true), Meaning::Values);
-        assert_eq!(Meaning::of(&[], &[4], &[4], true), Meaning::Values);
+        assert_eq!(Meaning::of(None, &[4], &[4], true), Meaning::Values);
         // Scores of each pixel's classes are none of the whole, however they are declared.
-        let softmax = [Layer { name: String::new(), inputs: vec![0], op: Op::Softmax { log: false } }];
-        assert_eq!(Meaning::of(&softmax, &[2, 2, 2], &[8], true), Meaning::Values);
+        assert_eq!(Meaning::of(Some(&Op::Softmax { log: false }), &[2, 2, 2], &[8], true), Meaning::Values);
     }
 }

@@ -3,12 +3,15 @@
 
 mod bounded;
 mod check;
+mod check_ends;
+mod cost;
 mod ends;
-mod error;
+mod layer;
 mod nested;
 mod preamble;
 mod preprocess;
 mod read;
+mod sections;
 mod shapes;
 mod shares;
 pub mod v1;
@@ -19,12 +22,15 @@ mod write_atomic;
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub use crate::error::FormatError;
 pub use check::Limits;
-pub use error::FormatError;
+pub(crate) use cost::layer_macs;
 pub(crate) use preamble::VERSION;
+pub use sections::Sections;
 pub use v2::{
     AccuracyNote, Activation, Channels, Dtype, Element, Input, InputKind, Layer, LayerNote, Meaning, Model, Nested, Op, Output, PoolKind,
-    Preprocess, Provenance, Residual, Section, Stride, TensorId, TensorInfo, TensorSpec, TimeNote, ValueId, Weight, Window,
+    Preprocess, Provenance, Residual, Section, State, Stride, TensorId, TensorInfo, TensorSpec, TimeNote, Tuned, TunedLayer, ValueId,
+    Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;
@@ -33,13 +39,22 @@ pub use write_atomic::write_atomic;
 #[derive(Debug)]
 pub struct Artifact {
     model: Model,
-    /// Shape of every value for one sample, 0 being the input.
-    shapes: Vec<Vec<usize>>,
+    /// What is known of every value, the inputs first.
+    values: Values,
     bytes: Bytes,
-    /// What the layers need for smaller ranks, by rising layer.
-    nested: Vec<Nested>,
+    /// What stands behind the network.
+    sections: Sections,
     /// Where the data part lies in `bytes`.
     data: Range<usize>,
+}
+
+/// What follows from a network for its values: first its inputs, then what each layer gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Values {
+    /// Shape of each for one sample.
+    shapes: Vec<Vec<usize>>,
+    /// Whether each sample has its own; else the value is the same for all samples of a run.
+    sampled: Vec<bool>,
 }
 
 /// The file's bytes, wherever they live.
@@ -78,29 +93,59 @@ impl Artifact {
         &self.bytes
     }
 
-    /// The array that the network takes.
+    /// The arrays that the network takes.
+    pub fn inputs(&self) -> &[Input] {
+        &self.model.inputs
+    }
+
+    /// The arrays that the network gives.
+    pub fn outputs(&self) -> &[Output] {
+        &self.model.outputs
+    }
+
+    /// The first array that the network takes, which is the only one of most networks.
     pub fn input(&self) -> &Input {
         &self.model.inputs[0]
     }
 
-    /// The array that the network gives.
+    /// The first array that the network gives, which is the only one of most networks.
     pub fn output(&self) -> &Output {
         &self.model.outputs[0]
     }
 
-    /// Shape of every value for one sample: index 0 is the input, i + 1 the output of layer i.
+    /// The value that layer `index` gives.
+    pub fn value_of(&self, index: usize) -> usize {
+        self.model.inputs.len() + index
+    }
+
+    /// Shape of every value for one sample: first the inputs, then what each layer gives.
     pub fn shapes(&self) -> &[Vec<usize>] {
-        &self.shapes
+        &self.values.shapes
     }
 
-    /// Elements of one sample's input.
+    /// Whether each sample of a run has its own `value`; else it is the same for all of them.
+    pub fn is_sampled(&self, value: usize) -> bool {
+        self.values.sampled.get(value).copied().unwrap_or(false)
+    }
+
+    /// Whether a run may have several samples: whether any input has an axis of them.
+    pub fn takes_samples(&self) -> bool {
+        self.model.inputs.iter().any(|i| i.spec.sample_axis.is_some())
+    }
+
+    /// Elements of one sample of the first input.
     pub fn input_len(&self) -> usize {
-        self.shapes.first().map_or(0, |s| s.iter().product())
+        self.elements(0)
     }
 
-    /// Elements of one sample's output.
+    /// Elements of one sample of the first output.
     pub fn output_len(&self) -> usize {
-        self.shapes.last().map_or(0, |s| s.iter().product())
+        self.elements(self.output().value as usize)
+    }
+
+    /// Elements of one sample of `value`.
+    pub fn elements(&self, value: usize) -> usize {
+        self.values.shapes.get(value).map_or(0, |s| s.iter().product())
     }
 
     /// Axis lengths of a tensor; empty for an id that the table does not hold.
@@ -140,87 +185,6 @@ impl Dtype {
             Self::F32 => 4,
             Self::F16 => 2,
         }
-    }
-}
-
-impl Weight {
-    /// Components of the factor pair, or Tucker's output rank; `None` for a dense weight.
-    pub fn rank(&self, artifact: &Artifact) -> Option<usize> {
-        let id = match self {
-            Self::Dense(_) => return None,
-            Self::LowRank { v, .. } | Self::Spatial { v, .. } => v,
-            Self::Tucker2 { core, .. } => core,
-        };
-        artifact.tensor_shape(*id).first().map(|&r| r as usize)
-    }
-
-    /// Tucker's input rank; `None` for every other form.
-    pub fn input_rank(&self, artifact: &Artifact) -> Option<usize> {
-        match self {
-            Self::Tucker2 { a, .. } => artifact.tensor_shape(*a).first().map(|&r| r as usize),
-            Self::Dense(_) | Self::LowRank { .. } | Self::Spatial { .. } => None,
-        }
-    }
-
-    /// `dense`, `low-rank` (of a fully connected layer), `channel` (of a convolution), `spatial` or `tucker2`.
-    pub fn scheme(&self, of_conv: bool) -> &'static str {
-        match self {
-            Self::Dense(_) => "dense",
-            Self::LowRank { .. } if of_conv => "channel",
-            Self::LowRank { .. } => "low-rank",
-            Self::Spatial { .. } => "spatial",
-            Self::Tucker2 { .. } => "tucker2",
-        }
-    }
-
-    /// The tensors that hold it.
-    pub fn tensors(&self) -> Vec<TensorId> {
-        match *self {
-            Self::Dense(id) => vec![id],
-            Self::LowRank { v, u, sigma, .. } | Self::Spatial { v, u, sigma, .. } => vec![v, u, sigma],
-            Self::Tucker2 { a, core, b, .. } => vec![a, core, b],
-        }
-    }
-}
-
-impl Activation {
-    /// As tables call it; nothing for none.
-    pub fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Self::None => return None,
-            Self::Relu => "relu",
-            Self::Relu6 => "relu6",
-            Self::LeakyRelu(_) => "leaky relu",
-            Self::Sigmoid => "sigmoid",
-            Self::Tanh => "tanh",
-            Self::HardSigmoid => "hard sigmoid",
-            Self::HardSwish => "hard swish",
-            Self::Silu => "silu",
-            Self::Gelu => "gelu",
-            Self::GeluTanh => "gelu (tanh)",
-            Self::Clip { .. } => "clip",
-            Self::Elu(_) => "elu",
-            Self::ThresholdedRelu(_) => "thresholded relu",
-            Self::Softplus => "softplus",
-            Self::Softsign => "softsign",
-            Self::Exp => "exp",
-            Self::Log => "log",
-            Self::Sqrt => "sqrt",
-            Self::Reciprocal => "reciprocal",
-            Self::Abs => "abs",
-            Self::Erf => "erf",
-        })
-    }
-}
-
-impl Window {
-    /// Outputs along an axis (0 down, 1 right) of `len` inputs, by PyTorch's floor formula; 0 where the window does not
-    /// fit.
-    pub fn output(&self, axis: usize, len: usize) -> usize {
-        let [kernel, stride, dilation] = [self.kernel[axis], self.stride[axis], self.dilation[axis]].map(|n| n as usize);
-        let span = dilation.saturating_mul(kernel.saturating_sub(1)).saturating_add(1);
-        let padded = len.saturating_add(self.padding[axis] as usize).saturating_add(self.padding[axis + 2] as usize);
-        if stride == 0 || padded < span { 0 } else { (padded - span) / stride + 1 }
     }
 }
 

@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::v1::Nested;
-use super::{Artifact, Bytes, Model, Op, Provenance, TensorData, TensorId, TensorInfo, Weight, shares};
+use super::{Artifact, Model, Op, Provenance, Sections, TensorData, TensorId, TensorInfo, Weight, layer_macs, shares};
 use crate::error::{Error, Result};
-use crate::plan::{layer_macs, weight};
 
 /// What is kept of a tensor: the first entries along each of its first axes.
 type Kept = Vec<usize>;
@@ -17,7 +16,12 @@ type Kept = Vec<usize>;
 impl Artifact {
     /// What the file holds for smaller ranks.
     pub fn nested(&self) -> &[Nested] {
-        &self.nested
+        &self.sections.nested
+    }
+
+    /// What the file holds behind its network.
+    pub fn sections(&self) -> &Sections {
+        &self.sections
     }
 
     /// The network at `share` (0…1) of its ranks: it costs what it would if each factored layer kept that share of its
@@ -39,7 +43,7 @@ impl Artifact {
         for (index, layer) in model.layers.iter_mut().enumerate() {
             let (Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. }) = &mut layer.op else { continue };
             let Some(wanted) = ranks[index] else { continue };
-            let note = self.nested.iter().find(|n| n.layer as usize == index);
+            let note = self.sections.nested.iter().find(|n| n.layer as usize == index);
             let axes = |id: TensorId| self.tensor_shape(id).iter().map(|&d| d as usize).collect::<Vec<_>>();
             // U or B, which gives the outputs, and what is kept of it.
             let (last, before, now) = match weight {
@@ -150,7 +154,10 @@ impl Artifact {
         if !kept.is_empty() {
             model.provenance = self.counted(&model, &tensors);
         }
-        Self::build_nested(model, tensors, self.nested.clone()).map_err(|source| Error::Format { path: "<memory>".into(), source })
+        // What was tuned was tuned for other ranks.
+        let tuned = if kept.is_empty() { self.sections.tuned.clone() } else { Vec::new() };
+        Self::build_with_sections(model, tensors, Sections { tuned, ..self.sections.clone() })
+            .map_err(|source| Error::Format { path: "<memory>".into(), source })
     }
 
     /// What is known of `model`, whose tensors are `tensors`, if this is the network that it was cut from.
@@ -163,22 +170,21 @@ impl Artifact {
         };
         // Costs follow from shapes alone.
         let model = Model { tensors: tensors.iter().map(info).collect(), ..model.clone() };
-        let cut = Self { model, shapes: self.shapes.clone(), bytes: Bytes::Owned(Vec::new()), nested: Vec::new(), data: 0..0 };
-        let stored = |a: &Self| a.model.layers.iter().filter_map(|l| weight(&l.op)).flat_map(|w| a.factors_of(w)).sum::<u64>();
-        let mut p = cut.model.provenance.clone();
-        p.macs = (0..cut.model.layers.len()).map(|i| layer_macs(&cut, i).0).sum();
-        p.params = p.params.saturating_sub(stored(self)).saturating_add(stored(&cut));
+        let stored = |m: &Model| m.layers.iter().filter_map(|l| l.op.weight()).flat_map(|w| factors_of(m, w)).sum::<u64>();
+        let mut p = model.provenance.clone();
+        p.macs = (0..model.layers.len()).map(|i| layer_macs(&model, &self.values.shapes, i).0).sum();
+        p.params = p.params.saturating_sub(stored(&self.model)).saturating_add(stored(&model));
         p
     }
+}
 
-    /// Elements of each tensor that a weight multiplies by.
-    fn factors_of(&self, weight: &Weight) -> Vec<u64> {
-        let elements = |id: TensorId| self.tensor_shape(id).iter().map(|&d| u64::from(d)).product();
-        match *weight {
-            Weight::Dense(id) => vec![elements(id)],
-            Weight::LowRank { v, u, .. } | Weight::Spatial { v, u, .. } => [v, u].map(elements).to_vec(),
-            Weight::Tucker2 { a, core, b, .. } => [a, core, b].map(elements).to_vec(),
-        }
+/// Elements of each tensor that a weight multiplies by.
+fn factors_of(model: &Model, weight: &Weight) -> Vec<u64> {
+    let elements = |id: TensorId| model.tensors[id as usize].element_count();
+    match *weight {
+        Weight::Dense(id) => vec![elements(id)],
+        Weight::LowRank { v, u, .. } | Weight::Spatial { v, u, .. } => [v, u].map(elements).to_vec(),
+        Weight::Tucker2 { a, core, b, .. } => [a, core, b].map(elements).to_vec(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::preamble::{self, Preamble};
-use super::{Artifact, Bytes, FormatError, Model, Nested, Section, check, v1};
+use super::{Artifact, Bytes, FormatError, Model, Nested, Section, Sections, check, v1};
 use crate::error::{Error, Result};
 
 impl Artifact {
@@ -47,44 +47,37 @@ impl Artifact {
         let preamble = Preamble::read(&bytes)?;
         // Both ends are within the file: its length was compared with the preamble's.
         let header = &bytes[preamble::LEN..preamble::LEN + preamble.header_len as usize];
-        let (mut model, nested) = decode(header, preamble.version).map_err(|why| FormatError::Header { why })?;
+        let (mut model, sections) = decode(header, preamble.version).map_err(|why| FormatError::Header { why })?;
         let data = preamble.data_start() as usize..bytes.len();
         let gap = preamble::LEN + preamble.header_len as usize..data.start;
         if bytes[gap].iter().any(|&b| b != 0) {
             return Err(FormatError::Field { what: "padding after the header".into(), why: "is not zero".into() });
         }
-        let shapes = check::check(&mut model, &nested, &bytes[data.clone()], preamble.version)?;
-        Ok(Self { model, shapes, bytes, nested, data })
+        let values = check::check(&mut model, &sections, &bytes[data.clone()], preamble.version)?;
+        Ok(Self { model, values, bytes, sections, data })
     }
 }
 
 /// The network that a header of this version holds, and what stands behind it.
-fn decode(header: &[u8], version: u16) -> Result<(Model, Vec<Nested>), String> {
+fn decode(header: &[u8], version: u16) -> Result<(Model, Sections), String> {
     let behind = |why: String| format!("behind the network: {why}");
-    let (model, mut nested, rest): (Model, Option<Vec<Nested>>, &[u8]) = if version == 1 {
+    let (model, sections, rest): (Model, Vec<Section>, &[u8]) = if version == 1 {
         let (model, rest) = postcard::take_from_bytes::<v1::Model>(header).map_err(|e| e.to_string())?;
-        let (nested, rest) = match rest {
-            [] => (None, rest),
-            _ => postcard::take_from_bytes(rest).map(|(nested, rest)| (Some(nested), rest)).map_err(|e| behind(e.to_string()))?,
+        let (sections, rest) = match rest {
+            [] => (Vec::new(), rest),
+            _ => postcard::take_from_bytes::<Vec<Nested>>(rest)
+                .map(|(nested, rest)| (vec![Section::Nested(nested)], rest))
+                .map_err(|e| behind(e.to_string()))?,
         };
-        (model.into(), nested, rest)
+        (model.into(), sections, rest)
     } else {
         let (model, rest) = postcard::take_from_bytes(header).map_err(|e| e.to_string())?;
-        let (sections, rest) = postcard::take_from_bytes::<Vec<Section>>(rest).map_err(|e| behind(e.to_string()))?;
-        let mut nested = None;
-        for section in sections {
-            let Section::Nested(list) = section;
-            if nested.replace(list).is_some() {
-                return Err(behind("two sections of one kind".into()));
-            }
-        }
-        (model, nested, rest)
+        let (sections, rest) = postcard::take_from_bytes(rest).map_err(|e| behind(e.to_string()))?;
+        (model, sections, rest)
     };
-    if nested.as_ref().is_some_and(Vec::is_empty) {
-        return Err(behind("an empty list".into()));
-    }
+    let sections = Sections::of(sections).map_err(behind)?;
     match rest.len() {
-        0 => Ok((model, nested.take().unwrap_or_default())),
+        0 => Ok((model, sections)),
         left => Err(format!("{left} bytes are left over")),
     }
 }

@@ -5,8 +5,7 @@
 //! way further, so no layer has less of it. What a component brings follows from the file: σ and the tail energy, or
 //! Tucker's core.
 
-use super::{Artifact, Op, Weight};
-use crate::plan::layer_macs;
+use super::{Artifact, Op, Weight, layer_macs};
 
 /// Ranks of a factored layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub(super) fn ranks(artifact: &Artifact, share: f64) -> Vec<Option<Ranks>> {
 /// Every rank of layer `index` with its cost and loss, the smallest first.
 fn choices(artifact: &Artifact, index: usize) -> Option<Vec<Choice>> {
     let (Op::Linear { weight, .. } | Op::Conv { weight, .. }) = &artifact.model().layers[index].op else { return None };
-    let (macs, _) = layer_macs(artifact, index);
+    let (macs, _) = layer_macs(&artifact.model, &artifact.values.shapes, index);
     let square = |x: &f32| f64::from(*x).powi(2);
     match *weight {
         Weight::Dense(_) => None,

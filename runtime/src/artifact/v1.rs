@@ -1,6 +1,7 @@
 //! Version 1 of the format: what the postcard header says. postcard does not describe itself, so these types, their
 //! fields' order and their variants' order are the format: once a version 1 file has left the house they never change.
-//! A later version has its own module and a `From` this one, and uses the types here that it left as they are.
+//! A later version has its own module and a `From` this one, and uses the types here that it left as they are: small ones that
+//! have no reason to grow.
 
 use serde::{Deserialize, Serialize};
 
@@ -281,33 +282,6 @@ pub enum Activation {
     Gelu,
     /// x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))).
     GeluTanh,
-    /// min(max(x, low), high); a bound may be infinite.
-    Clip {
-        /// The least value.
-        low: f32,
-        /// The largest value.
-        high: f32,
-    },
-    /// x where positive, else α·(e^x − 1).
-    Elu(f32),
-    /// x where it is above the threshold, else 0.
-    ThresholdedRelu(f32),
-    /// ln(1 + e^x).
-    Softplus,
-    /// x / (1 + |x|).
-    Softsign,
-    /// e^x.
-    Exp,
-    /// The natural logarithm.
-    Log,
-    /// √x.
-    Sqrt,
-    /// 1/x.
-    Reciprocal,
-    /// |x|.
-    Abs,
-    /// The error function.
-    Erf,
 }
 
 /// Name, type, shape and place of one tensor.

@@ -1,26 +1,28 @@
 //! Version 2 of the format: what the postcard header says, a [`Model`] and behind it a list of [`Section`]s. What version 1
 //! said in the same way is taken from there; new are the arrays that the network takes and gives, as its source declared
 //! them. Types, fields and variants keep their order; what is added later is a variant at an enum's end, a [`Section`] above
-//! all, so that files written before stay readable.
+//! all, so that files written before stay readable. There int8 has its room, too: a [`Dtype`], and a section of scales.
+
+mod op;
 
 use serde::{Deserialize, Serialize};
 
 use super::bounded::bounded;
 use super::v1;
 pub use super::v1::{
-    AccuracyNote, Activation, Dtype, Layer, LayerNote, Nested, Op, PoolKind, Provenance, Residual, Stride, TensorId, TensorInfo, TimeNote,
-    ValueId, Weight, Window,
+    AccuracyNote, Dtype, LayerNote, Nested, PoolKind, Provenance, Residual, Stride, TensorId, TensorInfo, TimeNote, ValueId, Weight, Window,
 };
+pub use op::{Activation, Layer, Op};
 
 /// A whole network: layers in execution order, each reading earlier values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// The architecture's name (`fcn8`).
     pub name: String,
-    /// The arrays that it takes: the first values. There is one.
+    /// The arrays that it takes: the first values.
     #[serde(deserialize_with = "bounded")]
     pub inputs: Vec<Input>,
-    /// The arrays that it gives. There is one.
+    /// The arrays that it gives, in the order of its source.
     #[serde(deserialize_with = "bounded")]
     pub outputs: Vec<Output>,
     /// Class names by output index; may be empty.
@@ -41,6 +43,41 @@ pub struct Model {
 pub enum Section {
     /// What layers need for smaller ranks.
     Nested(#[serde(deserialize_with = "bounded")] Vec<Nested>),
+    /// Outputs that are inputs of the next run.
+    State(#[serde(deserialize_with = "bounded")] Vec<State>),
+    /// How layers are best run, as it was timed on devices.
+    Tuned(#[serde(deserialize_with = "bounded")] Vec<Tuned>),
+}
+
+/// An output that is an input of the next run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Index into [`Model::outputs`].
+    pub output: u32,
+    /// Index into [`Model::inputs`]: an array of the same shape. Before the first run it is zeros.
+    pub input: u32,
+}
+
+/// How layers are best run on one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// The device, its driver and the version of the kernels, as the tool that timed them calls it.
+    pub device: String,
+    /// Samples a run.
+    pub batch: u32,
+    /// One for each layer, in their order.
+    #[serde(deserialize_with = "bounded")]
+    pub layers: Vec<TunedLayer>,
+}
+
+/// How a layer is best run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunedLayer {
+    /// The form of its weight: `dense`, `two-stage` or `fused`.
+    pub form: String,
+    /// The kernel of each of its steps; empty where the runtime's own estimate is as good.
+    #[serde(deserialize_with = "bounded")]
+    pub kernels: Vec<String>,
 }
 
 /// An array that the network takes.
@@ -48,7 +85,7 @@ pub enum Section {
 pub struct Input {
     /// As its source declared it.
     pub spec: TensorSpec,
-    /// Shape of one sample as layers read it: [features] or [channels, height, width].
+    /// Shape of one sample as layers read it: [channels, height, width] of an image, [features], or up to 6 axes.
     pub value_shape: Vec<u32>,
     /// What its numbers are.
     pub kind: InputKind,
@@ -103,7 +140,7 @@ pub struct TensorSpec {
     pub element: Element,
     /// Length of each axis, outermost first; 0 on the sample axis stands for any number.
     pub shape: Vec<u32>,
-    /// The axis along which samples stand; `None` for an array that is one sample.
+    /// The axis along which samples stand; `None` for an array that has none: it is the same for all samples of a run.
     pub sample_axis: Option<u32>,
     /// Where elements of one sample lie: element n, counted along the declared axes without the sample axis, the last one
     /// fastest, is element Σ iₖ · strideₖ of the network's value, n counting the steps' indices iₖ in the same way. Empty
@@ -169,6 +206,13 @@ pub enum Channels {
     Bgr,
 }
 
+impl Preprocess {
+    /// Numbers as they are: of an input that is no image.
+    pub fn none() -> Self {
+        Self { scale: 1.0, mean: Vec::new(), std: Vec::new(), channels: Channels::Rgb }
+    }
+}
+
 impl Default for Preprocess {
     /// Pixels to 0…1, nothing else.
     fn default() -> Self {
@@ -189,6 +233,7 @@ impl From<v1::Model> for Model {
     fn from(old: v1::Model) -> Self {
         let v1::Model { name, input, preprocess, classes, layers, tensors, provenance } = old;
         let input = Input { preprocess: preprocess.into(), ..Input::new(&input) };
+        let layers = layers.into_iter().map(Into::into).collect();
         Self { name, inputs: vec![input], outputs: Vec::new(), classes, layers, tensors, provenance }
     }
 }

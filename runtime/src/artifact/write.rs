@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::preamble::{ALIGN, LEN, Preamble, VERSION};
-use super::{Artifact, Dtype, FormatError, Model, Nested, Section, TensorInfo, check, write_atomic};
+use super::{Artifact, Dtype, FormatError, Model, Nested, Sections, TensorInfo, check, write_atomic};
 use crate::error::{Error, Result};
 
 /// A tensor on its way into a file.
@@ -42,27 +42,34 @@ impl Artifact {
     /// # Errors
     /// As [`Artifact::build`].
     pub fn build_nested(model: Model, tensors: Vec<TensorData>, nested: Vec<Nested>) -> Result<Self, FormatError> {
-        Self::build_with(model, tensors, nested, |_| ())
+        Self::build_with_sections(model, tensors, Sections { nested, ..Sections::default() })
+    }
+
+    /// The same with all that may stand behind the network.
+    ///
+    /// # Errors
+    /// As [`Artifact::build`].
+    pub fn build_with_sections(model: Model, tensors: Vec<TensorData>, sections: Sections) -> Result<Self, FormatError> {
+        Self::build_with(model, tensors, sections, |_| ())
     }
 
     /// As [`Artifact::build`]; `change` may alter the header before it is encoded, so that tests can write lies.
     pub(super) fn build_with(
         mut model: Model,
         tensors: Vec<TensorData>,
-        nested: Vec<Nested>,
+        sections: Sections,
         change: impl FnOnce(&mut Model),
     ) -> Result<Self, FormatError> {
         let mut data = Vec::new();
         model.tensors = tensors.into_iter().enumerate().map(|(i, t)| lay_out(i, t, &mut data)).collect::<Result<_, _>>()?;
         // Whatever is wrong with the layers is told when the result is checked.
-        if let Some(last) = check::check_layers(&model).ok().and_then(|mut shapes| shapes.pop()) {
+        if let Some(last) = check::check_layers(&model).ok().and_then(|mut values| values.shapes.pop()) {
             model.complete(&last);
         }
         change(&mut model);
         let encoding = |e: postcard::Error| FormatError::Header { why: e.to_string() };
         let mut header = postcard::to_stdvec(&model).map_err(encoding)?;
-        let sections = if nested.is_empty() { Vec::new() } else { vec![Section::Nested(nested)] };
-        header.extend(postcard::to_stdvec(&sections).map_err(encoding)?);
+        header.extend(postcard::to_stdvec(&sections.list()).map_err(encoding)?);
         let header_len = u32::try_from(header.len()).map_err(|_| FormatError::Header { why: "is longer than 4 GiB".into() })?;
         let preamble = Preamble { version: VERSION, header_len, data_len: data.len() as u64 };
         let mut file = Vec::with_capacity(preamble.data_start() as usize + data.len());

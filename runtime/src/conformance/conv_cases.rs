@@ -80,7 +80,7 @@ impl ConvCase {
 
     /// Whether a layer has a choice of forms.
     pub(crate) fn has_factors(&self) -> bool {
-        self.artifact.model().layers.iter().any(|l| crate::plan::weight(&l.op).is_some_and(|w| !matches!(w, Weight::Dense(_))))
+        self.artifact.model().layers.iter().any(|l| l.op.weight().is_some_and(|w| !matches!(w, Weight::Dense(_))))
     }
 }
 

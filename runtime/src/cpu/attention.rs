@@ -92,8 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Attention {
     /// Makes room for `batch` samples, or takes one of `rooms`, where it is left for others.
     pub(super) fn new(step: &AttentionStep, at: &Step, batch: usize, rooms: &mut Vec<Arc<Mutex<Room>>>) -> Self {
-        let keys = at.residual.map_or(at.input, |(slot, _)| slot);
-        let slots = [at.input, keys, at.third.unwrap_or(keys)];
+        let slots = at.inputs[..].first_chunk().copied().unwrap_or([at.input(); 3]);
         let sizes = [batch, step.heads, slots[1].pixels(), step.size];
         let fits = |room: &&Arc<Mutex<Room>>| lock(room).sizes == sizes;
         let room = match rooms.iter().find(fits) {

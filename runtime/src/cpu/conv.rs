@@ -60,13 +60,13 @@ impl Conv {
         });
         let outputs = if second.is_some() { layer.rank } else { layer.outputs };
         let channels = layer.inputs / layer.groups.max(1);
-        let taps = || Taps::new(&layer.window, step.input, step.output);
+        let taps = || Taps::new(&layer.window, step.input(), step.output);
         // Where an output's weights for (tap, channel) lie: the file has the taps of a channel side by side.
         let order = |count: usize| (0..count * channels).map(|i| i % channels * count + i / channels).collect::<Vec<_>>();
         let kernel = if layer.is_pointwise() {
             Kernel::Pointwise(Packed::new(outputs, channels, |o, i| w[o * channels + i]), second)
         } else if layer.is_depthwise() {
-            Kernel::Depthwise(Depthwise::new(&w, &layer.window, step.input, step.output))
+            Kernel::Depthwise(Depthwise::new(&w, &layer.window, step.input(), step.output))
         } else if layer.groups > 1 {
             let (taps, each) = (taps(), outputs / layer.groups);
             let order = order(taps.count());
@@ -74,7 +74,7 @@ impl Conv {
             Kernel::Grouped { groups: (0..layer.groups).map(pack).collect(), taps, zeros: vec![0.0; channels] }
         } else {
             let taps = taps();
-            let (count, padded) = (taps.count(), step.input.channel_stride());
+            let (count, padded) = (taps.count(), step.input().channel_stride());
             if channels < GATHER_BELOW {
                 let at = |o: usize, i: usize| {
                     let (tap, channel) = (i / padded, i % padded);
@@ -96,7 +96,7 @@ impl Conv {
     /// Computes the images of `output` from those of `input`, which lie as `step`'s slots say.
     pub(super) fn run(&mut self, input: &[f32], residual: Option<Residual<'_>>, step: &Step, output: &mut [f32]) {
         let epilogue = Epilogue { bias: self.bias.as_deref(), residual, activation: self.activation, ..Epilogue::NONE };
-        let (from, to) = (step.input.channel_stride(), step.output.channel_stride());
+        let (from, to) = (step.input().channel_stride(), step.output.channel_stride());
         let pixels = output.len() / to;
         let y = RowsMut { data: output, stride: to };
         let (scratches, staging) = (&self.scratches, &mut self.staging);

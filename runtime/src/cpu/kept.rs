@@ -22,13 +22,13 @@ pub(crate) fn kept_bytes(step: &Step, batch: usize) -> u64 {
             let rank = if c.second.is_some() { c.rank } else { 0 };
             let count = c.window.kernel[0] as usize * c.window.kernel[1] as usize;
             let gathered = !c.is_pointwise() && c.groups == 1 && c.inputs < GATHER_BELOW;
-            let width = if gathered { count.saturating_mul(step.input.channel_stride()) } else { 0 };
+            let width = if gathered { count.saturating_mul(step.input().channel_stride()) } else { 0 };
             scratch(rank, width).saturating_add(if c.is_pointwise() { 0 } else { taps(&c.window) })
         }
         StepKind::Pool(p) => taps(&p.window),
-        StepKind::Rearrange(_) => product(&[4, step.output.stride()]),
+        StepKind::Rearrange(_) | StepKind::Move => product(&[4, step.output.stride()]),
         StepKind::Attention(a) => {
-            let keys = step.residual.map_or(step.input, |(slot, _)| slot);
+            let keys = step.inputs.get(1).copied().unwrap_or(step.input());
             attention::kept_bytes(a, keys.pixels(), batch).saturating_add(threads.saturating_mul(attention::scratch_bytes(a)))
         }
         _ => 0,

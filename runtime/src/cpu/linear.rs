@@ -20,8 +20,8 @@ pub(super) struct Linear {
 impl Linear {
     /// Packs the weights that `layer` names for `step`'s input.
     pub(super) fn new(artifact: &Artifact, step: &Step, layer: &LinearStep) -> Self {
-        let columns = step.input.stride();
-        let w = step.input.permute_columns(matrix(artifact, &layer.matrix));
+        let columns = step.input().stride();
+        let w = step.input().permute_columns(matrix(artifact, &layer.matrix));
         let between = if layer.second.is_some() { layer.rank } else { layer.outputs };
         let second = layer.second.as_ref().map(|second| {
             let u = matrix(artifact, second);
@@ -36,7 +36,7 @@ impl Linear {
     /// Computes `rows` samples from `input` into `output`, which lie as `step`'s slots say.
     pub(super) fn run(&mut self, input: &[f32], step: &Step, rows: usize, output: &mut [f32]) {
         let epilogue = Epilogue { bias: self.bias.as_deref(), activation: self.activation, ..Epilogue::NONE };
-        let (from, to) = (step.input.stride(), step.output.stride());
+        let (from, to) = (step.input().stride(), step.output.stride());
         let x = Rows { data: &input[..rows * from], stride: from, width: from };
         let y = RowsMut { data: &mut output[..rows * to], stride: to };
         match &self.second {

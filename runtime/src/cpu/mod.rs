@@ -37,15 +37,15 @@ use self::flush::FlushToZero;
 use crate::artifact::{Activation, Artifact};
 use crate::clock::Instant;
 use crate::device::{DeviceClass, DeviceInfo};
-use crate::plan::{Plan, Slot, Step, StepKind};
+use crate::plan::{Bring, Plan, RearrangeStep, Slot, Step, StepKind, Take};
 
 /// A plan with its weights packed and its buffers allocated.
 #[derive(Debug)]
 pub(crate) struct Executor {
     steps: Vec<(Step, Kernel)>,
     buffers: Vec<Vec<f32>>,
-    input: Slot,
-    output: Slot,
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -75,30 +75,38 @@ impl Executor {
         let mut pack = |step: &Step| match &step.kind {
             StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l)),
             StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
-            StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input, step.output)),
+            StepKind::Pool(p) => Kernel::Pool(pool::Pool::new(p, step.input(), step.output)),
             StepKind::GlobalAveragePool => Kernel::GlobalAverage,
-            StepKind::Add { activation } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
+            StepKind::Add { activation, .. } | StepKind::Activate(activation) => Kernel::Elementwise(*activation),
             StepKind::Softmax { log } => Kernel::Softmax(*log),
-            StepKind::Rearrange(r) => Kernel::Rearrange(rearrange::Rearrange::new(r, step.input, step.output)),
+            StepKind::Rearrange(r) => Kernel::Rearrange(rearrange::Rearrange::new(r, step.input(), step.output)),
+            StepKind::Move => {
+                let all = RearrangeStep::identity(step.output.len());
+                Kernel::Rearrange(rearrange::Rearrange::new(&all, step.input(), step.output))
+            }
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
             StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
             StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut rooms)),
-            StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input, step.output)),
+            StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input(), step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
         let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
-        Self { steps, buffers, input: plan.input, output: plan.output }
+        Self { steps, buffers, inputs: plan.inputs.clone(), outputs: plan.outputs.clone() }
     }
 
-    /// Runs `rows` samples, at most the plan's batch: `input` and `output` hold them one after the other, unpadded.
-    pub(crate) fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) {
+    /// Runs `rows` samples, at most the plan's batch. `bring` puts the samples of each input, by its number, into a buffer where
+    /// they lie as the slot says, `take` gets those of each output in the same way.
+    pub(crate) fn run(&mut self, rows: usize, mut bring: impl Bring, mut take: impl Take) {
         let _flush = FlushToZero::on();
-        let (from, to) = (self.input, self.output);
-        from.fill(&input[..rows * from.len()], &mut self.buffers[from.buffer]);
+        for (number, slot) in self.inputs.iter().enumerate() {
+            bring(number, *slot, &mut self.buffers[slot.buffer][..rows * slot.stride()]);
+        }
         for at in 0..self.steps.len() {
             self.step(at, rows);
         }
-        to.take(&self.buffers[to.buffer], &mut output[..rows * to.len()]);
+        for (number, slot) in self.outputs.iter().enumerate() {
+            take(number, *slot, &self.buffers[slot.buffer][..rows * slot.stride()]);
+        }
     }
 
     /// The first `rows` samples of what lies in `slot`, unpadded.
@@ -163,27 +171,28 @@ impl Executor {
         let (step, kernel) = &mut self.steps[at];
         // The plan never gives a step one buffer twice, so taking the written ones out leaves the input in place.
         let mut output = std::mem::take(&mut self.buffers[step.output.buffer]);
-        let input = &self.buffers[step.input.buffer][..rows * step.input.stride()];
-        let residual = step.residual.map(|(slot, how)| Residual::new(&self.buffers[slot.buffer], slot, step.output, how));
+        let read = |slot: Slot| &self.buffers[slot.buffer][..rows * slot.stride()];
+        let input = read(step.input());
+        let residual = step.residual().map(|(slot, how)| Residual::new(&self.buffers[slot.buffer], slot, step.output, how));
         let y = &mut output[..rows * step.output.stride()];
         match kernel {
             Kernel::Linear(linear) => linear.run(input, step, rows, y),
             Kernel::Conv(conv) => conv.run(input, residual, step, y),
             Kernel::Pool(pool) => pool.run(input, y),
-            Kernel::GlobalAverage => global_average::run(input, step.input, y),
+            Kernel::GlobalAverage => global_average::run(input, step.input(), y),
             Kernel::Elementwise(activation) => {
-                elementwise::run(input, step.input, step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
+                elementwise::run(input, step.input(), step.output, Epilogue { residual, activation: *activation, ..Epilogue::NONE }, y);
             }
             Kernel::Softmax(log) => softmax::run(input, step.output, *log, y),
             Kernel::Rearrange(rearrange) => rearrange.run(input, y),
             Kernel::Multiply(activation) => {
-                let second = step.residual.map_or((input, step.input), |(slot, _)| (&self.buffers[slot.buffer][..], slot));
-                multiply::run(input, second, step.output, *activation, y);
+                let factors = step.inputs.get(1).copied().unwrap_or(step.input());
+                multiply::run(input, (read(factors), factors), step.output, *activation, y);
             }
             Kernel::LayerNorm(norm) => norm.run(input, step.output, y),
             Kernel::Attention(attention) => {
-                let other = |slot: Option<Slot>| slot.map_or(input, |slot| &self.buffers[slot.buffer][..rows * slot.stride()]);
-                attention.run([input, other(step.residual.map(|r| r.0)), other(step.third)], rows, y);
+                let operands = step.inputs[..].first_chunk().copied().unwrap_or([step.input(); 3]);
+                attention.run(operands.map(read), rows, y);
             }
             Kernel::Embed(embed) => embed.run(input, y),
         }

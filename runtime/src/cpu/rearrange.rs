@@ -19,7 +19,7 @@ impl Rearrange {
         let mut from = vec![PADDING; output.stride()];
         for n in 0..output.len() {
             // The file's limit on a sample keeps places within 32 bits.
-            from[place(output, n)] = place(input, step.source(n)) as u32;
+            from[output.place(n)] = input.place(step.source(n)) as u32;
         }
         Self { from, stride: input.stride() }
     }
@@ -30,12 +30,6 @@ impl Rearrange {
             y.iter_mut().zip(&self.from).for_each(|(y, &from)| *y = x.get(from as usize).copied().unwrap_or(0.0));
         }
     }
-}
-
-/// Where element `n` of a sample, counted channel after channel, lies.
-fn place(slot: Slot, n: usize) -> usize {
-    let pixels = slot.pixels().max(1);
-    n % pixels * slot.channel_stride() + n / pixels
 }
 
 #[cfg(test)]

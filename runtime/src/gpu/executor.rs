@@ -10,12 +10,12 @@ use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
-use crate::gpu::flight::{FLIGHTS, Flight, Turns};
+use crate::gpu::flight::{FLIGHTS, Flight, Turns, staged};
 use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::ops::{Context, Dispatch, dispatch, ending, estimated};
 use crate::gpu::pipelines::{Epilogue, Pipeline, prepare};
 use crate::gpu::profile::Timestamps;
-use crate::plan::{Plan, Slot, Step};
+use crate::plan::{Bring, Plan, Slot, Step, Take};
 
 /// How long the runs of other sessions on the device may hold up a timing of one that has an end to its patience.
 const OTHERS: Duration = Duration::from_secs(10);
@@ -28,8 +28,8 @@ pub(crate) type Pick<'a> = &'a dyn Fn(usize) -> Option<&'static Kernel>;
 pub(crate) struct Executor {
     gpu: Gpu,
     batch: usize,
-    input: Slot,
-    output: Slot,
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
     activations: Vec<Memory>,
     /// Rows of the run, read by every kernel.
     run: wgpu::Buffer,
@@ -37,8 +37,8 @@ pub(crate) struct Executor {
     rows: usize,
     /// The launch of each step.
     steps: Vec<Dispatch>,
-    /// Samples as they lie on the device, on their way there or back.
-    staged: Vec<f32>,
+    /// Samples of one value as they lie on the device, on their way there or back.
+    lying: Vec<f32>,
     flights: [Flight; FLIGHTS],
     turns: Turns,
     timestamps: Option<Timestamps>,
@@ -102,20 +102,20 @@ impl Executor {
             context.holds(largest.saturating_mul(4))?;
             steps.push(dispatch(&context, artifact, step, kernel)?);
         }
-        let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, plan.input, plan.output));
-        let staged = vec![0.0; plan.batch * plan.input.stride().max(plan.output.stride())];
+        let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, &plan.inputs, &plan.outputs));
+        let widest = plan.inputs.iter().chain(&plan.outputs).map(Slot::stride).max().unwrap_or(0);
+        let lying = vec![0.0; plan.batch * widest];
         let timestamps = Timestamps::new(gpu, steps.len());
-        let (batch, input, output, gpu) = (plan.batch, plan.input, plan.output, gpu.clone());
         Ok(Self {
-            gpu,
-            batch,
-            input,
-            output,
+            gpu: gpu.clone(),
+            batch: plan.batch,
+            inputs: plan.inputs.clone(),
+            outputs: plan.outputs.clone(),
             activations,
             run,
             rows: 0,
             steps,
-            staged,
+            lying,
             flights,
             turns: Turns::default(),
             timestamps,
@@ -130,17 +130,17 @@ impl Executor {
         self
     }
 
-    /// Runs `rows` samples: `input` is [rows, input length], `output` [rows, output length], both without padding.
-    /// Blocks until the result is there.
+    /// Runs `rows` samples. `bring` puts those of each input, by its number, into a buffer where they lie as the slot says, `take`
+    /// gets those of each output in the same way. Blocks until the result is there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for sizes that do not fit the plan, or while another run is under way; [`Error::Gpu`] for whatever
+    /// [`Error::Invalid`] for no samples or more than the plan's, or while another run is under way; [`Error::Gpu`] for whatever
     /// the device reports; after that the executor cannot be used any more.
-    pub(crate) fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
-        self.check_output(rows, output)?;
+    pub(crate) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+        self.check_rows(rows)?;
         self.check_idle()?;
-        self.submit(input, rows)?;
-        self.wait(output)?;
+        self.submit(rows, bring)?;
+        self.wait(take)?;
         Ok(())
     }
 
@@ -149,13 +149,13 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where two runs are under way.
-    pub(crate) fn submit(&mut self, input: &[f32], rows: usize) -> Result<()> {
+    pub(crate) fn submit(&mut self, rows: usize, bring: impl Bring) -> Result<()> {
         self.gpu.check_may_block()?;
-        self.check_input(input, rows)?;
+        self.check_rows(rows)?;
         let at = self.turns.next()?;
         self.failed = true;
         self.flights[at].upload.block(&self.gpu, self.flights[at].used_by.clone(), self.patience)?;
-        self.start(at, input, rows)?;
+        self.start(at, rows, bring)?;
         self.failed = false;
         Ok(())
     }
@@ -173,14 +173,14 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where none is under way.
-    pub(crate) fn wait(&mut self, output: &mut [f32]) -> Result<()> {
+    pub(crate) fn wait(&mut self, mut take: impl Take) -> Result<()> {
         let rows = self.under_way()?;
-        self.check_output(rows, output)?;
+        self.check_rows(rows)?;
         let at = self.turns.oldest()?;
         self.failed = true;
         let submission = self.flights[at].under_way.take().map(|u| u.1);
         self.flights[at].readback.block(&self.gpu, submission, self.patience)?;
-        self.flights[at].take(&self.gpu, self.output, rows, output, &mut self.staged)?;
+        self.flights[at].take(&self.gpu, &self.outputs, rows, &mut take, &mut self.lying)?;
         self.turns.ended();
         self.failed = false;
         Ok(())
@@ -190,36 +190,41 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`].
-    pub(crate) async fn run_async(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
-        self.check_output(rows, output)?;
+    pub(crate) async fn run_async(&mut self, rows: usize, bring: impl Bring, mut take: impl Take) -> Result<()> {
+        self.check_rows(rows)?;
         self.check_idle()?;
-        self.check_input(input, rows)?;
         let at = self.turns.next()?;
         // Until the end is reached, and for good if this future is dropped before.
         self.failed = true;
         self.flights[at].upload.ready(&self.gpu, self.patience).await?;
-        self.start(at, input, rows)?;
+        self.start(at, rows, bring)?;
         self.flights[at].readback.ready(&self.gpu, self.patience).await?;
         self.flights[at].under_way = None;
-        self.flights[at].take(&self.gpu, self.output, rows, output, &mut self.staged)?;
+        self.flights[at].take(&self.gpu, &self.outputs, rows, &mut take, &mut self.lying)?;
         self.turns.ended();
         self.failed = false;
         Ok(())
+    }
+
+    /// [`Executor::run`] of a network of one input and one output, whose samples stand one after the other without padding.
+    ///
+    /// # Errors
+    /// As [`Executor::run`]; [`Error::Invalid`] for sizes that do not fit.
+    #[cfg(test)]
+    pub(crate) fn run_one(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
+        for (len, slot) in [(input.len(), self.inputs[0]), (output.len(), self.outputs[0])] {
+            if len != rows * slot.len() {
+                return Err(Error::invalid("array", format!("{len} values are not {rows} rows of {}", slot.len())));
+            }
+        }
+        self.run(rows, |_, slot, buffer| slot.fill(input, buffer), |_, slot, buffer| slot.take(buffer, output))
     }
 
     fn check_idle(&self) -> Result<()> {
         if self.turns.idle() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
 
-    fn check_input(&self, input: &[f32], rows: usize) -> Result<()> {
-        self.check_size("input", input.len(), rows, self.input)
-    }
-
-    fn check_output(&self, rows: usize, output: &[f32]) -> Result<()> {
-        self.check_size("output", output.len(), rows, self.output)
-    }
-
-    fn check_size(&self, what: &str, len: usize, rows: usize, slot: Slot) -> Result<()> {
+    fn check_rows(&self, rows: usize) -> Result<()> {
         self.gpu.check()?;
         if self.failed {
             return Err(self.gpu.error("an earlier run failed"));
@@ -227,21 +232,21 @@ impl Executor {
         if rows == 0 || rows > self.batch {
             return Err(Error::invalid("rows", format!("{rows} of a session for 1 to {}", self.batch)));
         }
-        if Some(len) != rows.checked_mul(slot.len()) {
-            return Err(Error::invalid(what, format!("{len} values are not {rows} rows of {}", slot.len())));
-        }
         Ok(())
     }
 
     /// Uploads, records and submits; asks for both stagings back.
-    fn start(&mut self, at: usize, input: &[f32], rows: usize) -> Result<()> {
-        self.flights[at].fill(&self.gpu, self.input, input, rows, &mut self.staged)?;
+    fn start(&mut self, at: usize, rows: usize, mut bring: impl Bring) -> Result<()> {
+        self.flights[at].fill(&self.gpu, &self.inputs, rows, &mut bring, &mut self.lying)?;
         self.set_rows(rows);
-        let bytes = |slot: Slot| (rows * slot.stride() * 4) as u64;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.activations[self.input.buffer].load(&mut encoder, self.flights[at].upload.buffer(), bytes(self.input));
+        for (slot, offset, bytes) in staged(&self.inputs, rows) {
+            self.activations[slot.buffer].load(&mut encoder, self.flights[at].upload.buffer(), offset, bytes);
+        }
         self.record(&mut encoder, 1);
-        self.activations[self.output.buffer].store(&mut encoder, self.flights[at].readback.buffer(), bytes(self.output));
+        for (slot, offset, bytes) in staged(&self.outputs, rows) {
+            self.activations[slot.buffer].store(&mut encoder, self.flights[at].readback.buffer(), offset, bytes);
+        }
         let submission = self.gpu.queue().submit([encoder.finish()]);
         let flight = &mut self.flights[at];
         flight.upload.map();
@@ -312,7 +317,7 @@ impl Executor {
     }
 
     /// The pipelines of all steps, each once.
-    pub(crate) fn pipelines(&self) -> Vec<crate::session::Pipeline> {
+    pub(crate) fn pipelines(&self) -> Vec<crate::device::Pipeline> {
         let mut all: Vec<(&Arc<Pipeline>, usize)> = Vec::new();
         for step in &self.steps {
             match all.iter_mut().find(|p| Arc::ptr_eq(p.0, step.pipeline())) {
@@ -320,7 +325,7 @@ impl Executor {
                 None => all.push((step.pipeline(), 1)),
             }
         }
-        let describe = |(p, steps): (&Arc<Pipeline>, usize)| crate::session::Pipeline {
+        let describe = |(p, steps): (&Arc<Pipeline>, usize)| crate::device::Pipeline {
             kernel: p.kernel.name,
             constants: [p.epilogue.activation, p.epilogue.residual, p.epilogue.half.into()],
             steps,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::device::Gpu;
 use crate::gpu::transfer::Staging;
-use crate::plan::Slot;
+use crate::plan::{Bring, Slot, Take};
 
 /// How many runs may be under way: one computes while the next one's input is brought and the last one's output taken.
 pub(super) const FLIGHTS: usize = 2;
@@ -20,46 +20,52 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// Staging for `batch` samples, ready to be filled.
-    pub(super) fn new(gpu: &Gpu, batch: usize, input: Slot, output: Slot) -> Self {
-        let bytes = |slot: Slot| (slot.stride() * batch * 4) as u64;
-        let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(input));
-        let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(output));
+    /// Staging for `batch` samples of all inputs and outputs, ready to be filled.
+    pub(super) fn new(gpu: &Gpu, batch: usize, inputs: &[Slot], outputs: &[Slot]) -> Self {
+        let bytes = |slots: &[Slot]| staged(slots, batch).map(|(_, _, bytes)| bytes).sum();
+        let upload = Staging::new(gpu, "upload", wgpu::MapMode::Write, bytes(inputs));
+        let readback = Staging::new(gpu, "readback", wgpu::MapMode::Read, bytes(outputs));
         upload.map();
         Self { upload, readback, under_way: None, used_by: None }
     }
 
-    /// Puts `input`, `rows` samples, into the mapped staging; `staged` holds them as they lie on the device.
-    pub(super) fn fill(&self, gpu: &Gpu, slot: Slot, input: &[f32], rows: usize, staged: &mut [f32]) -> Result<()> {
+    /// Puts `rows` samples of each input into the mapped staging, as `bring` lays them into `lying`.
+    pub(super) fn fill(&self, gpu: &Gpu, slots: &[Slot], rows: usize, bring: &mut impl Bring, lying: &mut [f32]) -> Result<()> {
         let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| gpu.caused(&e))?;
-        let len = rows * slot.stride();
-        let input = if is_plain(slot) {
-            input
-        } else {
-            slot.fill(input, &mut staged[..len]);
-            &staged[..len]
-        };
-        view.slice(..len * 4).copy_from_slice(bytemuck::cast_slice(input));
+        for (number, (slot, offset, bytes)) in staged(slots, rows).enumerate() {
+            let lying = &mut lying[..bytes as usize / 4];
+            bring(number, slot, lying);
+            view.slice(offset as usize..(offset + bytes) as usize).copy_from_slice(bytemuck::cast_slice(lying));
+        }
         drop(view);
         self.upload.buffer().unmap();
         Ok(())
     }
 
-    /// Reads the mapped result of `rows` samples.
-    pub(super) fn take(&self, gpu: &Gpu, slot: Slot, rows: usize, output: &mut [f32], staged: &mut [f32]) -> Result<()> {
-        let len = rows * slot.stride();
-        let view = self.readback.buffer().get_mapped_range(..(len * 4) as u64).map_err(|e| gpu.caused(&e))?;
-        // Copied as bytes: nobody promises that what is mapped is aligned for floats.
-        if is_plain(slot) {
-            bytemuck::cast_slice_mut(output).copy_from_slice(&view);
-        } else {
-            bytemuck::cast_slice_mut(&mut staged[..len]).copy_from_slice(&view);
-            slot.take(&staged[..len], output);
+    /// Reads the mapped results of `rows` samples.
+    pub(super) fn take(&self, gpu: &Gpu, slots: &[Slot], rows: usize, take: &mut impl Take, lying: &mut [f32]) -> Result<()> {
+        let all = staged(slots, rows).map(|(_, _, bytes)| bytes).sum::<u64>();
+        let view = self.readback.buffer().get_mapped_range(..all).map_err(|e| gpu.caused(&e))?;
+        for (number, (slot, offset, bytes)) in staged(slots, rows).enumerate() {
+            let lying = &mut lying[..bytes as usize / 4];
+            // Copied as bytes: nobody promises that what is mapped is aligned for floats.
+            bytemuck::cast_slice_mut(lying).copy_from_slice(&view[offset as usize..(offset + bytes) as usize]);
+            take(number, slot, lying);
         }
         drop(view);
         self.readback.buffer().unmap();
         Ok(())
     }
+}
+
+/// Where `rows` samples of each of `slots` stand in one staging buffer: slot, offset and length in bytes.
+pub(super) fn staged(slots: &[Slot], rows: usize) -> impl Iterator<Item = (Slot, u64, u64)> {
+    let mut offset = 0;
+    slots.iter().map(move |slot| {
+        let bytes = (rows * slot.stride() * 4) as u64;
+        offset += bytes;
+        (*slot, offset - bytes, bytes)
+    })
 }
 
 /// Which flight is whose turn.
@@ -101,11 +107,6 @@ impl Turns {
     pub(super) fn idle(&self) -> bool {
         self.under_way == 0
     }
-}
-
-/// Whether samples lie on the device as they do on the host.
-fn is_plain(slot: Slot) -> bool {
-    slot.is_vector() && slot.len() == slot.stride()
 }
 
 #[cfg(test)]

@@ -91,26 +91,26 @@ impl Memory {
         }
     }
 
-    /// Records the copy of the first `bytes` of `from` to here.
-    pub(super) fn load(&self, encoder: &mut wgpu::CommandEncoder, from: &wgpu::Buffer, bytes: u64) {
+    /// Records the copy of `bytes` of `from`, from `offset` on, to its start.
+    pub(super) fn load(&self, encoder: &mut wgpu::CommandEncoder, from: &wgpu::Buffer, offset: u64, bytes: u64) {
         match self {
-            Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(from, 0, buffer, 0, bytes),
+            Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(from, offset, buffer, 0, bytes),
             Self::Texture { texture, format, .. } => {
                 for part in parts(*format, bytes) {
-                    let buffer = wgpu::TexelCopyBufferInfo { buffer: from, layout: part.layout(*format) };
+                    let buffer = wgpu::TexelCopyBufferInfo { buffer: from, layout: part.behind(offset, *format) };
                     encoder.copy_buffer_to_texture(buffer, part.of(texture), part.size());
                 }
             }
         }
     }
 
-    /// Records the copy of its first `bytes` to `to`.
-    pub(super) fn store(&self, encoder: &mut wgpu::CommandEncoder, to: &wgpu::Buffer, bytes: u64) {
+    /// Records the copy of its first `bytes` to `to`, from `offset` on.
+    pub(super) fn store(&self, encoder: &mut wgpu::CommandEncoder, to: &wgpu::Buffer, offset: u64, bytes: u64) {
         match self {
-            Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(buffer, 0, to, 0, bytes),
+            Self::Buffer(buffer) => encoder.copy_buffer_to_buffer(buffer, 0, to, offset, bytes),
             Self::Texture { texture, format, .. } => {
                 for part in parts(*format, bytes) {
-                    let buffer = wgpu::TexelCopyBufferInfo { buffer: to, layout: part.layout(*format) };
+                    let buffer = wgpu::TexelCopyBufferInfo { buffer: to, layout: part.behind(offset, *format) };
                     encoder.copy_texture_to_buffer(part.of(texture), buffer, part.size());
                 }
             }
@@ -181,6 +181,12 @@ impl Part {
         wgpu::TexelCopyBufferLayout { offset, bytes_per_row: Some(bytes_per_row), rows_per_image: None }
     }
 
+    /// Of an array that begins `offset` bytes into its buffer.
+    fn behind(self, offset: u64, format: Format) -> wgpu::TexelCopyBufferLayout {
+        let layout = self.layout(format);
+        wgpu::TexelCopyBufferLayout { offset: layout.offset + offset, ..layout }
+    }
+
     fn size(self) -> wgpu::Extent3d {
         wgpu::Extent3d { width: self.width, height: self.height, depth_or_array_layers: 1 }
     }
@@ -223,7 +229,7 @@ mod tests {
                 memory.write(&gpu, bytemuck::cast_slice(&data));
                 let staging = crate::gpu::transfer::Staging::new(&gpu, "test", wgpu::MapMode::Read, len as u64 * 4);
                 let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-                memory.store(&mut encoder, staging.buffer(), len as u64 * 4);
+                memory.store(&mut encoder, staging.buffer(), 0, len as u64 * 4);
                 let submission = gpu.queue().submit([encoder.finish()]);
                 staging.map();
                 staging.block(&gpu, Some(submission), None).unwrap();

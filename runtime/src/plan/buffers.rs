@@ -27,23 +27,37 @@ pub(super) struct Assignment {
     pub(super) values: Vec<Slot>,
 }
 
+/// When values are needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lives<'a> {
+    /// How many values there are before the first step; step i writes the value that is `inputs + i`.
+    pub(super) inputs: usize,
+    /// The values that each step reads.
+    pub(super) reads: &'a [Vec<usize>],
+    /// Values that outlive every step.
+    pub(super) outputs: &'a [usize],
+}
+
 /// Gives every value a buffer, greedily in step order, preferring the smallest free one that is large enough, else
-/// growing the largest. `shapes` are the values' [channels, height, width]; step i reads the values `reads[i]` and writes
-/// value i + 1. With `keep` no two values share a buffer. `None` when a size overflows.
-pub(super) fn assign(shapes: &[[usize; 3]], reads: &[Vec<usize>], batch: usize, keep: bool) -> Option<Assignment> {
-    let mut last_read: Vec<usize> = (0..shapes.len()).map(|v| v.saturating_sub(1)).collect();
+/// growing the largest. `shapes` are the values' [channels, height, width]. With `keep` no two values share a buffer. `None`
+/// when a size overflows.
+pub(super) fn assign(shapes: &[[usize; 3]], lives: &Lives<'_>, batch: usize, keep: bool) -> Option<Assignment> {
+    let &Lives { inputs, reads, outputs } = lives;
+    let mut last_read: Vec<usize> = (0..shapes.len()).map(|v| v.saturating_sub(inputs)).collect();
     for (step, reads) in reads.iter().enumerate() {
         for &v in reads {
             last_read[v] = last_read[v].max(step);
         }
     }
-    // The network's output outlives every step.
-    *last_read.last_mut()? = reads.len();
+    for &v in outputs {
+        *last_read.get_mut(v)? = reads.len();
+    }
 
     let mut pool = Pool { batch, ..Pool::default() };
-    let mut values = vec![pool.take(shapes[0])?];
+    let mut values = shapes[..inputs].iter().map(|&shape| pool.take(shape)).collect::<Option<Vec<_>>>()?;
+    pool.bound = pool.live;
     for step in 0..reads.len() {
-        values.push(pool.take(shapes[step + 1])?);
+        values.push(pool.take(shapes[inputs + step])?);
         pool.bound = pool.bound.max(pool.live);
         for value in (0..values.len()).filter(|&v| last_read[v] == step && !keep) {
             pool.give_back(values[value]);
@@ -97,29 +111,32 @@ mod tests {
     #[test]
     fn a_chain_needs_two_buffers() {
         let reads: Vec<Vec<usize>> = (0..6).map(|v| vec![v]).collect();
-        let a = assign(&[[8, 1, 1]; 7], &reads, 2, false).unwrap();
+        let lives = Lives { inputs: 1, reads: &reads, outputs: &[6] };
+        let a = assign(&[[8, 1, 1]; 7], &lives, 2, false).unwrap();
         assert_eq!(a.memory.buffers, [16, 16]);
         assert_eq!((a.memory.bytes(), a.memory.bound_bytes, a.memory.naive_bytes), (128, 128, 7 * 64));
-        assert_eq!(assign(&[[8, 1, 1]; 7], &reads, 2, true).unwrap().memory.buffers, [16; 7]);
+        assert_eq!(assign(&[[8, 1, 1]; 7], &lives, 2, true).unwrap().memory.buffers, [16; 7]);
     }
 
     #[test]
     fn sizes_that_overflow_are_no_assignment() {
-        assert!(assign(&[[usize::MAX / 2, 3, 3], [1, 1, 1]], &[vec![0]], 1, false).is_none());
+        let lives = Lives { inputs: 1, reads: &[vec![0]], outputs: &[1] };
+        assert!(assign(&[[usize::MAX / 2, 3, 3], [1, 1, 1]], &lives, 1, false).is_none());
     }
 
     proptest! {
         /// Whatever reads whatever: two values that live at the same step never share a buffer.
         #[test]
-        fn living_values_never_share(shapes in prop::collection::vec([1usize..40, 1usize..4, 1usize..4], 2..12), picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 11), batch in 1usize..4) {
-            let steps = shapes.len() - 1;
-            let reads: Vec<Vec<usize>> = (0..steps).map(|s| vec![picks[s].0.index(s + 1), picks[s].1.index(s + 1)]).collect();
-            let a = assign(&shapes, &reads, batch, false).unwrap();
+        fn living_values_never_share(shapes in prop::collection::vec([1usize..40, 1usize..4, 1usize..4], 4..12), picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 12), inputs in 1usize..4, batch in 1usize..4) {
+            let steps = shapes.len() - inputs;
+            let reads: Vec<Vec<usize>> = (0..steps).map(|s| vec![picks[s].0.index(s + inputs), picks[s].1.index(s + inputs)]).collect();
+            let outputs = [picks[11].0.index(shapes.len()), shapes.len() - 1];
+            let a = assign(&shapes, &Lives { inputs, reads: &reads, outputs: &outputs }, batch, false).unwrap();
             for step in 0..steps {
-                // Alive at this step: what it writes, and every earlier value that it or a later step reads.
-                let mut alive = vec![a.values[step + 1].buffer];
-                for v in 0..=step {
-                    if reads[step..].iter().any(|r| r.contains(&v)) {
+                // Alive at this step: what it writes, and every earlier value that it or a later step reads, or that is given.
+                let mut alive = vec![a.values[step + inputs].buffer];
+                for v in 0..step + inputs {
+                    if reads[step..].iter().any(|r| r.contains(&v)) || outputs.contains(&v) {
                         alive.push(a.values[v].buffer);
                     }
                 }

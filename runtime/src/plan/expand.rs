@@ -1,14 +1,26 @@
 //! From a layer and a form to primitive steps.
 
+use super::layout::{Lying, image};
 use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
-use crate::artifact::{Activation, Artifact, Op, Stride, TensorId, Weight, Window};
+use crate::artifact::{Activation, Artifact, Op, Residual, Stride, TensorId, Weight, Window, layer_macs};
 
 /// A step before it has buffers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Part {
     pub(super) kind: StepKind,
     /// Channels, height and width of the output.
-    pub(super) shape: [usize; 3],
+    pub(super) shape: Lying,
+    /// What it reads.
+    pub(super) reads: Vec<From>,
+}
+
+/// What a step of a layer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    /// An input of the layer, by its place.
+    Layer(usize),
+    /// What the step before gave.
+    Previous,
 }
 
 /// A layer that is stored as factors, as whoever chooses its form sees it.
@@ -32,19 +44,12 @@ pub struct Factored {
     pub fused: Option<StepKind>,
 }
 
-/// Channels, height and width of a value; whatever is no image is a vector.
-pub(super) fn image(shape: &[usize]) -> [usize; 3] {
-    match *shape {
-        [channels, height, width] => [channels, height, width],
-        _ => [shape.iter().product(), 1, 1],
-    }
-}
-
 /// Describes layer `index`; `None` where it is not stored as factors.
 pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
-    let rank = weight(&artifact.model().layers[index].op)?.rank(artifact)?;
-    let (thin_macs, dense_macs) = layer_macs(artifact, index);
-    let (dense, thin) = (expand(artifact, index, Form::Dense), expand(artifact, index, Form::Fused));
+    let rank = artifact.model().layers[index].op.weight()?.rank(artifact)?;
+    let (thin_macs, dense_macs) = layer_macs(artifact.model(), artifact.shapes(), index);
+    let natural = |value: usize| image(&artifact.shapes()[value]);
+    let (dense, thin) = (expand(artifact, &natural, index, Form::Dense), expand(artifact, &natural, index, Form::Fused));
     let (inputs, outputs) = match &dense.first()?.kind {
         StepKind::Linear(l) => (l.inputs, l.outputs),
         StepKind::Conv(c) => (c.inputs, c.outputs),
@@ -60,46 +65,18 @@ pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
     Some(Factored { layer: index, inputs, outputs, rank, pixels: height * width, dense_macs, thin_macs, fused })
 }
 
-/// Multiply–accumulates for one sample of layer `index`: as stored, and if it were dense. Only weights count, as in papers.
-pub(crate) fn layer_macs(artifact: &Artifact, index: usize) -> (u64, u64) {
-    if weight(&artifact.model().layers[index].op).is_none() {
-        return (0, 0);
-    }
-    let macs = |form| expand(artifact, index, form).iter().fold(0, |n: u64, p| n.saturating_add(p.kind.macs(p.shape[1] * p.shape[2])));
-    (macs(Form::TwoStage), macs(Form::Dense))
-}
-
-/// The weight of a layer that has one.
-pub(crate) fn weight(op: &Op) -> Option<&Weight> {
-    match op {
-        Op::Linear { weight, .. } | Op::Conv { weight, .. } => Some(weight),
-        Op::Pool { .. }
-        | Op::GlobalAveragePool
-        | Op::Add { .. }
-        | Op::Activate(_)
-        | Op::Affine { .. }
-        | Op::Concat { .. }
-        | Op::Softmax { .. }
-        | Op::Rearrange { .. }
-        | Op::Multiply { .. }
-        | Op::LayerNorm { .. }
-        | Op::Attention { .. }
-        | Op::Embed { .. } => None,
-    }
-}
-
-/// The steps of layer `index` in `form`; a scheme that cannot be fused comes in steps of their own.
-pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part> {
+/// The steps of layer `index` in `form`, whose values lie as `lying` says; a scheme that cannot be fused comes in steps of their own.
+pub(super) fn expand(artifact: &Artifact, lying: &dyn Fn(usize) -> Lying, index: usize, form: Form) -> Vec<Part> {
     let layer = &artifact.model().layers[index];
-    let shape = |value: usize| artifact.shapes().get(value).map_or([0; 3], |s| image(s));
-    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| shape(v as usize)), shape(index + 1));
-    let one = |kind| vec![Part { kind, shape: output }];
+    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| lying(v as usize)), lying(artifact.value_of(index)));
+    let all = || (0..layer.inputs.len()).map(From::Layer).collect();
+    let one = |kind| vec![Part { kind, shape: output, reads: all() }];
     match &layer.op {
         Op::Linear { weight, bias, activation } => {
             let inputs = input.iter().product();
             linear(artifact, weight, (inputs, output[0]), (*bias, *activation), form)
         }
-        Op::Conv { window, groups, weight, bias, activation, .. } => {
+        Op::Conv { window, groups, weight, bias, residual, activation, .. } => {
             let stages = conv(artifact, weight, *window, form);
             let last = stages.len() - 1;
             let mut shape = input;
@@ -107,16 +84,18 @@ pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part>
             for (i, Stage { window, matrix, second, rank, outputs }) in stages.into_iter().enumerate() {
                 let before = shape[0];
                 shape = [if i == last { output[0] } else { outputs }, window.output(0, shape[1]), window.output(1, shape[2])];
-                let (bias, activation) = if i == last { (*bias, *activation) } else { (None, Activation::None) };
+                let (bias, residual, activation) = if i == last { (*bias, *residual, *activation) } else { (None, None, Activation::None) };
                 let groups = *groups as usize;
-                let step = ConvStep { inputs: before, outputs: shape[0], window, groups, matrix, second, rank, bias, activation };
-                parts.push(Part { kind: StepKind::Conv(step), shape });
+                let step = ConvStep { inputs: before, outputs: shape[0], window, groups, matrix, second, rank, bias, residual, activation };
+                let mut reads = vec![if i == 0 { From::Layer(0) } else { From::Previous }];
+                reads.extend(residual.map(|_| From::Layer(1)));
+                parts.push(Part { kind: StepKind::Conv(step), shape, reads });
             }
             parts
         }
         Op::Pool { kind, window } => one(StepKind::Pool(PoolStep { kind: *kind, window: *window })),
         Op::GlobalAveragePool => one(StepKind::GlobalAveragePool),
-        Op::Add { activation, .. } => one(StepKind::Add { activation: *activation }),
+        Op::Add { residual, activation } => one(StepKind::Add { residual: *residual, activation: *activation }),
         Op::Activate(activation) => one(StepKind::Activate(*activation)),
         // A kernel of one element for each channel.
         Op::Affine { scale, shift, activation } => one(StepKind::Conv(ConvStep {
@@ -128,10 +107,13 @@ pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part>
             second: None,
             rank: 0,
             bias: Some(*shift),
+            residual: None,
             activation: *activation,
         })),
         // The first value with room for more channels, which are added where it has none.
-        Op::Concat { activation } => one(StepKind::Add { activation: *activation }),
+        Op::Concat { activation } => {
+            one(StepKind::Add { residual: Residual { stride: 1, offset: input[0] as u32 }, activation: *activation })
+        }
         Op::Softmax { log } => one(StepKind::Softmax { log: *log }),
         Op::Rearrange { offset, steps, .. } => one(StepKind::Rearrange(RearrangeStep { offset: *offset, steps: steps.clone() })),
         Op::Multiply { activation } => one(StepKind::Multiply { activation: *activation }),
@@ -141,23 +123,28 @@ pub(super) fn expand(artifact: &Artifact, index: usize, form: Form) -> Vec<Part>
             let first = if layer.inputs.len() == 1 { [0, inner, 2 * inner] } else { [0; 3] };
             let size = inner / heads.max(1);
             let step = StepKind::Attention(AttentionStep { heads, size, scale: *scale, first });
-            attention(step, heads, size, output)
+            attention(
+                Part { kind: step, shape: [heads * size.next_multiple_of(4), output[1], output[2]], reads: all() },
+                heads,
+                size,
+                output,
+            )
         }
         Op::Embed { table } => one(StepKind::Embed(*table)),
     }
 }
 
 /// Heads are written in whole vec4s; those that are none are moved together.
-fn attention(kind: StepKind, heads: usize, size: usize, [channels, height, width]: [usize; 3]) -> Vec<Part> {
+fn attention(attend: Part, heads: usize, size: usize, [channels, height, width]: Lying) -> Vec<Part> {
     let padded = size.next_multiple_of(4);
-    let attend = Part { kind, shape: [heads * padded, height, width] };
     if padded * heads == channels {
         return vec![attend];
     }
     let pixels = height * width;
     let step = |size: usize, stride: usize| Stride { size: size as u32, stride: stride as u32 };
     let steps = vec![step(heads, padded * pixels), step(size * pixels, 1)];
-    vec![attend, Part { kind: StepKind::Rearrange(RearrangeStep { offset: 0, steps }), shape: [channels, height, width] }]
+    let kind = StepKind::Rearrange(RearrangeStep { offset: 0, steps });
+    vec![attend, Part { kind, shape: [channels, height, width], reads: vec![From::Previous] }]
 }
 
 fn linear(
@@ -168,18 +155,19 @@ fn linear(
     form: Form,
 ) -> Vec<Part> {
     let whole = LinearStep { inputs, outputs, matrix: Matrix::Whole(weight.clone()), second: None, rank: 0, bias, activation };
-    let part = |step: LinearStep| Part { shape: [step.outputs, 1, 1], kind: StepKind::Linear(step) };
+    let part = |step: LinearStep, from| Part { shape: [step.outputs, 1, 1], kind: StepKind::Linear(step), reads: vec![from] };
+    let own = From::Layer(0);
     match (form, weight) {
         (Form::Fused, &Weight::LowRank { v, u, .. }) => {
             let rank = weight.rank(artifact).unwrap_or(0);
-            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole })]
+            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole }, own)]
         }
         (Form::TwoStage, &Weight::LowRank { v, u, .. }) => {
             let rank = weight.rank(artifact).unwrap_or(0);
             let first = LinearStep { outputs: rank, matrix: Matrix::V(v), bias: None, activation: Activation::None, ..whole.clone() };
-            vec![part(first), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole })]
+            vec![part(first, own), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole }, From::Previous)]
         }
-        _ => vec![part(whole)],
+        _ => vec![part(whole, own)],
     }
 }
 

@@ -2,20 +2,25 @@
 //! A plan knows no device: executors read it, pack the weights it names and record its steps.
 
 mod buffers;
+mod draft;
 mod expand;
+mod layout;
 mod matrix;
 mod slot;
 mod step;
+mod transfer;
 
 pub use buffers::Memory;
 pub use expand::Factored;
-pub(crate) use expand::{layer_macs, weight};
+pub use layout::Layout;
 pub use matrix::{Matrix, matrix};
 pub use slot::Slot;
 pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
+pub(crate) use transfer::{Bring, Take};
 
-use crate::artifact::{Artifact, Layer, Op, Residual};
+use crate::artifact::Artifact;
 use crate::error::{Error, Result};
+use draft::Draft;
 
 /// How a layer's weight is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,11 +61,11 @@ pub struct Plan {
     pub forms: Vec<Form>,
     /// Buffers, shared by values that do not live at the same time.
     pub memory: Memory,
-    /// Where the network's input is put.
-    pub input: Slot,
-    /// Where the network's output is found.
-    pub output: Slot,
-    /// Where each value of the model lies while it lives: 0 the input, i + 1 the output of layer i.
+    /// Where each of the network's inputs is put.
+    pub inputs: Vec<Slot>,
+    /// Where each of the network's outputs is found.
+    pub outputs: Vec<Slot>,
+    /// Where each value of the model lies while it lives: the inputs, then the output of each layer.
     pub values: Vec<Slot>,
 }
 
@@ -86,80 +91,42 @@ impl Plan {
             return Err(Error::invalid("batch", "must be at least 1"));
         }
         let layers = &artifact.model().layers;
-        let mut shapes = vec![input_shape(artifact)];
-        // Which of the step's values each value of the model is.
-        let mut value_of = vec![0usize];
-        let (mut drafts, mut reads, mut forms) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, layer) in layers.iter().enumerate() {
-            let form = expand::factored(artifact, index).map_or(Form::Dense, |f| match form(&f) {
+        let form = |index: usize| {
+            expand::factored(artifact, index).map_or(Form::Dense, |f| match form(&f) {
                 Form::Fused if f.fused.is_none() => Form::TwoStage,
                 form => form,
-            });
-            forms.push(form);
-            let parts = expand::expand(artifact, index, form);
-            let count = parts.len();
-            // Beside the first: of a layer whose last step adds it, that one's; an attention's are its first step's.
-            let seconds = |i: usize, kind: &StepKind| matches!(kind, StepKind::Attention(_)) || i + 1 == count && !is_attention(layer);
-            for (i, part) in parts.into_iter().enumerate() {
-                let value = |at: usize| layer.inputs.get(at).map_or(0, |&v| value_of[v as usize]);
-                let mut from = vec![if i == 0 { value(0) } else { shapes.len() - 1 }];
-                let residual = residual(artifact, layer).filter(|_| seconds(i, &part.kind));
-                from.extend(residual.map(|_| value(1)));
-                from.extend((layer.inputs.len() == 3 && residual.is_some()).then(|| value(2)));
-                reads.push(from);
-                shapes.push(part.shape);
-                drafts.push((index, part.kind, residual));
-            }
-            value_of.push(shapes.len() - 1);
-        }
-        let assigned = buffers::assign(&shapes, &reads, batch, keep)
+            })
+        };
+        let forms: Vec<Form> = (0..layers.len()).map(form).collect();
+        let draft = Draft::new(artifact, &forms);
+        let reads: Vec<Vec<usize>> = draft.steps.iter().map(|s| s.reads.iter().map(|r| r.stored).collect()).collect();
+        let outputs: Vec<usize> = artifact.outputs().iter().map(|o| o.value as usize).collect();
+        let lasting: Vec<usize> = outputs.iter().map(|&v| draft.values[v].stored).collect();
+        let lives = buffers::Lives { inputs: draft.inputs.len(), reads: &reads, outputs: &lasting };
+        let assigned = buffers::assign(&draft.stored(), &lives, batch, keep)
             .ok_or_else(|| Error::invalid("batch", format!("{batch} samples need more memory than can be addressed")))?;
-        let values = &assigned.values;
-        let steps = drafts.into_iter().zip(&reads).enumerate().map(|(i, ((layer, kind, residual), reads))| Step {
-            layer,
-            name: layers[layer].name.clone(),
-            kind,
-            input: values[reads[0]],
-            residual: residual.map(|r| (values[reads[1]], r)),
-            third: reads.get(2).map(|&v| values[v]),
-            output: values[i + 1],
+        let slot = |view: &draft::View| {
+            let [channels, height, width] = view.shape;
+            Slot { channels, height, width, ..assigned.values[view.stored] }
+        };
+        let values: Vec<Slot> = draft.values.iter().map(slot).collect();
+        let steps = draft.steps.iter().enumerate().map(|(i, step)| Step {
+            layer: step.layer,
+            name: layers[step.layer].name.clone(),
+            kind: step.kind.clone(),
+            inputs: step.reads.iter().map(slot).collect(),
+            output: assigned.values[draft.inputs.len() + i],
         });
-        let (input, output) = (values[0], values[values.len() - 1]);
-        let steps = steps.collect();
-        let values = value_of.into_iter().map(|v| assigned.values[v]).collect();
-        Ok(Self { batch, steps, forms, memory: assigned.memory, input, output, values })
+        Ok(Self {
+            batch,
+            steps: steps.collect(),
+            forms,
+            inputs: values[..draft.inputs.len()].to_vec(),
+            outputs: outputs.iter().map(|&v| values[v]).collect(),
+            values,
+            memory: assigned.memory,
+        })
     }
-}
-
-fn is_attention(layer: &Layer) -> bool {
-    matches!(layer.op, Op::Attention { .. })
-}
-
-/// How the second input of a layer is added, if it has one.
-fn residual(artifact: &Artifact, layer: &Layer) -> Option<Residual> {
-    match &layer.op {
-        Op::Conv { residual, .. } => *residual,
-        Op::Add { residual, .. } => Some(*residual),
-        Op::Multiply { .. } => Some(Residual { stride: 1, offset: 0 }),
-        // The keys.
-        Op::Attention { .. } if layer.inputs.len() == 3 => Some(Residual { stride: 1, offset: 0 }),
-        // Behind the channels of the first.
-        Op::Concat { .. } => {
-            let first = layer.inputs.first().and_then(|&v| artifact.shapes().get(v as usize)?.first());
-            Some(Residual { stride: 1, offset: first.map_or(0, |&c| c as u32) })
-        }
-        _ => None,
-    }
-}
-
-/// The input's shape. An image that only fully connected layers read is kept as the vector that they see: padding a few
-/// channels to 4 would multiply their work.
-fn input_shape(artifact: &Artifact) -> [usize; 3] {
-    let readers = artifact.model().layers.iter().filter(|l| l.inputs.contains(&0));
-    if readers.clone().all(|l| matches!(l.op, Op::Linear { .. })) {
-        return [artifact.input_len(), 1, 1];
-    }
-    artifact.shapes().first().map_or([0; 3], |s| expand::image(s))
 }
 
 #[cfg(test)]
@@ -189,7 +156,7 @@ mod tests {
     fn a_step_never_writes_what_it_reads() {
         for form in [Form::Dense, Form::TwoStage, Form::Fused] {
             let plan = Plan::new(&two_layers(), 5, |_| form).unwrap();
-            assert!(plan.steps.iter().all(|s| s.input.buffer != s.output.buffer));
+            assert!(plan.steps.iter().all(|s| s.inputs.iter().all(|i| i.buffer != s.output.buffer)));
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::Layout;
+
 /// Where a value lies: samples of `stride()` elements, each [height, width, channels] with the channels padded to a
-/// multiple of 4, so that kernels can load vec4s. A vector is an image of one pixel. Whoever writes a value writes zeros
+/// multiple of 4, so that kernels can load vec4s. A plain value is an image of one pixel. Whoever writes a value writes zeros
 /// into the padding; whoever reads one may rely on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -43,9 +45,20 @@ impl Slot {
         self.channel_stride() * self.pixels()
     }
 
+    /// Which of the two layouts this is.
+    pub fn layout(&self) -> Layout {
+        if self.is_vector() { Layout::Plain } else { Layout::Image }
+    }
+
     /// Whether a sample is one pixel.
     pub fn is_vector(&self) -> bool {
         self.pixels() == 1
+    }
+
+    /// Where element `n` of a sample, counted channel after channel, row after row, lies in it.
+    pub(crate) fn place(&self, n: usize) -> usize {
+        let pixels = self.pixels().max(1);
+        n % pixels * self.channel_stride() + n / pixels
     }
 
     /// Puts `samples`, each [channels, height, width] without padding, into `buffer` as this slot says.

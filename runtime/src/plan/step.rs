@@ -13,12 +13,8 @@ pub struct Step {
     pub name: String,
     /// What is computed.
     pub kind: StepKind,
-    /// Where the input lies.
-    pub input: Slot,
-    /// A second input, and how it is added before the activation.
-    pub residual: Option<(Slot, Residual)>,
-    /// A third input: an attention's values.
-    pub third: Option<Slot>,
+    /// Where the values lie that it reads, in the order of its operands: a residual is the second.
+    pub inputs: Vec<Slot>,
     /// Where the output goes; never a buffer that the step reads.
     pub output: Slot,
 }
@@ -36,6 +32,8 @@ pub enum StepKind {
     GlobalAveragePool,
     /// y = act(x + residual); channels that x lacks are 0.
     Add {
+        /// How the second input is added.
+        residual: Residual,
         /// Applied last.
         activation: Activation,
     },
@@ -48,7 +46,9 @@ pub enum StepKind {
     },
     /// Elements in another order.
     Rearrange(RearrangeStep),
-    /// y = act(x · residual), which is of one pixel where it is the same for all.
+    /// The same elements in the other layout.
+    Move,
+    /// y = act(x · second input), which is of one pixel where it is the same for all.
     Multiply {
         /// Applied last.
         activation: Activation,
@@ -125,6 +125,8 @@ pub struct ConvStep {
     pub rank: usize,
     /// Where the bias is stored.
     pub bias: Option<TensorId>,
+    /// How the second input is added before the activation, if there is one.
+    pub residual: Option<Residual>,
     /// Applied last.
     pub activation: Activation,
 }
@@ -148,6 +150,11 @@ pub struct RearrangeStep {
 }
 
 impl RearrangeStep {
+    /// All of `elements` in their order.
+    pub(crate) fn identity(elements: usize) -> Self {
+        Self { offset: 0, steps: vec![Stride { size: elements as u32, stride: 1 }] }
+    }
+
     /// The input's element that the output's element `n` is.
     pub fn source(&self, n: usize) -> usize {
         let mut left = n;
@@ -179,16 +186,6 @@ impl ConvStep {
     /// Elements of a window.
     fn taps(&self) -> u64 {
         u64::from(self.window.kernel[0]) * u64::from(self.window.kernel[1])
-    }
-}
-
-impl Window {
-    /// A window of one element that moves by one.
-    pub const POINT: Self = Self { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
-
-    /// Whether this window sees each element alone.
-    pub fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0; 4]
     }
 }
 
@@ -235,6 +232,7 @@ impl StepKind {
             Self::Activate(_) => "activate",
             Self::Softmax { .. } => "softmax",
             Self::Rearrange(_) => "rearrange",
+            Self::Move => "move",
             Self::Multiply { .. } => "multiply",
             Self::LayerNorm(_) => "layer norm",
             Self::Attention(_) => "attention",
@@ -244,11 +242,24 @@ impl StepKind {
 }
 
 impl Step {
+    /// The first value that it reads.
+    pub fn input(&self) -> Slot {
+        self.inputs.first().copied().unwrap_or_default()
+    }
+
+    /// The second value that it reads, and how it is added before the activation, of a step that adds one.
+    pub fn residual(&self) -> Option<(Slot, Residual)> {
+        let how = match &self.kind {
+            StepKind::Conv(c) => c.residual?,
+            StepKind::Add { residual, .. } => *residual,
+            _ => return None,
+        };
+        Some((*self.inputs.get(1)?, how))
+    }
+
     /// Values of one sample that are read and written, weights apart.
     pub fn values(&self) -> u64 {
-        let second = self.residual.map_or(0, |(slot, _)| slot.stride());
-        let third = self.third.map_or(0, |slot| slot.stride());
-        (self.input.stride() + second + third + self.output.stride()) as u64
+        self.inputs.iter().chain([&self.output]).map(|slot| slot.stride() as u64).sum()
     }
 
     /// Multiply–accumulates for one sample.

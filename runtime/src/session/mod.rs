@@ -1,80 +1,48 @@
 //! The public API: a device, an artifact, and a session that runs the one on the other.
 
-mod choice;
-mod device;
-mod options;
-mod order;
+mod arrangement;
+mod array;
+mod inputs;
+mod outputs;
 mod run;
+mod states;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use choice::{LayerChoice, Pipeline};
-pub use device::Device;
-pub use options::{Forms, Options};
+pub use array::{Array, ArrayView};
+pub use inputs::RunInputs;
+pub use outputs::{NamedArray, Outputs};
 
 use crate::artifact::{Artifact, Input, Output};
-use crate::bench;
-use crate::cpu;
+use crate::device::Pipeline;
+use crate::engine::{Device, Engine, LayerChoice, Options};
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
-use crate::gpu;
-use crate::plan::{Factored, Memory, Plan, Slot};
+use crate::plan::Memory;
+use crate::times::interleaved;
 use crate::tune;
-use choice::layer_choice;
-pub(crate) use choice::{check_room, kept_bytes};
-use device::Inner;
-use order::Order;
+use arrangement::Arrangement;
+use states::Kept;
 
 /// A network on a device, ready to run: weights packed, buffers allocated, kernels chosen.
 #[derive(Debug)]
 pub struct Session {
-    device: Device,
-    executor: Executor,
-    batch: usize,
+    engine: Engine,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    /// How the declared arrays of all inputs and of all outputs lie.
+    arrangements: [Vec<Arrangement>; 2],
+    states: Vec<Kept>,
     input_len: usize,
     output_len: usize,
-    /// Channels, height and width of an image; a flat input is one row.
-    image: [usize; 3],
-    input: Input,
-    output: Output,
-    /// How the declared arrays of input and output lie.
-    orders: [Order; 2],
-    layers: Vec<LayerChoice>,
-    /// The layer of each step.
-    step_layers: Vec<usize>,
-    /// Where each value lies, if values are kept.
-    values: Vec<Slot>,
-    /// Samples of the last run, or of its last part.
-    last_rows: usize,
-    memory: Memory,
-    staging: Staging,
-    /// Outputs of submitted runs, on the CPU.
-    done: VecDeque<Vec<f32>>,
-}
-
-/// Buffers for arrays that have to be moved or normalised before they are run.
-#[derive(Debug, Default)]
-struct Staging {
-    /// Inputs of one batch as the executor takes them.
-    floats: Vec<f32>,
-    /// Pixels of one batch, channel after channel.
-    pixels: Vec<u8>,
-    /// Outputs of one batch as the executor gives them.
-    outputs: Vec<f32>,
+    /// Samples and outputs of submitted runs, on the CPU.
+    done: VecDeque<(usize, Vec<Vec<f32>>)>,
 }
 
 /// Shares of the ranks that [`Session::within`] chooses from.
 const SHARES: usize = 20;
-/// Runs that it times each by.
-const BUDGET_RUNS: usize = 15;
-
-#[derive(Debug)]
-enum Executor {
-    Cpu(Box<cpu::Executor>),
-    #[cfg(feature = "gpu")]
-    Gpu(Box<gpu::Executor>),
-}
+/// Runs that it times each by, after some that are not counted.
+const BUDGET_RUNS: (usize, usize) = (2, 15);
 
 impl Session {
     /// Prepares `artifact` on `device`.
@@ -83,11 +51,23 @@ impl Session {
     /// [`Error::Invalid`] for options that make no sense, [`Error::Limit`] for a network that the device cannot hold,
     /// [`Error::Gpu`] when the device fails.
     pub fn new(device: &Device, artifact: &Artifact, options: &Options) -> Result<Self> {
-        if options.ranks == 1.0 {
-            return Self::with(device, artifact, options, tune::choose(device, artifact, options)?);
+        if options.ranks != 1.0 {
+            let artifact = artifact.with_ranks(options.ranks)?;
+            return Self::new(device, &artifact, &Options { ranks: 1.0, ..options.clone() });
         }
-        let artifact = artifact.with_ranks(options.ranks)?;
-        Self::with(device, &artifact, options, tune::choose(device, &artifact, options)?)
+        let engine = Engine::new(device, artifact, options, tune::choose(device, artifact, options)?)?;
+        let taken = artifact.inputs().iter().map(|i| Arrangement::new(&i.spec)).collect();
+        let given = artifact.outputs().iter().map(|o| Arrangement::new(&o.spec)).collect();
+        Ok(Self {
+            engine,
+            inputs: artifact.inputs().to_vec(),
+            outputs: artifact.outputs().to_vec(),
+            arrangements: [taken, given],
+            states: states::of(artifact.sections()),
+            input_len: artifact.input_len(),
+            output_len: artifact.output_len(),
+            done: VecDeque::new(),
+        })
     }
 
     /// A session with the largest share of `artifact`'s ranks, in steps of 5 %, whose run of a full batch takes at most
@@ -100,7 +80,9 @@ impl Session {
         let open = |step: usize| -> Result<(Self, f64, f64)> {
             let ranks = options.ranks * step as f64 / SHARES as f64;
             let mut session = Self::new(device, artifact, &Options { ranks, ..options.clone() })?;
-            let ms = bench::interleaved(&mut [&mut session], 2, BUDGET_RUNS)?[0].p50();
+            let noise = session.engine.noise();
+            let run = |_: usize, engine: &mut &mut Engine| engine.run_noise(&noise);
+            let ms = interleaved(&mut [&mut session.engine], BUDGET_RUNS.0, BUDGET_RUNS.1, run)?[0].p50();
             Ok((session, ranks, ms))
         };
         let wanted = budget.as_secs_f64() * 1e3;
@@ -126,119 +108,74 @@ impl Session {
         Ok(best)
     }
 
-    /// What a session with these choices runs.
-    pub(crate) fn plan(artifact: &Artifact, options: &Options, choices: &[tune::Choice]) -> Result<Plan> {
-        let form = |layer: &Factored| choices[layer.layer].form;
-        match options.keep_values {
-            true => Plan::keeping_values(artifact, options.batch, form),
-            false => Plan::new(artifact, options.batch, form),
-        }
-    }
-
-    /// The same with a choice for every layer.
-    pub(crate) fn with(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<tune::Choice>) -> Result<Self> {
-        if options.batch > 1 && artifact.input().spec.sample_axis.is_none() {
-            let why = format!("{} takes one array {} at a time, without an axis of samples", artifact.model().name, artifact.input().spec);
-            return Err(Error::invalid(format!("a batch of {}", options.batch), why));
-        }
-        let plan = Self::plan(artifact, options, &choices)?;
-        check_room(device, artifact, &plan, options.memory)?;
-        let executor = match &device.inner {
-            Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
-            #[cfg(feature = "gpu")]
-            Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
-            #[cfg(feature = "gpu")]
-            Inner::Gpu(gpu) => {
-                // A layer's steps follow each other: the kernel of a step stands where it stands among them.
-                let pick = |at: usize| {
-                    let layer = plan.steps[at].layer;
-                    let first = plan.steps.iter().position(|s| s.layer == layer)?;
-                    choices[layer].kernels.get(at - first).copied().flatten().and_then(thinfer_shaders::kernel)
-                };
-                let executor = gpu::Executor::with(gpu, artifact, &plan, &pick)?;
-                Executor::Gpu(Box::new(executor.giving_up_after(options.patience)))
-            }
-        };
-        let kernels = match &executor {
-            Executor::Cpu(cpu) => cpu.kernels(),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.kernels(),
-        };
-        let layers = choices
-            .into_iter()
-            .enumerate()
-            .map(|(i, choice)| layer_choice(artifact, &plan, i, &kernels, device.keeps().1, choice))
-            .collect();
-        let image = match artifact.shapes()[0][..] {
-            [channels, height, width] => [channels, height, width],
-            ref shape => [1, 1, shape.iter().product()],
-        };
-        Ok(Self {
-            device: device.clone(),
-            executor,
-            batch: options.batch,
-            input_len: artifact.input_len(),
-            output_len: artifact.output_len(),
-            image,
-            input: artifact.input().clone(),
-            output: artifact.output().clone(),
-            orders: [&artifact.input().spec, &artifact.output().spec].map(Order::new),
-            layers,
-            step_layers: plan.steps.iter().map(|s| s.layer).collect(),
-            values: if options.keep_values { plan.values } else { Vec::new() },
-            last_rows: 0,
-            memory: plan.memory,
-            staging: Staging::default(),
-            done: VecDeque::new(),
-        })
-    }
     /// What it runs on.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.engine.device()
     }
 
     /// The most samples that go through the device at once.
     pub fn batch(&self) -> usize {
-        self.batch
+        self.engine.batch()
     }
 
-    /// Values of one sample's input.
+    /// Values of one sample of the first input.
     pub fn input_len(&self) -> usize {
         self.input_len
     }
 
-    /// Values of one sample's output.
+    /// Values of one sample of the first output.
     pub fn output_len(&self) -> usize {
         self.output_len
     }
 
-    /// The array that [`Session::run`] takes.
-    pub fn input(&self) -> &Input {
-        &self.input
+    /// The arrays that [`Session::run`] takes.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
     }
 
-    /// The array that it gives.
+    /// The arrays that it gives.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The first array that [`Session::run`] takes, which is the only one of most networks.
+    pub fn input(&self) -> &Input {
+        &self.inputs[0]
+    }
+
+    /// The first array that it gives, which is the only one of most networks.
     pub fn output(&self) -> &Output {
-        &self.output
+        &self.outputs[0]
+    }
+
+    /// Forgets all states: the next run is given zeros for them, as the first one was.
+    pub fn reset(&mut self) {
+        self.states.iter_mut().for_each(|state| state.array.clear());
+    }
+
+    /// Inputs that are no states.
+    fn free_inputs(&self) -> impl Iterator<Item = usize> {
+        (0..self.inputs.len()).filter(|&number| self.states.iter().all(|state| state.input != number))
+    }
+
+    /// Outputs that are no states.
+    fn free_outputs(&self) -> impl Iterator<Item = usize> {
+        (0..self.outputs.len()).filter(|&number| self.states.iter().all(|state| state.output != number))
     }
 
     /// What was made of each layer.
     pub fn layers(&self) -> &[LayerChoice] {
-        &self.layers
+        self.engine.layers()
     }
 
     /// The pipelines that its steps are run by, each once; none on the CPU.
     pub fn pipelines(&self) -> Vec<Pipeline> {
-        match &self.executor {
-            Executor::Cpu(_) => Vec::new(),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.pipelines(),
-        }
+        self.engine.pipelines()
     }
 
     /// The activation buffers.
     pub fn memory(&self) -> &Memory {
-        &self.memory
+        self.engine.memory()
     }
 
     /// Wall time of `repeats` runs of a full batch back to back, without upload and readback: for tuning.
@@ -246,11 +183,7 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
     pub fn time(&mut self, repeats: usize) -> Result<Duration> {
-        match &mut self.executor {
-            Executor::Cpu(cpu) => Ok(cpu.time(self.batch, repeats)),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.time(repeats),
-        }
+        self.engine.time(repeats)
     }
 
     /// Time of each layer in one run of a full batch; `None` where the device has no timestamps.
@@ -258,48 +191,32 @@ impl Session {
     /// # Errors
     /// [`Error::Gpu`] when the device fails.
     pub fn layer_times(&mut self) -> Result<Option<Vec<Duration>>> {
-        let steps = match &mut self.executor {
-            Executor::Cpu(cpu) => Some(cpu.step_times(self.batch)),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.layer_times()?,
-        };
-        Ok(steps.map(|steps| {
-            let mut layers = vec![Duration::ZERO; self.layers.len()];
-            for (&layer, time) in self.step_layers.iter().zip(steps) {
-                layers[layer] += time;
-            }
-            layers
-        }))
+        Ok(self.engine.layer_times()?.map(|(layers, _)| layers))
     }
 
-    /// The output of layer `layer` in the last run ([channels, height, width] each sample, one after the other, whatever order of axes was declared; of the last
-    /// part, where the input was more than a batch). `None` without [`Options::keep_values`], or for a layer that there
-    /// is not.
+    /// What of [`Session::layer_times`] goes into moves between layouts.
+    ///
+    /// # Errors
+    /// As [`Session::layer_times`].
+    pub fn move_time(&mut self) -> Result<Option<Duration>> {
+        Ok(self.engine.layer_times()?.map(|(_, moves)| moves))
+    }
+
+    /// The output of layer `layer` in the last run ([channels, height, width] each sample, one after the other, whatever order of axes was
+    /// declared; of the last part, where the input was more than a batch). `None` without [`Options::keep_values`], or for a layer that
+    /// there is not.
     pub fn value(&self, layer: usize) -> Option<Vec<f32>> {
-        let slot = self.values.get(layer.checked_add(1)?)?;
-        match &self.executor {
-            Executor::Cpu(cpu) => Some(cpu.value(*slot, self.last_rows)),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(_) => None,
-        }
+        self.engine.value(layer.checked_add(self.inputs.len())?)
     }
 
     /// Whether the padding of every kept value is zero, as the last run left it.
     #[cfg(test)]
     pub(crate) fn padding_is_zero(&self) -> bool {
-        match &self.executor {
-            Executor::Cpu(cpu) => self.values.iter().all(|&slot| cpu.padding_is_zero(slot, self.last_rows)),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(_) => true,
-        }
+        self.engine.padding_is_zero()
     }
 
     /// Fills every activation buffer with NaN, so that whatever a run fails to write shows in its result: for tests.
     pub fn poison(&mut self) {
-        match &mut self.executor {
-            Executor::Cpu(cpu) => cpu.poison(),
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.poison(),
-        }
+        self.engine.poison();
     }
 }

@@ -1,46 +1,90 @@
-//! Running: inputs in, outputs out, at once or as runs that overlap with the caller.
+//! Running: arrays in, arrays out, at once or as runs that overlap with the caller.
 
-use super::{Executor, Session, Staging};
+use super::arrangement::{Arrangement, Part};
+use super::inputs::{Feed, RunInputs};
+use super::states::Kept;
+use super::{ArrayView, Outputs, Session};
+use crate::artifact::Input;
 use crate::error::{Error, Result};
+use crate::plan::Slot;
 
 impl Session {
-    /// Runs any number of samples and returns their outputs. `input` is an array as the network's source declared it
-    /// ([`Session::input`]): samples along its sample axis, elements in the declared order of axes, and so is what comes back
-    /// ([`Session::output`]).
+    /// Runs any number of samples. What is given are arrays as the network's source declared them ([`Session::inputs`]): samples along
+    /// their sample axes, elements in the declared order of axes. A network of one input and one output is given `&[f32]` and gives
+    /// back `Vec<f32>`; any network is given `&[("NAME", array), …]` and gives back [`Outputs`], by name and in the declared order,
+    /// types and shapes. Arrays are `&[f32]`, or [`ArrayView`] where their element types differ.
+    ///
+    /// ```no_run
+    /// # fn look(session: &mut thinfer::Session, image: &[f32], ids: &[i32]) -> thinfer::Result<()> {
+    /// let logits: Vec<f32> = session.run(image)?;
+    /// let outputs = session.run(&[("image", image.into()), ("ids", thinfer::ArrayView::from(ids))])?;
+    /// println!("{:?}", outputs.f32("scores"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `input` is no whole number of samples, or while a submitted run is under way; [`Error::Gpu`]
-    /// when the device fails.
-    pub fn run(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        let mut output = vec![0.0; self.samples(input.len(), "input")? * self.output_len];
-        self.run_into(input, &mut output)?;
-        Ok(output)
+    /// [`Error::Invalid`] for an array that is missing, unknown, of another type or no whole number of samples, arrays of different
+    /// numbers of samples, or while a submitted run is under way; [`Error::Gpu`] when the device fails.
+    pub fn run<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Given> {
+        let feed = inputs.feed(self)?;
+        let samples = self.check(&feed)?;
+        let mut outputs = self.room(samples);
+        let mut targets: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.run_feed(&feed, samples, &mut targets)?;
+        Ok(I::given(self, samples, outputs))
     }
 
-    /// [`Session::run`] into a buffer of the caller's, of as many outputs as there are samples: on the CPU a run after the
-    /// first allocates nothing where arrays are declared as they lie.
+    /// [`Session::run`] of a network of one input and one output into a buffer of the caller's, of as many outputs as there are
+    /// samples: on the CPU a run after the first allocates nothing.
     ///
     /// # Errors
-    /// As [`Session::run`], and [`Error::Invalid`] when `output` has another length.
+    /// As [`Session::run`], and [`Error::Invalid`] when `output` has another length, or the network keeps states.
     pub fn run_into(&mut self, input: &[f32], output: &mut [f32]) -> Result<()> {
-        let samples = self.samples(input.len(), "input")?;
-        let wanted = samples * self.output_len;
+        if self.inputs.len() != 1 || self.outputs.len() != 1 {
+            return Err(Error::invalid("run_into", "is for networks of one input and one output"));
+        }
+        let feed = Feed::One(ArrayView::F32(input));
+        let samples = self.check(&feed)?;
+        let wanted = self.output_elements(0, samples);
         if output.len() != wanted {
             return Err(Error::invalid("output", format!("has room for {} values, {wanted} are computed", output.len())));
         }
-        self.check_idle()?;
-        let mut staging = std::mem::take(&mut self.staging);
-        let mut parts = Parts::of(self, samples);
-        let done = parts.try_for_each(|part| {
-            let input = self.taken(input, &part, &mut staging.floats);
-            let target = self.target(&part, output, &mut staging.outputs);
-            self.last_rows = part.rows;
-            self.executor.run(input, part.rows, target)?;
-            self.given(&part, &staging.outputs, output);
-            Ok(())
-        });
-        self.staging = staging;
-        done
+        self.run_feed(&feed, samples, &mut [output])
+    }
+
+    /// Runs any number of 8-bit images, in the declared order of axes as [`Session::run`] takes them, their colours as red,
+    /// green, blue; normalised, and with colours in the order that the network wants, as the artifact says.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_images(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
+        let feed = self.one(ArrayView::U8(pixels))?;
+        let samples = self.check(&feed)?;
+        let mut outputs = self.room(samples);
+        let mut targets: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.run_feed(&feed, samples, &mut targets)?;
+        Ok(<&[f32]>::given(self, samples, outputs))
+    }
+
+    /// [`Session::run`] for callers that must not block, the only way on a browser's GPU.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn run_async<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Given> {
+        let feed = inputs.feed(self)?;
+        let (samples, outputs) = self.run_feed_async(&feed).await?;
+        Ok(I::given(self, samples, outputs))
+    }
+
+    /// [`Session::run_images`] for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn run_images_async(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
+        let feed = self.one(ArrayView::U8(pixels))?;
+        let (samples, outputs) = self.run_feed_async(&feed).await?;
+        Ok(<&[f32]>::given(self, samples, outputs))
     }
 
     /// Starts a run of up to a batch of samples and returns at once, so that a loop over frames overlaps bringing the next
@@ -67,236 +111,165 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `input` is no whole number of samples, or none, or more than a batch, and when two runs are
-    /// under way; [`Error::Gpu`] when the device fails.
-    pub fn submit(&mut self, input: &[f32]) -> Result<()> {
-        let rows = self.samples(input.len(), "input")?;
-        if rows == 0 || rows > self.batch {
-            return Err(Error::invalid("input", format!("{rows} samples for a session of 1 to {}", self.batch)));
+    /// As [`Session::run`]; [`Error::Invalid`] when there is no sample, or more than a batch, when two runs are under way, and for a
+    /// network that keeps states, whose runs follow each other.
+    pub fn submit<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<()> {
+        if !self.states.is_empty() {
+            return Err(Error::invalid("submit", "a network that keeps states runs one run after the other"));
         }
-        let mut staging = std::mem::take(&mut self.staging);
-        let input = self.taken(input, &Part { samples: rows, first: 0, rows }, &mut staging.floats);
-        let done = match &mut self.executor {
-            Executor::Cpu(_) if self.done.len() == 2 => Err(Error::invalid("submit", "2 runs are under way: wait for one first")),
-            Executor::Cpu(cpu) => {
-                let mut output = vec![0.0; rows * self.output_len];
-                cpu.run(input, rows, &mut output);
-                self.done.push_back(output);
-                Ok(())
-            }
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => gpu.submit(input, rows),
-        };
-        self.staging = staging;
-        done?;
-        self.last_rows = rows;
+        let feed = inputs.feed(self)?;
+        let rows = self.check(&feed)?;
+        if rows == 0 || rows > self.batch() {
+            return Err(Error::invalid("input", format!("{rows} samples for a session of 1 to {}", self.batch())));
+        }
+        if self.done.len() == 2 {
+            return Err(Error::invalid("submit", "2 runs are under way: wait for one first"));
+        }
+        let mut outputs = self.room(rows);
+        let part = Part { samples: rows, first: 0, rows };
+        let Self { engine, inputs, outputs: _, arrangements, states, .. } = self;
+        let [before, behind] = arrangements;
+        let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(&feed, states, inputs, before, part, number, slot, buffer);
+        let take = |number: usize, slot: Slot, buffer: &[f32]| behind[number].take(part, slot, buffer, &mut outputs[number]);
+        if engine.submit(rows, bring, take)? {
+            self.done.push_back((rows, outputs));
+        }
         Ok(())
     }
 
-    /// Waits for the oldest run that was submitted and returns its output, as [`Session::run`] does.
+    /// Waits for the oldest run that was submitted and returns its one output, as [`Session::run`] does.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when none is under way; [`Error::Gpu`] when the device fails.
+    /// [`Error::Invalid`] when none is under way, or the network gives several arrays; [`Error::Gpu`] when the device fails.
     pub fn wait(&mut self) -> Result<Vec<f32>> {
-        let values = match &mut self.executor {
-            Executor::Cpu(_) => self.done.pop_front().ok_or_else(|| Error::invalid("wait", "no run is under way"))?,
-            #[cfg(feature = "gpu")]
-            Executor::Gpu(gpu) => {
-                let mut values = vec![0.0; gpu.under_way()? * self.output_len];
-                gpu.wait(&mut values)?;
-                values
+        if self.outputs.len() != 1 {
+            return Err(Error::invalid("wait", format!("the network gives {} arrays: wait_all gives them by name", self.outputs.len())));
+        }
+        let (samples, outputs) = self.wait_outputs()?;
+        Ok(<&[f32]>::given(self, samples, outputs))
+    }
+
+    /// Waits for the oldest run that was submitted and returns all that it gives.
+    ///
+    /// # Errors
+    /// As [`Session::wait`].
+    pub fn wait_all(&mut self) -> Result<Outputs> {
+        let (samples, outputs) = self.wait_outputs()?;
+        Ok(<&[(&str, &[f32])]>::given(self, samples, outputs))
+    }
+
+    fn wait_outputs(&mut self) -> Result<(usize, Vec<Vec<f32>>)> {
+        let Some(rows) = self.engine.under_way()? else {
+            return self.done.pop_front().ok_or_else(|| Error::invalid("wait", "no run is under way"));
+        };
+        let mut outputs = self.room(rows);
+        let part = Part { samples: rows, first: 0, rows };
+        let Self { engine, arrangements: [_, behind], .. } = self;
+        engine.wait(|number, slot, buffer| behind[number].take(part, slot, buffer, &mut outputs[number]))?;
+        Ok((rows, outputs))
+    }
+
+    /// Runs all samples, a batch at a time, into arrays of the caller's; states become what the next run is given.
+    fn run_feed(&mut self, feed: &Feed<'_>, samples: usize, outputs: &mut [&mut [f32]]) -> Result<()> {
+        self.check_idle()?;
+        self.prepare_states(samples)?;
+        for part in parts(samples, self.batch()) {
+            let Self { engine, inputs, arrangements: [before, behind], states, .. } = self;
+            let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(feed, states, inputs, before, part, number, slot, buffer);
+            engine.run(part.rows, bring, |number, slot, buffer| behind[number].take(part, slot, buffer, outputs[number]))?;
+        }
+        for state in &mut self.states {
+            state.array.copy_from_slice(outputs[state.output]);
+        }
+        Ok(())
+    }
+
+    async fn run_feed_async(&mut self, feed: &Feed<'_>) -> Result<(usize, Vec<Vec<f32>>)> {
+        let samples = self.check(feed)?;
+        self.check_idle()?;
+        self.prepare_states(samples)?;
+        let mut outputs = self.room(samples);
+        for part in parts(samples, self.batch()) {
+            let Self { engine, inputs, arrangements: [before, behind], states, .. } = self;
+            let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(feed, states, inputs, before, part, number, slot, buffer);
+            let take = |number: usize, slot: Slot, buffer: &[f32]| behind[number].take(part, slot, buffer, &mut outputs[number]);
+            engine.run_async(part.rows, bring, take).await?;
+        }
+        for state in &mut self.states {
+            state.array.copy_from_slice(&outputs[state.output]);
+        }
+        Ok((samples, outputs))
+    }
+
+    /// Makes the states fit a run.
+    fn prepare_states(&mut self, samples: usize) -> Result<()> {
+        let Self { states, arrangements: [before, _], inputs, .. } = self;
+        states.iter_mut().try_for_each(|state| {
+            let number = state.input;
+            let fault = |why| Error::invalid(format!("state '{}'", inputs[number].spec.name), why);
+            state.prepare(&before[number], samples).map_err(fault)
+        })
+    }
+
+    /// How many samples a run of `feed` has: as many as the arrays that have samples, or one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] as [`Session::run`].
+    fn check(&self, feed: &Feed<'_>) -> Result<usize> {
+        let mut samples: Option<(usize, usize)> = None;
+        for (number, input) in self.inputs.iter().enumerate() {
+            let Some(array) = feed.array(number) else { continue };
+            // Where there is one input its name says nothing.
+            let what = || if self.inputs.len() == 1 { "input".to_string() } else { format!("input '{}'", input.spec.name) };
+            array.check(&input.spec).map_err(|why| Error::invalid(what(), why))?;
+            let found = self.arrangements[0][number].samples(array.len()).map_err(|why| Error::invalid(what(), why))?;
+            match (found, samples) {
+                (Some(found), Some((other, count))) if found != count => {
+                    let why = format!("has {found} samples, '{}' has {count}", self.inputs[other].spec.name);
+                    return Err(Error::invalid(what(), why));
+                }
+                (Some(found), None) => samples = Some((number, found)),
+                _ => {}
             }
-        };
-        if self.orders[1].is_plain() {
-            return Ok(values);
         }
-        let mut output = vec![0.0; values.len()];
-        self.orders[1].put(&values, values.len() / self.output_len, 0, &mut output);
-        Ok(output)
+        Ok(samples.map_or(1, |(_, count)| count))
     }
 
-    /// [`Session::run`] for callers that must not block, the only way on a browser's GPU.
-    ///
-    /// # Errors
-    /// As [`Session::run`].
-    pub async fn run_async(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        let samples = self.samples(input.len(), "input")?;
-        let mut output = vec![0.0; samples * self.output_len];
-        self.check_idle()?;
-        let mut staging = Staging::default();
-        for part in Parts::of(self, samples) {
-            let input = self.taken(input, &part, &mut staging.floats);
-            let target = self.target(&part, &mut output, &mut staging.outputs);
-            self.last_rows = part.rows;
-            self.executor.run_async(input, part.rows, target).await?;
-            self.given(&part, &staging.outputs, &mut output);
-        }
-        Ok(output)
+    /// Room for every output of a run.
+    fn room(&self, samples: usize) -> Vec<Vec<f32>> {
+        (0..self.outputs.len()).map(|number| vec![0.0; self.output_elements(number, samples)]).collect()
     }
 
-    /// Runs any number of 8-bit images, in the declared order of axes as [`Session::run`] takes them, their colours as red,
-    /// green, blue; normalised, and with colours in the order that the network wants, as the artifact says.
-    ///
-    /// # Errors
-    /// As [`Session::run`].
-    pub fn run_images(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let samples = self.samples(pixels.len(), "images")?;
-        let mut output = vec![0.0; samples * self.output_len];
-        self.check_idle()?;
-        let mut staging = std::mem::take(&mut self.staging);
-        let mut parts = Parts::of(self, samples);
-        let done = parts.try_for_each(|part| {
-            self.normalised(pixels, &part, &mut staging);
-            let target = self.target(&part, &mut output, &mut staging.outputs);
-            self.last_rows = part.rows;
-            self.executor.run(&staging.floats, part.rows, target)?;
-            self.given(&part, &staging.outputs, &mut output);
-            Ok(())
-        });
-        self.staging = staging;
-        done.map(|()| output)
-    }
-
-    /// [`Session::run_images`] for callers that must not block.
-    ///
-    /// # Errors
-    /// As [`Session::run`].
-    pub async fn run_images_async(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let samples = self.samples(pixels.len(), "images")?;
-        let mut output = vec![0.0; samples * self.output_len];
-        self.check_idle()?;
-        let mut staging = Staging::default();
-        for part in Parts::of(self, samples) {
-            self.normalised(pixels, &part, &mut staging);
-            let target = self.target(&part, &mut output, &mut staging.outputs);
-            self.last_rows = part.rows;
-            self.executor.run_async(&staging.floats, part.rows, target).await?;
-            self.given(&part, &staging.outputs, &mut output);
-        }
-        Ok(output)
-    }
-
-    /// A part of `input` as the executor takes it.
-    fn taken<'a>(&self, input: &'a [f32], part: &Part, staging: &'a mut Vec<f32>) -> &'a [f32] {
-        let order = &self.orders[0];
-        if order.is_plain() {
-            return &input[part.first * self.input_len..][..part.rows * self.input_len];
-        }
-        staging.resize(part.rows * self.input_len, 0.0);
-        order.take(input, part.samples, part.first, staging);
-        staging
-    }
-
-    /// A part of `pixels` as the network's input, in `staging.floats`.
-    fn normalised(&self, pixels: &[u8], part: &Part, staging: &mut Staging) {
-        let (order, len) = (&self.orders[0], part.rows * self.input_len);
-        staging.floats.resize(len, 0.0);
-        let pixels = if order.is_plain() {
-            &pixels[part.first * self.input_len..][..len]
-        } else {
-            staging.pixels.resize(len, 0);
-            order.take(pixels, part.samples, part.first, &mut staging.pixels);
-            &staging.pixels
-        };
-        self.input.preprocess.apply(self.image, pixels, &mut staging.floats);
-    }
-
-    /// Where the executor writes a part of the outputs: where they are wanted, if they lie as it gives them.
-    fn target<'a>(&self, part: &Part, output: &'a mut [f32], staging: &'a mut Vec<f32>) -> &'a mut [f32] {
-        let len = part.rows * self.output_len;
-        if self.orders[1].is_plain() {
-            return &mut output[part.first * self.output_len..][..len];
-        }
-        staging.resize(len, 0.0);
-        staging
-    }
-
-    /// Moves a part of the outputs to where they are wanted, if the executor could not write them there.
-    fn given(&self, part: &Part, staging: &[f32], output: &mut [f32]) {
-        if !self.orders[1].is_plain() {
-            self.orders[1].put(staging, part.samples, part.first, output);
-        }
+    fn output_elements(&self, number: usize, samples: usize) -> usize {
+        let arrangement = &self.arrangements[1][number];
+        arrangement.len() * if arrangement.is_sampled() { samples } else { 1 }
     }
 
     /// On the CPU a submitted run is done at once, but its result waits: what a GPU refuses is refused there too.
     fn check_idle(&self) -> Result<()> {
         if self.done.is_empty() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
-
-    pub(super) fn samples(&self, len: usize, what: &str) -> Result<usize> {
-        if !self.orders[0].sampled && len != self.input_len {
-            return Err(Error::invalid(what, format!("{len} values, the network takes one array of {} values", self.input_len)));
-        }
-        if len.is_multiple_of(self.input_len) {
-            return Ok(len / self.input_len);
-        }
-        Err(Error::invalid(what, format!("{len} values are no whole number of samples of {} values", self.input_len)))
-    }
 }
 
-/// Samples that go through the device at once: `rows` of `samples`, from `first` on.
-struct Part {
-    samples: usize,
-    first: usize,
-    rows: usize,
+/// Brings the array of one input, given or kept.
+#[allow(clippy::too_many_arguments, reason = "what a run holds apart, so that its engine can be borrowed beside it")]
+fn bring(
+    feed: &Feed<'_>,
+    states: &[Kept],
+    inputs: &[Input],
+    arrangements: &[Arrangement],
+    part: Part,
+    number: usize,
+    slot: Slot,
+    buffer: &mut [f32],
+) {
+    let kept = || states.iter().find(|state| state.input == number).map(|state| ArrayView::F32(&state.array));
+    if let Some(array) = feed.array(number).or_else(kept) {
+        arrangements[number].bring(array, &inputs[number], part, slot, buffer);
+    }
 }
 
 /// All samples, a batch at a time.
-struct Parts {
-    samples: usize,
-    batch: usize,
-    next: usize,
-}
-
-impl Parts {
-    fn of(session: &Session, samples: usize) -> Self {
-        Self { samples, batch: session.batch, next: 0 }
-    }
-}
-
-impl Iterator for Parts {
-    type Item = Part;
-
-    fn next(&mut self) -> Option<Part> {
-        let (first, samples) = (self.next, self.samples);
-        let rows = self.batch.min(samples - first);
-        self.next += rows;
-        (rows > 0).then_some(Part { samples, first, rows })
-    }
-}
-
-impl Executor {
-    fn run(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
-        match self {
-            Self::Cpu(cpu) => cpu.run(input, rows, output),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => gpu.run(input, rows, output)?,
-        }
-        Ok(())
-    }
-
-    async fn run_async(&mut self, input: &[f32], rows: usize, output: &mut [f32]) -> Result<()> {
-        match self {
-            Self::Cpu(cpu) => cpu.run(input, rows, output),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => gpu.run_async(input, rows, output).await?,
-        }
-        Ok(())
-    }
-}
-
-/// Waits for a future of ours; without a GPU none of them ever waits, so polling once is enough.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    #[cfg(feature = "gpu")]
-    return pollster::block_on(future);
-    #[cfg(not(feature = "gpu"))]
-    {
-        let mut future = std::pin::pin!(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        loop {
-            if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
-                return value;
-            }
-        }
-    }
+fn parts(samples: usize, batch: usize) -> impl Iterator<Item = Part> {
+    (0..samples).step_by(batch.max(1)).map(move |first| Part { samples, first, rows: batch.min(samples - first) })
 }

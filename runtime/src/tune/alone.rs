@@ -3,10 +3,9 @@
 use super::ways::Way;
 use super::{Alike, Choice, MOST_SECONDS, decide, median};
 use crate::artifact::{Artifact, Layer, Model, Op, Residual, TensorData, Weight};
-use crate::bench::noise;
 use crate::clock::Instant;
+use crate::engine::{Device, Engine, Options};
 use crate::error::{Error, Result};
-use crate::session::{Device, Options, Session};
 
 /// Sessions that each contestant is timed in: where buffers happen to lie is worth up to a third of a small layer's time.
 const INSTANCES: usize = 2;
@@ -19,7 +18,7 @@ const MAX_REPEATS: usize = 2000;
 
 /// A way to run a one-layer network against others.
 pub(super) struct Contestant {
-    session: Session,
+    engine: Engine,
     /// Runs that one timing takes together.
     repeats: usize,
     /// Microseconds of a run, each turn.
@@ -28,17 +27,17 @@ pub(super) struct Contestant {
 
 impl Contestant {
     pub(super) fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
-        let mut session = Session::with(device, artifact, options, vec![choice])?;
+        let mut engine = Engine::new(device, artifact, options, vec![choice])?;
         // The first run compiles shaders and warms caches; what follows computes with what it brought.
-        session.run(&noise(session.input_len() * session.batch()))?;
-        let once = session.time(2)?.as_secs_f64() / 2.0;
+        engine.run_noise(&engine.noise())?;
+        let once = engine.time(2)?.as_secs_f64() / 2.0;
         let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
-        Ok(Self { session, repeats, times: Vec::with_capacity(ROUNDS) })
+        Ok(Self { engine, repeats, times: Vec::with_capacity(ROUNDS) })
     }
 
     /// Takes its turn.
     pub(super) fn time(&mut self) -> Result<()> {
-        self.times.push(self.session.time(self.repeats)?.as_secs_f64() * 1e6 / self.repeats as f64);
+        self.times.push(self.engine.time(self.repeats)?.as_secs_f64() * 1e6 / self.repeats as f64);
         Ok(())
     }
 }
@@ -115,7 +114,7 @@ pub(super) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact
         *bias = bias.map(copy);
     }
     // A network of one layer has one value to read: it is the residual too, where it has fewer channels and the size fits.
-    let (before, after) = (&artifact.shapes()[source.inputs[0] as usize], &artifact.shapes()[layer + 1]);
+    let (before, after) = (&artifact.shapes()[source.inputs[0] as usize], &artifact.shapes()[artifact.value_of(layer)]);
     if let Op::Conv { residual: residual @ Some(_), window, .. } = &mut op {
         let fits = |stride: u32| before[0] <= after[0] && (1..3).all(|i| before[i].div_ceil(stride as usize) == after[i]);
         *residual = [1, window.stride[0]].into_iter().find(|&s| fits(s)).map(|stride| Residual { stride, offset: 0 });
@@ -134,7 +133,7 @@ pub(super) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact
 mod tests {
     use super::*;
     use crate::artifact::tests::two_layers;
-    use crate::session::Forms;
+    use crate::{Forms, Session};
 
     #[test]
     fn a_single_layer_computes_what_it_did_in_its_network() {

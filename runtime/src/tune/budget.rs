@@ -3,9 +3,9 @@
 use super::Choice;
 use super::ways::Way;
 use crate::artifact::Artifact;
+use crate::engine::{Device, Engine, Options, check_room};
 use crate::error::{Error, Result};
 use crate::plan::Form;
-use crate::session::{Device, Options, Session, check_room};
 
 /// Gives layers smaller forms than were chosen until all have room together, in the budget and in this machine: always the layer next whose
 /// time suffers least for the bytes that it saves. Who was not timed goes first. Where even the smallest forms have no room, the session
@@ -17,7 +17,7 @@ pub(super) fn fit(
     choices: &mut [Choice],
     ways: impl FnOnce() -> Result<Vec<Vec<Way>>>,
 ) -> Result<()> {
-    let has_room = |choices: &[Choice]| match check_room(device, artifact, &Session::plan(artifact, options, choices)?, options.memory) {
+    let has_room = |choices: &[Choice]| match check_room(device, artifact, &Engine::plan(artifact, options, choices)?, options.memory) {
         Ok(()) => Ok(true),
         Err(Error::Limit { .. }) => Ok(false),
         Err(other) => Err(other),
@@ -54,7 +54,7 @@ fn next<'a>(choices: &[Choice], ways: &'a [Vec<Way>]) -> Option<(usize, &'a Way)
 mod tests {
     use super::*;
     use crate::conformance::cases::{Case, LayerCase};
-    use crate::session::Forms;
+    use crate::{Forms, Session};
 
     fn way(form: Form, bytes: u64) -> Way {
         Way { choice: Choice::of(form), bytes, steps: 1 }

@@ -21,19 +21,6 @@ pub(super) struct Cache {
     changed: bool,
 }
 
-/// The folder where this user's programs keep what they can make again; `None` where the system names none.
-pub(crate) fn user_folder() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let base = if cfg!(target_os = "windows") {
-        folder("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        folder("HOME").map(|home| home.join("Library/Caches"))
-    } else {
-        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
-    };
-    base.map(|base| base.join("thinfer"))
-}
-
 impl Cache {
     /// The choices that `folder` holds for the device called `device`; `None` keeps nothing.
     pub(super) fn open(folder: Option<&Path>, device: &str) -> Self {

@@ -7,11 +7,12 @@ use super::runner::{Round, Runner, in_turn, step_us};
 use super::ways::{self, Way};
 use super::{Alike, Choice, key, place};
 use crate::artifact::Artifact;
-use crate::bench::Times;
 use crate::clock::Instant;
+use crate::engine::{Device, Options};
 use crate::error::{Error, Result};
-use crate::plan::{Form, Plan, weight};
-use crate::session::{Device, Options, Session};
+use crate::plan::{Form, Plan};
+use crate::session::Session;
+use crate::times::Times;
 
 /// A layer that is stored as factors against its dense form, timed in turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +58,7 @@ pub fn against_dense(session: &Session, artifact: &Artifact, rounds: usize) -> R
         Choice { form: l.form, kernels, measured_us: Vec::new() }
     });
     let taken: Vec<Choice> = taken.collect();
-    let is_factored = |&layer: &usize| weight(&artifact.model().layers[layer].op).and_then(|w| w.rank(artifact)).is_some();
+    let is_factored = |&layer: &usize| artifact.model().layers[layer].op.weight().and_then(|w| w.rank(artifact)).is_some();
     let factored: Vec<usize> = (0..taken.len()).filter(is_factored).collect();
     let judged: Vec<usize> = factored.iter().copied().filter(|&l| taken[l].form != Form::Dense).collect();
     let mut check = Check { device, artifact, options, rounds, steps: Vec::new(), dense: Vec::new(), taken, found: BTreeMap::new() };
@@ -217,7 +218,7 @@ fn figures(rounds: Vec<[f64; 3]>) -> Figures {
 mod tests {
     use super::*;
     use crate::artifact::tests::two_layers;
-    use crate::session::{Device, Forms};
+    use crate::{Device, Forms, Session};
 
     #[test]
     fn only_factored_layers_are_checked_in_the_form_they_run_in() {

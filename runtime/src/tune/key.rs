@@ -1,8 +1,7 @@
 //! What makes two layers cost the same: the keys of the cache, and the shapes of a table.
 
 use crate::artifact::{Artifact, Dtype, Layer, Op, Window};
-use crate::plan::weight;
-use crate::session::Options;
+use crate::engine::Options;
 
 /// Sizes and setting of layer `layer`, whatever form its weight is stored in, as one line.
 pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
@@ -20,13 +19,13 @@ pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
         ),
         _ => (String::new(), ""),
     };
-    format!("{kind} {} to {}{window}{residual}", shape(inputs[0] as usize), shape(layer + 1))
+    format!("{kind} {} to {}{window}{residual}", shape(inputs[0] as usize), shape(artifact.value_of(layer)))
 }
 
 /// What makes two layers cost the same, as one line: the key of a cache. A budget counts: it says which forms could be timed at all.
 pub(super) fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
     let op = &artifact.model().layers[layer].op;
-    let weight = weight(op);
+    let weight = op.weight();
     let scheme = weight.map_or("", |w| w.scheme(matches!(op, Op::Conv { .. })));
     let ranks = [weight.and_then(|w| w.input_rank(artifact)), weight.and_then(|w| w.rank(artifact))];
     let ranks: String = ranks.into_iter().flatten().map(|r| format!(" {r}")).collect();

@@ -11,9 +11,9 @@ use super::shape_of;
 use super::variants::dtype;
 use crate::artifact::{Artifact, Dtype};
 use crate::device::DeviceClass;
+use crate::engine::Device;
 use crate::error::{Error, Result};
 use crate::plan::Form;
-use crate::session::Device;
 use crate::table::Table;
 
 /// The newest version of a table that this build reads and the one that it writes.

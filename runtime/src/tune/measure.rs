@@ -16,9 +16,9 @@ use super::ways::kernels;
 use super::{Choice, median, shape_of};
 use crate::artifact::Artifact;
 use crate::clock::Instant;
+use crate::engine::Device;
 use crate::error::Result;
 use crate::plan::{Form, Plan};
-use crate::session::Device;
 
 /// How many ranks of a scheme are tried, as long as there is time for more: each has those of the one before.
 const COUNTS: [usize; 4] = [3, 5, 8, 16];

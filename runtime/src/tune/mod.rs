@@ -17,31 +17,13 @@ mod variants;
 mod ways;
 
 use crate::artifact::Artifact;
-use crate::bench::Times;
 use crate::clock::Instant;
+use crate::engine::{Choice, Device, Forms, Options};
 use crate::error::{Error, Result};
 use crate::plan::{Factored, Form, Plan};
-use crate::session::{Device, Forms, Options};
-pub(crate) use cache::user_folder;
+use crate::times::Times;
 pub use check::{LayerCheck, against_dense};
 pub(crate) use key::shape_of;
-
-/// A layer's form and kernels, and what led to them.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Choice {
-    pub(crate) form: Form,
-    /// The kernel of each of its steps; `None`, and steps beyond the last, take what the device's estimate gives.
-    pub(crate) kernels: Vec<Option<&'static str>>,
-    /// Microseconds a run of the whole batch for each form that was timed, with the best of its kernels.
-    pub(crate) measured_us: Vec<(Form, f64)>,
-}
-
-impl Choice {
-    /// A form, its kernels by the device's estimate.
-    pub(crate) fn of(form: Form) -> Self {
-        Self { form, kernels: Vec::new(), measured_us: Vec::new() }
-    }
-}
 
 /// The median; 0 of nothing.
 fn median(samples: Vec<f64>) -> f64 {

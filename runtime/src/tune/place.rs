@@ -8,9 +8,9 @@ use super::runner::{Runner, Sample, in_turn, step_us};
 use super::{Alike, Choice, MOST_SECONDS, decide};
 use crate::artifact::Artifact;
 use crate::clock::Instant;
+use crate::engine::{Device, Options};
 use crate::error::{Error, Result};
 use crate::plan::Form;
-use crate::session::{Device, Options};
 
 /// Turns of a way that may be the best, in sessions of their own or in other layers: where buffers happen to lie is worth up to a third of
 /// a small layer's time.

@@ -3,9 +3,9 @@
 use super::{Allowed, Choice};
 use crate::artifact::Artifact;
 use crate::device::DeviceClass;
+use crate::engine::{Device, Options};
 use crate::error::Result;
 use crate::plan::{Factored, Form};
-use crate::session::{Device, Options};
 
 /// A form for every layer of `artifact`; where kernels are compiled at the first run and that takes as long as many runs,
 /// kernels as well, few different ones.

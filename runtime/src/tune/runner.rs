@@ -1,14 +1,13 @@
 //! A network on a device, and what a run and its layers take.
 
 use super::alone::single_layer;
-use super::{Choice, median};
+use super::median;
 use crate::artifact::Artifact;
-use crate::bench::noise;
 use crate::clock::Instant;
 use crate::device::DeviceClass;
+use crate::engine::{Choice, Device, Engine, Noise, Options};
 use crate::error::Result;
-use crate::plan::{Plan, weight};
-use crate::session::{Device, Options, Session};
+use crate::plan::Plan;
 
 /// Runs of a network in turn with the dense one, at least and at most.
 const ROUNDS: (usize, usize) = (5, 25);
@@ -19,12 +18,12 @@ const ALONE_SECONDS: f64 = 1e-3;
 
 /// A network and what it is run on.
 pub(super) struct Runner {
-    session: Session,
-    input: Vec<f32>,
+    engine: Engine,
+    noise: Noise,
     steps: usize,
     /// Where the device has no clock of its own: each layer with a weight as a network of its own, and how often it is
     /// repeated.
-    alone: Vec<Option<(Session, usize)>>,
+    alone: Vec<Option<(Engine, usize)>>,
 }
 
 /// What one run of a network took, microseconds.
@@ -78,7 +77,7 @@ impl Runner {
         let (mut runner, times_layers) = Self::open(device, artifact, &options, choices.clone())?;
         if !times_layers {
             for (layer, choice) in choices.into_iter().enumerate() {
-                runner.alone.push(match weight(&artifact.model().layers[layer].op) {
+                runner.alone.push(match artifact.model().layers[layer].op.weight() {
                     Some(_) => Some(by_itself(device, &single_layer(artifact, layer)?, &options, choice)?),
                     None => None,
                 });
@@ -96,12 +95,12 @@ impl Runner {
     /// And whether its device times layers.
     fn open(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<(Self, bool)> {
         let steps = Plan::new(artifact, options.batch, |f| choices[f.layer].form)?.steps.len();
-        let mut session = Session::with(device, artifact, options, choices)?;
-        let input = noise(session.input_len() * options.batch);
+        let mut engine = Engine::new(device, artifact, options, choices)?;
+        let noise = engine.noise();
         // The first run compiles shaders and warms caches.
-        session.run(&input)?;
-        let times_layers = session.layer_times()?.is_some();
-        Ok((Self { session, input, steps, alone: Vec::new() }, times_layers))
+        engine.run_noise(&noise)?;
+        let times_layers = engine.layer_times()?.is_some();
+        Ok((Self { engine, noise, steps, alone: Vec::new() }, times_layers))
     }
 
     /// Whether its layers are timed each as a network of its own.
@@ -122,18 +121,18 @@ impl Runner {
     /// Microseconds of a whole run, upload and readback too.
     pub(super) fn run(&mut self) -> Result<f64> {
         let start = Instant::now();
-        self.session.run(&self.input)?;
+        self.engine.run_noise(&self.noise)?;
         Ok(start.elapsed().as_secs_f64() * 1e6)
     }
 
     /// Microseconds of each layer in one run.
     fn layers(&mut self) -> Result<Vec<f64>> {
         if self.alone.is_empty() {
-            let times = self.session.layer_times()?.unwrap_or_default();
+            let times = self.engine.layer_times()?.unwrap_or_default().0;
             return Ok(times.into_iter().map(|t| t.as_secs_f64() * 1e6).collect());
         }
-        let time = |alone: &mut Option<(Session, usize)>| match alone {
-            Some((session, repeats)) => Ok(session.time(*repeats)?.as_secs_f64() * 1e6 / *repeats as f64),
+        let time = |alone: &mut Option<(Engine, usize)>| match alone {
+            Some((engine, repeats)) => Ok(engine.time(*repeats)?.as_secs_f64() * 1e6 / *repeats as f64),
             None => Ok(0.0),
         };
         self.alone.iter_mut().map(time).collect()
@@ -141,11 +140,11 @@ impl Runner {
 }
 
 /// A layer as a network of its own, and how often it is repeated for one timing.
-fn by_itself(device: &Device, layer: &Artifact, options: &Options, choice: Choice) -> Result<(Session, usize)> {
-    let mut session = Session::with(device, layer, options, vec![choice])?;
-    session.run(&noise(session.input_len() * session.batch()))?;
-    let once = session.time(2)?.as_secs_f64() / 2.0;
-    Ok((session, ((ALONE_SECONDS / once.max(1e-9)) as usize).clamp(1, 1000)))
+fn by_itself(device: &Device, layer: &Artifact, options: &Options, choice: Choice) -> Result<(Engine, usize)> {
+    let mut engine = Engine::new(device, layer, options, vec![choice])?;
+    engine.run_noise(&engine.noise())?;
+    let once = engine.time(2)?.as_secs_f64() / 2.0;
+    Ok((engine, ((ALONE_SECONDS / once.max(1e-9)) as usize).clamp(1, 1000)))
 }
 
 /// Runs networks in turn; the rounds of each. Layers are timed behind a run of their own network, which left in the caches what it

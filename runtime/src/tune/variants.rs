@@ -2,7 +2,6 @@
 
 use crate::artifact::{Artifact, Dtype, Model, Op, TensorData, TensorInfo, Weight};
 use crate::error::{Error, Result};
-use crate::plan::weight;
 
 /// A layer whose weight may be cut.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +37,7 @@ pub(super) enum Cut {
 /// The layer `layer` of `artifact`, if it has a weight.
 pub(super) fn site(artifact: &Artifact, layer: usize) -> Option<Site> {
     let source = &artifact.model().layers[layer];
-    let (input, output) = (&artifact.shapes()[source.inputs[0] as usize], &artifact.shapes()[layer + 1]);
+    let (input, output) = (&artifact.shapes()[source.inputs[0] as usize], &artifact.shapes()[artifact.value_of(layer)]);
     match &source.op {
         Op::Conv { window, groups, .. } => Some(Site {
             outputs: output[0],
@@ -47,7 +46,7 @@ pub(super) fn site(artifact: &Artifact, layer: usize) -> Option<Site> {
             groups: *groups as usize,
             sizes: [[input[1], input[2]], [output[1], output[2]]],
         }),
-        op => weight(op).map(|_| {
+        op => op.weight().map(|_| {
             let inputs = input.iter().product();
             Site { outputs: output[0], inputs, kernel: None, groups: 1, sizes: [[1, 1]; 2] }
         }),
@@ -183,14 +182,14 @@ fn ranks(most: usize, count: usize, halves: usize) -> Vec<usize> {
 
 /// The type of the first weight.
 pub(super) fn dtype(artifact: &Artifact) -> Dtype {
-    let first = artifact.model().layers.iter().find_map(|l| weight(&l.op));
+    let first = artifact.model().layers.iter().find_map(|l| l.op.weight());
     first.map_or(Dtype::F32, |w| artifact.model().tensors[w.tensors()[0] as usize].dtype)
 }
 
 /// `artifact` with random weights in the forms that `cut` says; what is no weight stays as it is.
 pub(super) fn recut(artifact: &Artifact, cut: &dyn Fn(usize) -> Cut) -> Result<Artifact> {
     let (mut model, dtype) = (artifact.model().clone(), dtype(artifact));
-    let weights: Vec<u32> = model.layers.iter().filter_map(|l| weight(&l.op)).flat_map(Weight::tensors).collect();
+    let weights: Vec<u32> = model.layers.iter().filter_map(|l| l.op.weight()).flat_map(Weight::tensors).collect();
     // Old weights leave a place behind, so that every other tensor keeps its number.
     let old = |(id, info): (usize, &TensorInfo)| match weights.contains(&(id as u32)) {
         true => TensorData::f32(info.name.clone(), &[1], vec![0.0]),
@@ -241,7 +240,7 @@ mod tests {
         let artifact = two_layers();
         let cut = recut(&artifact, &|i| if i == 0 { Cut::Channel { rank: 2 } } else { Cut::Dense }).unwrap();
         assert_eq!(cut.shapes(), artifact.shapes());
-        let weights: Vec<_> = cut.model().layers.iter().filter_map(|l| weight(&l.op)).map(|w| w.rank(&cut)).collect();
+        let weights: Vec<_> = cut.model().layers.iter().filter_map(|l| l.op.weight()).map(|w| w.rank(&cut)).collect();
         assert_eq!(weights, [Some(2), None]);
         let bias = |a: &Artifact| match &a.model().layers[0].op {
             Op::Linear { bias: Some(id), .. } => a.tensor(*id).into_owned(),

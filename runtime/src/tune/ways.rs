@@ -2,9 +2,9 @@
 
 use super::{Allowed, Choice};
 use crate::artifact::Artifact;
+use crate::engine::{Device, Options, kept_bytes};
 use crate::error::Result;
-use crate::plan::{Factored, Form, Plan, Step, weight};
-use crate::session::{Device, Options, kept_bytes};
+use crate::plan::{Factored, Form, Plan, Step};
 
 /// A way to run a layer.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(super) fn of(
         let plan = Plan::new(artifact, options.batch, |f| if allowed(f, form) { form } else { Form::TwoStage })?;
         for (layer, ways) in ways.iter_mut().enumerate() {
             let may = factored[layer].as_ref().map_or(form == Form::Dense, |f| allowed(f, form));
-            if !may || weight(&artifact.model().layers[layer].op).is_none() {
+            if !may || artifact.model().layers[layer].op.weight().is_none() {
                 continue;
             }
             let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.layer == layer).collect();

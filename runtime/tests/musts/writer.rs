@@ -100,7 +100,8 @@ impl File {
             input: input.value_shape.clone(),
             preprocess: v1::Preprocess { scale: pixels.scale, mean: pixels.mean, std: pixels.std },
             classes: model.classes,
-            layers: model.layers,
+            // Version 2 writes what version 1 had in the same way.
+            layers: postcard::from_bytes(&postcard::to_stdvec(&model.layers).unwrap()).unwrap(),
             tensors: model.tensors,
             provenance: model.provenance,
         };

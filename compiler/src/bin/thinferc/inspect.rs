@@ -90,7 +90,7 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
     print::line(format_args!(
         "{}: {:?} → {:?}, {} MACs, {} parameters",
         source.graph.name,
-        source.graph.input,
+        source.graph.input(),
         source.graph.output_shape()?,
         count(macs),
         count(params)

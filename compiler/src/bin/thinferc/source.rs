@@ -74,8 +74,8 @@ impl PixelArguments {
             let flag = format!("--channels {}", if matches!(name, ChannelsName::Rgb) { "rgb" } else { "bgr" });
             return Err(Error::invalid(flag, format!("says which of three channels is which; the network takes {shape:?}")));
         }
-        if let Some(ends) = &mut meta.ends {
-            ends.kind = InputKind::Image;
+        if let Some(first) = meta.ends.as_mut().and_then(|ends| ends.inputs.first_mut()) {
+            first.kind = InputKind::Image;
         }
         Ok(())
     }
@@ -169,9 +169,9 @@ impl SourceArguments {
             checkpoint.params = import::composed(&graph, &checkpoint.params).map_err(unfit)?;
         }
         zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
-        self.pixels.mark(&mut checkpoint.meta, &graph.input)?;
-        let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), &graph.input)?;
-        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess);
+        self.pixels.mark(&mut checkpoint.meta, graph.input())?;
+        let preprocess = self.pixels.over(checkpoint.meta.preprocess.as_ref(), graph.input())?;
+        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess)?;
         let says_nothing_of_pixels = self.pixels.are_unknown(checkpoint.meta.preprocess.as_ref(), &input);
         Ok(Source { graph, checkpoint, held, preprocess, input, rewrites, says_nothing_of_pixels, name: file_name(&self.file) })
     }
@@ -236,7 +236,7 @@ impl Source {
 
     /// `data` as the network's input.
     pub(crate) fn inputs(&self, data: &Dataset) -> Result<Images> {
-        Images::new(&self.graph.input, self.input.from_pixels(&data.images))
+        Images::new(self.graph.input(), self.input.from_pixels(&data.images))
     }
 }
 

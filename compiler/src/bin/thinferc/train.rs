@@ -138,10 +138,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let (Some(checkpoint), Some(path)) = (&mut start, &args.from) {
         let name = model(&args, Some(checkpoint))?;
         let graph = checkpoint.meta.graph.clone().map_or_else(|| zoo::build(&name), Ok)?;
-        args.pixels.mark(&mut checkpoint.meta, &graph.input)?;
+        args.pixels.mark(&mut checkpoint.meta, graph.input())?;
         let stated = checkpoint.meta.preprocess.as_ref();
-        let preprocess = args.pixels.over(stated, &graph.input)?;
-        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess);
+        let preprocess = args.pixels.over(stated, graph.input())?;
+        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess)?;
         unknown_pixels = args.pixels.are_unknown(stated, &input).then_some(path);
         checkpoint.meta.preprocess = Some(preprocess);
     }

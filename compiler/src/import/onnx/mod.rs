@@ -58,7 +58,7 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let converted = convert::convert(&model, &name).map_err(refuse)?;
     converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));
     // A network that declares integers scales them itself.
-    let preprocess = converted.ends.input.element.range().map(|_| Preprocess { scale: 1.0, ..Preprocess::default() });
+    let preprocess = converted.ends.inputs[0].spec.element.range().map(|_| Preprocess { scale: 1.0, ..Preprocess::default() });
     let meta = Meta { model: Some(name), graph: Some(converted.graph), ends: Some(converted.ends), preprocess, ..Meta::default() };
     Ok((Checkpoint { params: converted.params, meta }, rewrites))
 }

@@ -16,7 +16,7 @@ fn check(gpu: &Gpu, artifact: &Artifact, batch: usize, kernel: &'static thinfer_
     for _ in 0..2 {
         executor.poison();
         let mut got = vec![f32::NAN; batch * artifact.output_len()];
-        executor.run(&input, batch, &mut got).unwrap();
+        executor.run_one(&input, batch, &mut got).unwrap();
         let compared = reference::compare(&expected, &got, artifact.output_len());
         compared.unwrap_or_else(|e| panic!("{} of {:?}, batch {batch}: {e}", kernel.name, artifact.input().value_shape));
     }

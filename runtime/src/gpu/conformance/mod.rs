@@ -43,7 +43,7 @@ fn check(gpu: &Gpu, case: &Case, kernel: Option<&'static thinfer_shaders::Kernel
     for _ in 0..2 {
         executor.poison();
         let mut got = vec![f32::NAN; case.rows * outputs];
-        executor.run(&case.input(), case.rows, &mut got).map_err(|e| e.to_string())?;
+        executor.run_one(&case.input(), case.rows, &mut got).map_err(|e| e.to_string())?;
         reference::compare(&expected, &got, outputs).map_err(|e| format!("{case:?}, {:?}: {e}", executor.kernels()))?;
     }
     Ok(())
@@ -113,11 +113,11 @@ fn a_row_never_reaches_another() {
             let artifact = case.artifact();
             let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
             let (clean, mut clean_out) = (case.input(), vec![0.0; 19 * 9]);
-            executor.run(&clean, 19, &mut clean_out).unwrap();
+            executor.run_one(&clean, 19, &mut clean_out).unwrap();
             let (mut dirty, mut dirty_out) = (clean, vec![0.0; 19 * 9]);
             dirty[4 * 37 + 3] = f32::INFINITY;
             dirty[11 * 37..12 * 37].fill(f32::NAN);
-            executor.run(&dirty, 19, &mut dirty_out).unwrap();
+            executor.run_one(&dirty, 19, &mut dirty_out).unwrap();
             for row in (0..19).filter(|r| ![4, 11].contains(r)) {
                 assert_eq!(clean_out[row * 9..][..9], dirty_out[row * 9..][..9], "{form:?}, row {row}");
             }
@@ -147,7 +147,7 @@ fn weights_in_f16_agree_with_f64() {
             assert!(executor.pipelines().iter().all(|p| p.constants[2] == 1));
             executor.poison();
             let mut got = vec![f32::NAN; case.rows * 41];
-            executor.run(&case.input(), case.rows, &mut got).unwrap();
+            executor.run_one(&case.input(), case.rows, &mut got).unwrap();
             reference::compare(&expected, &got, 41).unwrap_or_else(|e| panic!("{form:?}, {:?}: {e}", executor.kernels()));
         }
         for key in 0..8 {
@@ -167,7 +167,7 @@ fn weights_in_f16_agree_with_f64() {
                     case.input().chunks(case.batch * artifact.input_len()).zip(got.chunks_mut(case.batch * artifact.output_len()))
                 {
                     executor.poison();
-                    executor.run(input, input.len() / artifact.input_len(), got).unwrap();
+                    executor.run_one(input, input.len() / artifact.input_len(), got).unwrap();
                 }
                 reference::compare(&expected, &got, artifact.output_len()).unwrap_or_else(|e| panic!("case {key}, {form:?}: {e}"));
             }
@@ -197,9 +197,10 @@ fn a_warm_run_makes_no_object() {
                     c.memory_allocations.read(),
                 ]
             };
-            executor.submit(&case.input(), 19).unwrap();
+            let input = case.input();
+            executor.submit(19, |_, slot, buffer| slot.fill(&input, buffer)).unwrap();
             let during = counts(&gpu);
-            executor.wait(&mut out).unwrap();
+            executor.wait(|_, slot, buffer| slot.take(buffer, &mut out)).unwrap();
             (during, counts(&gpu))
         };
         let warm = (0..4).map(|_| counts()).last().unwrap();
@@ -217,19 +218,25 @@ fn wrong_sizes_are_refused_and_harm_nothing() {
         let artifact = case.artifact();
         let mut executor = Executor::new(&gpu, &artifact, &plan(&case, &artifact)).unwrap();
         let mut out = [0.0; 12];
-        assert!(executor.run(&case.input(), 0, &mut []).is_err());
-        assert!(executor.run(&[0.0; 30], 5, &mut [0.0; 15]).is_err());
-        assert!(executor.run(&case.input(), 4, &mut out[1..]).is_err());
-        assert!(executor.run(&case.input()[1..], 4, &mut out).is_err());
-        executor.run(&case.input(), 4, &mut out).unwrap();
+        assert!(executor.run_one(&case.input(), 0, &mut []).is_err());
+        assert!(executor.run_one(&[0.0; 30], 5, &mut [0.0; 15]).is_err());
+        assert!(executor.run_one(&case.input(), 4, &mut out[1..]).is_err());
+        assert!(executor.run_one(&case.input()[1..], 4, &mut out).is_err());
+        executor.run_one(&case.input(), 4, &mut out).unwrap();
         let mut again = [0.0; 12];
-        pollster::block_on(executor.run_async(&case.input(), 4, &mut again)).unwrap();
+        let input = case.input();
+        pollster::block_on(executor.run_async(
+            4,
+            |_, slot, buffer| slot.fill(&input, buffer),
+            |_, slot, buffer| slot.take(buffer, &mut again),
+        ))
+        .unwrap();
         assert_eq!(out, again);
         assert!(executor.time(3).unwrap() > Duration::ZERO);
         if let Some(times) = executor.layer_times().unwrap() {
             assert_eq!(times.len(), 1);
         }
-        executor.run(&case.input(), 4, &mut again).unwrap();
+        executor.run_one(&case.input(), 4, &mut again).unwrap();
         assert_eq!(out, again);
     }
 }

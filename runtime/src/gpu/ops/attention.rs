@@ -38,7 +38,7 @@ fn channels4(kernel: &Kernel) -> u64 {
 
 /// Binds the step: queries, keys and values may be channels of one value.
 pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values, step: &AttentionStep) -> Result<Dispatch> {
-    let keys = values.residual.map_or(values.input, |(slot, _)| slot);
+    let keys = values.second.unwrap_or(values.input);
     let third = values.third.unwrap_or(keys);
     let size4 = step.size.div_ceil(4) as u64;
     let parts = size4.div_ceil(channels4(kernel)) as u32;

@@ -28,7 +28,7 @@ use crate::gpu::buffers::{constant, pack_bias};
 use crate::gpu::device::Gpu;
 use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::pipelines::{Epilogue, Pipeline, pipeline};
-use crate::plan::{ConvStep, LinearStep, Slot, Step, StepKind};
+use crate::plan::{ConvStep, LinearStep, RearrangeStep, Slot, Step, StepKind};
 
 /// lavapipe 22 silently ends an invocation after 65 535 loop iterations, all its loops together.
 const SOFTWARE_TRIPS: u64 = 65_534;
@@ -51,13 +51,13 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         gpu.variants(kernel).filter(|k| wanted(k)).map(|kernel| Candidate { kernel, time: 0 }).collect()
     };
     match &step.kind {
-        StepKind::Linear(l) => linear::candidates(gpu, rows, l, step.input.stride()),
+        StepKind::Linear(l) => linear::candidates(gpu, rows, l, step.input().stride()),
         StepKind::Conv(c) => conv::candidates(gpu, rows, c),
         StepKind::Pool(p) if p.kind == PoolKind::Max => named("pool", |k| k.define("MAX") == Some(1)),
         StepKind::Pool(_) => named("pool", |k| k.define("MAX") == Some(0)),
         StepKind::GlobalAveragePool => named("global_average", |_| true),
         StepKind::Softmax { .. } => named("softmax", |_| true),
-        StepKind::Rearrange(_) => named("rearrange", |_| true),
+        StepKind::Rearrange(_) | StepKind::Move => named("rearrange", |_| true),
         StepKind::Multiply { .. } => named("multiply", |_| true),
         StepKind::LayerNorm(_) => layer_norm::candidates(gpu),
         StepKind::Attention(a) => attention::candidates(gpu, a),
@@ -94,7 +94,7 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
             }
             // Only sums can be too long for every kernel.
             kind => {
-                let values = if let StepKind::Conv(c) = kind { c.fan_in() } else { step.input.stride() as u64 };
+                let values = if let StepKind::Conv(c) = kind { c.fan_in() } else { step.input().stride() as u64 };
                 let (what, needs) = ("values in one sum".into(), values);
                 Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
             }
@@ -119,6 +119,7 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Add { .. } | StepKind::Activate(_) => elementwise::step(context, kernel, &values),
         StepKind::Softmax { log } => softmax::step(context, kernel, &values, *log),
         StepKind::Rearrange(r) => rearrange::step(context, kernel, &values, r),
+        StepKind::Move => rearrange::step(context, kernel, &values, &RearrangeStep::identity(step.output.len())),
         StepKind::Multiply { .. } => multiply::step(context, kernel, &values),
         StepKind::LayerNorm(n) => layer_norm::step(context, kernel, artifact, &values, n),
         StepKind::Attention(a) => attention::step(context, kernel, &values, a),
@@ -130,12 +131,19 @@ fn values(step: &Step) -> Values {
     let activation = match &step.kind {
         StepKind::Linear(LinearStep { activation, .. })
         | StepKind::Conv(ConvStep { activation, .. })
-        | StepKind::Add { activation }
+        | StepKind::Add { activation, .. }
         | StepKind::Multiply { activation }
         | StepKind::Activate(activation) => *activation,
         _ => Activation::None,
     };
-    Values { input: step.input, residual: step.residual, third: step.third, output: step.output, activation }
+    Values {
+        input: step.input(),
+        second: step.inputs.get(1).copied(),
+        third: step.inputs.get(2).copied(),
+        residual: step.residual().map(|(_, how)| how),
+        output: step.output,
+        activation,
+    }
 }
 
 /// What the pipeline of `step` fixes.
@@ -146,8 +154,10 @@ pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
 /// What a step reads and writes, and how its kernel ends.
 struct Values {
     input: Slot,
-    residual: Option<(Slot, Residual)>,
+    second: Option<Slot>,
     third: Option<Slot>,
+    /// How the second input is added, if it is.
+    residual: Option<Residual>,
     output: Slot,
     activation: Activation,
 }
@@ -264,7 +274,7 @@ impl Context<'_> {
         self.at_most("invocations", groups.saturating_mul(u64::from(kernel.invocations())), u64::from(u32::MAX / 2))?;
 
         let bytes = |slot: Slot| (slot.stride() * self.batch * 4) as u64;
-        let second = values.residual.map_or(values.input, |(slot, _)| slot);
+        let second = values.second.unwrap_or(values.input);
         let slots = [Some(values.input), Some(second), values.third, Some(values.output)];
         for needs in slots.into_iter().flatten().map(bytes).chain(weights.iter().map(|w| w.len() as u64 * 4)) {
             self.holds(needs)?;
@@ -319,7 +329,7 @@ fn epilogue(values: &Values) -> Epilogue {
         Activation::Abs => 19,
         Activation::Erf => 20,
     };
-    let residual = match values.residual {
+    let residual = match values.second.zip(values.residual) {
         None => 0,
         Some((slot, how)) => {
             let same = Slot { buffer: values.output.buffer, ..slot } == values.output;

@@ -11,7 +11,7 @@ use crate::error::Result;
 pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values) -> Result<Dispatch> {
     let mut shape = Shape::new(values, &Window::POINT);
     // One row of factors serves all pixels of a sample.
-    shape.flags = u32::from(values.residual.is_some_and(|(slot, _)| slot.is_vector()));
+    shape.flags = u32::from(values.second.is_some_and(|factors| factors.is_vector()));
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
     context.dispatch(kernel, shape, grid, 0, values, &[])
 }

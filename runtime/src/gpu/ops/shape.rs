@@ -46,9 +46,9 @@ pub(super) struct Shape {
 impl Shape {
     /// A row is a pixel, all input channels are summed over.
     pub(super) fn new(values: &Values, window: &Window) -> Self {
-        let &Values { input, residual, output, activation, .. } = values;
+        let &Values { input, second, residual: how, output, activation, .. } = values;
         let size = |height: usize, width: usize| [height as u32, width as u32];
-        let (second, how) = residual.map_or((input, None), |(slot, how)| (slot, Some(how)));
+        let second = second.unwrap_or(input);
         let outputs4 = output.channels.div_ceil(4) as u32;
         Self {
             inputs4: input.channels.div_ceil(4) as u32,

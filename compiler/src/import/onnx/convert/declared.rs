@@ -4,9 +4,9 @@ use thinfer::artifact::{Element, InputKind, Stride, TensorSpec};
 
 use super::Samples;
 use crate::graph::Graph;
-use crate::import::Ends;
 use crate::import::onnx::model::Model;
 use crate::import::onnx::view::View;
+use crate::import::{Declared, Ends};
 
 /// What the file declares of the ends of `graph`: of the input, which it sees as `seen`, and of the output, whose elements it sees
 /// in the order in which they lie as `given`. Samples stand along the axis that the views have for them; where the file has room
@@ -35,13 +35,13 @@ pub(super) fn ends(model: &Model, graph: &Graph, samples: Samples, seen: &View, 
     let input = spec(&model.input, seen, model.types.input, order)?;
     let output = spec(&model.outputs[0], given, model.types.output, Vec::new())?;
     // One axis that is cut into an image is one, and two are one of a single channel.
-    let is_image = match (&graph.input[..], &input.sample_shape()[..]) {
+    let is_image = match (graph.input(), &input.sample_shape()[..]) {
         ([1 | 3, _, _], [_, _, _] | [_]) => true,
         ([1, height, width], [a, b]) => [height, width] == [a, b],
         _ => false,
     };
-    let kind = if is_image && graph.reads_an_image() { InputKind::Image } else { InputKind::Features };
-    Ok(Ends { input, kind, output })
+    let kind = if is_image && graph.reads_an_image(0) { InputKind::Image } else { InputKind::Features };
+    Ok(Ends { inputs: vec![Declared { spec: input, kind }], outputs: vec![output] })
 }
 
 fn small(n: usize) -> Result<u32, String> {
@@ -88,24 +88,30 @@ mod tests {
         let plain = |shape: &[usize]| View::plain(0, shape);
         let last = || plain(&[3, 2, 4]).permuted(&[1, 2, 0]).unwrap();
         let free = of(&[None, Some(2), Some(4), Some(3)], Samples::Along(2), last().sampled(Some(0)), plain(&[3]).sampled(Some(1)));
-        assert_eq!((free.input.declared(), free.output.declared()), ("[N, 2, 4, 3]".into(), "[3, N]".into()));
-        assert_eq!((free.input.order.len(), free.kind, free.output.sample_axis), (2, InputKind::Image, Some(1)));
+        assert_eq!((free.inputs[0].spec.declared(), free.outputs[0].declared()), ("[N, 2, 4, 3]".into(), "[3, N]".into()));
+        assert_eq!((free.inputs[0].spec.order.len(), free.inputs[0].kind, free.outputs[0].sample_axis), (2, InputKind::Image, Some(1)));
         let two = of(&[Some(2)], Samples::Along(2), plain(&[3, 2, 4]).sampled(Some(0)), plain(&[3]).sampled(Some(0)));
-        assert_eq!((two.input.declared(), two.input.order.len()), ("[2, 3, 2, 4]".into(), 0));
+        assert_eq!((two.inputs[0].spec.declared(), two.inputs[0].spec.order.len()), ("[2, 3, 2, 4]".into(), 0));
         // One sample, with an axis in front that others may stand along, or without.
         let one = of(&[Some(1)], Samples::None, last().raised(4), plain(&[1, 3]));
-        assert_eq!((one.input.declared(), one.input.sample_axis, one.output.sample_axis), ("[1, 2, 4, 3]".into(), Some(0), Some(0)));
+        assert_eq!(
+            (one.inputs[0].spec.declared(), one.inputs[0].spec.sample_axis, one.outputs[0].sample_axis),
+            ("[1, 2, 4, 3]".into(), Some(0), Some(0))
+        );
         let one = of(&[Some(1)], Samples::None, last().raised(4), plain(&[3]));
-        assert_eq!((one.input.declared(), one.input.sample_axis, one.output.declared()), ("[1, 2, 4, 3]".into(), None, "[3]".into()));
+        assert_eq!(
+            (one.inputs[0].spec.declared(), one.inputs[0].spec.sample_axis, one.outputs[0].declared()),
+            ("[1, 2, 4, 3]".into(), None, "[3]".into())
+        );
         let one = of(&[Some(2)], Samples::None, last(), plain(&[1, 3]));
-        assert_eq!((one.input.sample_axis, one.output.sample_axis, one.output.declared()), (None, None, "[1, 3]".into()));
+        assert_eq!((one.inputs[0].spec.sample_axis, one.outputs[0].sample_axis, one.outputs[0].declared()), (None, None, "[1, 3]".into()));
     }
 
     #[test]
     fn an_image_has_the_axes_of_one() {
         let kind = |shape: &[usize]| {
             let view = View::plain(0, &[3, 2, 4]).reshaped(shape).unwrap().sampled(Some(0));
-            of(&[None], Samples::Along(2), view, View::plain(0, &[3]).sampled(Some(0))).kind
+            of(&[None], Samples::Along(2), view, View::plain(0, &[3]).sampled(Some(0))).inputs[0].kind
         };
         assert_eq!([&[3, 2, 4][..], &[24], &[3, 8], &[3, 2, 2, 2]].map(|s| kind(s) == InputKind::Image), [true, true, false, false]);
         assert_eq!((element(7, "x"), element(16, "x")), (Ok(Element::I64), Ok(Element::Bf16)));

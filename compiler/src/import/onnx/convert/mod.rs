@@ -128,7 +128,7 @@ impl<'a> Converter<'a> {
                 .filter_map(|n| Some(format!("{} '{}' {}", n.op, n.label(), never(n, |i| model.constants.contains_key(i))?)));
             Failure::Faults(Faults { ends, nodes: nodes.collect() })
         })?;
-        let graph = Graph { name: name.into(), input: base.clone(), nodes: Vec::new() };
+        let graph = Graph { name: name.into(), inputs: vec![base.clone()], nodes: Vec::new(), outputs: Vec::new() };
         let mut values: HashMap<&str, Value> =
             model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
         values.insert(&model.input, Value::Computed(view.clone()));
@@ -168,7 +168,8 @@ impl<'a> Converter<'a> {
             };
             Failure::Faults(Faults { ends: vec![format!("its output '{name}' {why}")], nodes: Vec::new() })
         })?;
-        self.prune(last.base);
+        self.graph.outputs = vec![last.base];
+        self.prune();
         let ends = declared::ends(model, &self.graph, self.samples, &self.seen, &last)
             .map_err(|why| Failure::Faults(Faults { ends: vec![why], nodes: Vec::new() }))?;
         Ok(Converted { graph: self.graph, params: self.params, ends, notes: self.notes })
@@ -223,8 +224,9 @@ impl<'a> Converter<'a> {
         for node in self.graph.nodes.drain(mark.nodes..) {
             node.op.params(&node.name).iter().for_each(|p| drop(self.params.remove(&p.name)));
         }
-        self.shapes.truncate(mark.nodes + 1);
-        self.flat.retain(|_, flat| *flat <= mark.nodes);
+        self.shapes.truncate(self.graph.value_of(mark.nodes));
+        let left = self.shapes.len();
+        self.flat.retain(|_, flat| *flat < left);
         self.values.extend(self.settled.drain(mark.settled..));
         (self.names, self.notes) = (mark.names, mark.notes);
     }
@@ -249,25 +251,28 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Drops nodes that value `last` does not depend on, and their parameters.
-    fn prune(&mut self, last: ValueId) {
-        let mut wanted = vec![false; self.graph.nodes.len() + 1];
-        wanted[last] = true;
+    /// Drops nodes that no output depends on, and their parameters.
+    fn prune(&mut self) {
+        let inputs = self.graph.inputs.len();
+        let mut wanted = vec![false; inputs + self.graph.nodes.len()];
+        self.graph.outputs.iter().for_each(|&v| wanted[v] = true);
         for (i, node) in self.graph.nodes.iter().enumerate().rev() {
-            if wanted[i + 1] {
+            if wanted[inputs + i] {
                 node.inputs.iter().for_each(|&v| wanted[v] = true);
             }
         }
-        let (mut now, mut kept) = (vec![0; wanted.len()], Vec::new());
+        let mut now: Vec<ValueId> = (0..inputs).collect();
+        let mut kept = Vec::new();
         for (i, mut node) in std::mem::take(&mut self.graph.nodes).into_iter().enumerate() {
-            if wanted[i + 1] {
+            now.push(inputs + kept.len());
+            if wanted[inputs + i] {
                 node.inputs.iter_mut().for_each(|v| *v = now[*v]);
                 kept.push(node);
-                now[i + 1] = kept.len();
             } else {
                 node.op.params(&node.name).iter().for_each(|p| drop(self.params.remove(&p.name)));
             }
         }
+        self.graph.outputs.iter_mut().for_each(|v| *v = now[*v]);
         self.graph.nodes = kept;
     }
 
@@ -371,7 +376,7 @@ impl<'a> Converter<'a> {
         }
         self.graph.nodes.push(GraphNode { name: name.into(), op, inputs });
         self.shapes.push(shape);
-        Ok(self.graph.nodes.len())
+        Ok(self.shapes.len() - 1)
     }
 
     /// Appends `op` without parameters behind what `view` sees; the elements stay where they are.

@@ -1,12 +1,12 @@
 //! What sessions run on.
 
-use super::run::block_on;
 use crate::cpu;
 use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::gpu;
 use crate::plan::{Factored, Form};
+use crate::wait::block_on;
 
 /// Something to run on; cheap to clone, and sessions on clones share it.
 #[derive(Clone, Debug)]

@@ -5,7 +5,23 @@ use crate::artifact::Artifact;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::plan::{Form, Plan, Slot, Step, StepKind};
-use crate::tune;
+
+/// A layer's form and kernels, and what led to them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) form: Form,
+    /// The kernel of each of its steps; `None`, and steps beyond the last, take what the device's estimate gives.
+    pub(crate) kernels: Vec<Option<&'static str>>,
+    /// Microseconds a run of the whole batch for each form that was timed, with the best of its kernels.
+    pub(crate) measured_us: Vec<(Form, f64)>,
+}
+
+impl Choice {
+    /// A form, its kernels by the device's estimate.
+    pub(crate) fn of(form: Form) -> Self {
+        Self { form, kernels: Vec::new(), measured_us: Vec::new() }
+    }
+}
 
 /// What a session made of one layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,23 +44,12 @@ pub struct LayerChoice {
     pub weight_bytes: u64,
     /// Bytes that a run of the whole batch moves at least: what its steps read and write, and their weights once.
     pub bytes: u64,
+    /// Steps that move a value from one layout to the other.
+    pub moves: usize,
     /// The kernels that it is run with, in their order.
     pub kernels: Vec<&'static str>,
     /// What tuning measured for each form, microseconds a run of the whole batch; empty without tuning.
     pub measured_us: Vec<(Form, f64)>,
-}
-
-/// A pipeline that a session runs kernels by.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pipeline {
-    /// The kernel's variant.
-    pub kernel: &'static str,
-    /// The numbers of the activation and of the kind of residual that are compiled into it, and 1 for weights in f16.
-    pub constants: [u32; 3],
-    /// Steps that it runs.
-    pub steps: usize,
-    /// Milliseconds that it took to make. Some drivers compile it only when it first runs.
-    pub made_ms: f64,
 }
 
 /// Bytes of a step's weights.
@@ -69,7 +74,8 @@ pub(crate) fn kept_bytes(device: &Device, artifact: &Artifact, step: &Step, batc
 /// # Errors
 /// [`Error::Limit`].
 pub(crate) fn check_room(device: &Device, artifact: &Artifact, plan: &Plan, budget: Option<u64>) -> Result<()> {
-    let staging = 8 * (plan.batch as u64).saturating_mul((plan.input.stride() + plan.output.stride()) as u64);
+    let ends = plan.inputs.iter().chain(&plan.outputs).map(|slot| slot.stride() as u64).sum();
+    let staging = 8 * (plan.batch as u64).saturating_mul(ends);
     let steps = plan.steps.iter().map(|step| kept_bytes(device, artifact, step, plan.batch));
     let needs = steps.fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add);
     let what = || "bytes of memory".to_string();
@@ -98,13 +104,13 @@ pub(super) fn layer_choice(
     index: usize,
     kernels: &[Vec<&'static str>],
     halves: bool,
-    choice: tune::Choice,
+    choice: Choice,
 ) -> LayerChoice {
     let layer = &artifact.model().layers[index];
     let steps: Vec<_> = plan.steps.iter().zip(kernels).filter(|(s, _)| s.layer == index).collect();
-    let (input, output) = (steps.first().map_or_else(Slot::default, |s| s.0.input), plan.values[index + 1]);
+    let (input, output) = (steps.first().map_or_else(Slot::default, |s| s.0.input()), plan.values[artifact.value_of(index)]);
     let flat = matches!(steps.first().map(|s| &s.0.kind), Some(StepKind::Linear(_)));
-    let weight = crate::plan::weight(&layer.op);
+    let weight = layer.op.weight();
     let weight_bytes = steps.iter().map(|s| step_bytes(artifact, s.0, halves)).sum();
     LayerChoice {
         name: layer.name.clone(),
@@ -115,6 +121,7 @@ pub(super) fn layer_choice(
         form: plan.forms[index],
         macs: weight.map_or(0, |_| steps.iter().map(|s| s.0.macs()).sum()),
         weight_bytes,
+        moves: steps.iter().filter(|s| s.0.kind == StepKind::Move).count(),
         bytes: steps.iter().map(|s| 4 * s.0.values() * plan.batch as u64).sum::<u64>() + weight_bytes,
         kernels: steps.iter().flat_map(|s| s.1.iter().copied()).collect(),
         measured_us: choice.measured_us,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::plan::Form;
-use crate::tune;
 
 /// How the form of each factored layer is chosen. A form that the device cannot run becomes two-stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +56,20 @@ impl Default for Options {
             keep_values: false,
             memory: None,
             patience: None,
-            cache: tune::user_folder(),
+            cache: user_folder(),
         }
     }
+}
+
+/// The folder where this user's programs keep what they can make again; `None` where the system names none.
+fn user_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = if cfg!(target_os = "windows") {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    };
+    base.map(|base| base.join("thinfer"))
 }

@@ -1,8 +1,10 @@
 //! Everything that the runtime refuses or fails at, each kind its own variant, each message one line.
 
+mod format;
+
 use std::path::{Path, PathBuf};
 
-use crate::artifact::FormatError;
+pub use format::FormatError;
 
 /// The runtime's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

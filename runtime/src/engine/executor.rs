@@ -1,0 +1,124 @@
+//! The executor of a device, whichever it is.
+
+use std::time::Duration;
+
+use crate::cpu;
+use crate::device::Pipeline;
+use crate::error::Result;
+#[cfg(feature = "gpu")]
+use crate::gpu;
+use crate::plan::{Bring, Slot, Take};
+
+#[derive(Debug)]
+pub(super) enum Executor {
+    Cpu(Box<cpu::Executor>),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<gpu::Executor>),
+}
+
+impl Executor {
+    pub(super) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.run(rows, bring, take),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.run(rows, bring, take)?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run_async(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.run(rows, bring, take),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.run_async(rows, bring, take).await?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn submit(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<bool> {
+        match self {
+            Self::Cpu(cpu) => {
+                cpu.run(rows, bring, take);
+                Ok(true)
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.submit(rows, bring).map(|()| false),
+        }
+    }
+
+    pub(super) fn under_way(&self) -> Result<Option<usize>> {
+        match self {
+            Self::Cpu(_) => Ok(None),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.under_way().map(Some),
+        }
+    }
+
+    pub(super) fn wait(&mut self, take: impl Take) -> Result<()> {
+        match self {
+            Self::Cpu(_) => {
+                let _ = take;
+                Ok(())
+            }
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.wait(take),
+        }
+    }
+
+    pub(super) fn time(&mut self, batch: usize, repeats: usize) -> Result<Duration> {
+        match self {
+            Self::Cpu(cpu) => Ok(cpu.time(batch, repeats)),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.time(repeats),
+        }
+    }
+
+    pub(super) fn step_times(&mut self, batch: usize) -> Result<Option<Vec<Duration>>> {
+        match self {
+            Self::Cpu(cpu) => Ok(Some(cpu.step_times(batch))),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.layer_times(),
+        }
+    }
+
+    pub(super) fn kernels(&self) -> Vec<Vec<&'static str>> {
+        match self {
+            Self::Cpu(cpu) => cpu.kernels(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.kernels(),
+        }
+    }
+
+    pub(super) fn pipelines(&self) -> Vec<Pipeline> {
+        match self {
+            Self::Cpu(_) => Vec::new(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.pipelines(),
+        }
+    }
+
+    pub(super) fn value(&self, slot: Slot, rows: usize) -> Option<Vec<f32>> {
+        match self {
+            Self::Cpu(cpu) => Some(cpu.value(slot, rows)),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn padding_is_zero(&self, slot: Slot, rows: usize) -> bool {
+        match self {
+            Self::Cpu(cpu) => cpu.padding_is_zero(slot, rows),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => true,
+        }
+    }
+
+    pub(super) fn poison(&mut self) {
+        match self {
+            Self::Cpu(cpu) => cpu.poison(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.poison(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How each value of a network lies: as an image, pixel by pixel with its channels padded to a multiple of 4, or plain, its
+//! elements as they are counted. Who writes and reads a value decides.
+
+use crate::artifact::{Artifact, Layer, Op, Residual};
+
+/// How a sample of a value lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Elements as they are counted, the last axis fastest, padded to a multiple of 4 at the end.
+    #[default]
+    Plain,
+    /// [height, width, channels], the channels of each pixel padded to a multiple of 4.
+    Image,
+}
+
+/// Channels, height and width of a value in the layout that it has.
+pub(super) type Lying = [usize; 3];
+
+/// What a layer asks of the values that it reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// All that it touches are images, if they have more than one pixel.
+    Image,
+    /// It reads and writes either.
+    Either,
+    /// It goes through elements one by one: all that it touches lie alike.
+    Alike,
+}
+
+fn asks(artifact: &Artifact, layer: &Layer) -> Asks {
+    let same_shape = || {
+        let mut shapes = layer.inputs.iter().map(|&v| artifact.shapes().get(v as usize));
+        shapes.next().is_some_and(|first| shapes.all(|other| other == first))
+    };
+    match &layer.op {
+        Op::Linear { .. } | Op::Rearrange { .. } => Asks::Either,
+        Op::Activate(_) => Asks::Alike,
+        Op::Multiply { .. } if same_shape() => Asks::Alike,
+        Op::Add { residual: Residual { stride: 1, offset: 0 }, .. } if same_shape() => Asks::Alike,
+        _ => Asks::Image,
+    }
+}
+
+/// Channels, height and width of a value of `shape` as an image; whatever is none has one pixel.
+pub(super) fn image(shape: &[usize]) -> Lying {
+    match *shape {
+        [channels, height, width] => [channels, height, width],
+        _ => plain(shape),
+    }
+}
+
+fn plain(shape: &[usize]) -> Lying {
+    [shape.iter().product(), 1, 1]
+}
+
+/// How every value of `artifact` lies: as an image where a layer that writes or reads it needs one, or where it goes element by
+/// element with one that does; plain everywhere else. So an image that only fully connected layers read stays a vector: padding a
+/// few channels to 4 would multiply their work.
+pub(super) fn lying(artifact: &Artifact) -> Vec<Lying> {
+    let layers = &artifact.model().layers;
+    let shapes = artifact.shapes();
+    let mut is_image = vec![false; shapes.len()];
+    // The values of each layer that goes element by element.
+    let mut alike: Vec<Vec<usize>> = Vec::new();
+    for (index, layer) in layers.iter().enumerate() {
+        let values = || layer.inputs.iter().map(|&v| v as usize).chain([artifact.value_of(index)]);
+        match asks(artifact, layer) {
+            Asks::Image => values().for_each(|v| is_image[v] = true),
+            Asks::Either => {}
+            Asks::Alike => alike.push(values().collect()),
+        }
+    }
+    // Forwards and backwards in turn, a chain of such layers is through in one pass each.
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for pass in 0..2 {
+            for at in 0..alike.len() {
+                let values = &alike[if pass == 0 { at } else { alike.len() - 1 - at }];
+                let images = values.iter().filter(|&&v| is_image[v]).count();
+                if images > 0 && images < values.len() {
+                    values.iter().for_each(|&v| is_image[v] = true);
+                    changed = true;
+                }
+            }
+        }
+    }
+    shapes.iter().zip(is_image).map(|(shape, is_image)| if is_image { image(shape) } else { plain(shape) }).collect()
+}
+
+/// Whether a layer only gives the elements of its input another shape.
+pub(super) fn is_reshape(op: &Op, elements: usize) -> bool {
+    let Op::Rearrange { offset: 0, steps, .. } = op else { return false };
+    let mut reached = 1u64;
+    for step in steps.iter().rev().filter(|s| s.size != 1) {
+        if u64::from(step.stride) != reached {
+            return false;
+        }
+        reached = reached.saturating_mul(u64::from(step.size));
+    }
+    reached == elements as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::{Activation, Model, PoolKind, Stride, Window};
+
+    fn network(input: &[u32], ops: Vec<(Vec<u32>, Op)>) -> Artifact {
+        let layers = ops.into_iter().map(|(inputs, op)| Layer { name: "l".into(), inputs, op }).collect();
+        Artifact::build(Model::new("layouts", input, layers), Vec::new()).unwrap()
+    }
+
+    fn reshape(shape: &[u32]) -> Op {
+        let size = shape.iter().product();
+        Op::Rearrange { shape: shape.to_vec(), offset: 0, steps: vec![Stride { size, stride: 1 }] }
+    }
+
+    #[test]
+    fn readers_decide_and_elementwise_layers_pass_it_on() {
+        let add = Op::Add { residual: Residual { stride: 1, offset: 0 }, activation: Activation::None };
+        let relu = || Op::Activate(Activation::Relu);
+        let pool = Op::Pool { kind: PoolKind::Max, window: Window::POINT };
+        // Nobody needs an image: four axes and three alike.
+        let plain = network(&[2, 3, 4], vec![(vec![0], relu()), (vec![1], reshape(&[2, 3, 2, 2])), (vec![2], relu())]);
+        assert_eq!(lying(&plain), [[24, 1, 1]; 4]);
+        // A pool behind two elementwise layers makes images of all before it, and of what is added.
+        let images =
+            network(&[24], vec![(vec![0], reshape(&[2, 3, 4])), (vec![1], relu()), (vec![1], relu()), (vec![3, 2], add), (vec![4], pool)]);
+        assert_eq!(lying(&images), [[24, 1, 1], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4]]);
+    }
+
+    #[test]
+    fn a_reshape_counts_all_elements_in_their_order() {
+        let op = |offset, steps: &[(u32, u32)]| {
+            let steps = steps.iter().map(|&(size, stride)| Stride { size, stride }).collect();
+            Op::Rearrange { shape: vec![6], offset, steps }
+        };
+        assert!(is_reshape(&op(0, &[(6, 1)]), 6) && is_reshape(&op(0, &[(2, 3), (1, 9), (3, 1)]), 6));
+        assert!(!is_reshape(&op(0, &[(3, 1), (2, 3)]), 6) && !is_reshape(&op(0, &[(6, 1)]), 7) && !is_reshape(&op(1, &[(6, 1)]), 7));
+        assert!(!is_reshape(&Op::GlobalAveragePool, 1));
+    }
+}
