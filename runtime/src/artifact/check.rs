@@ -34,11 +34,11 @@ pub(super) fn check(model: &mut Model, sections: &Sections, data: &[u8], version
     check_inputs(model)?;
     check_tensors(&model.tensors, data)?;
     let values = check_layers(model)?;
+    sections.check(model)?;
     if let (1, Some(last)) = (version, values.shapes.last()) {
         model.complete(last);
     }
     check_specs(model, &values)?;
-    sections.check(model)?;
     Ok(values)
 }
 

@@ -1,12 +1,13 @@
-//! The arrays that a network takes and gives, and what stands behind the network.
+//! The arrays that a network takes and gives.
 
-use thinfer::artifact::{Activation, Channels, Input, InputKind, Meaning, Model, Nested, Op, Section, Stride, TensorSpec};
+use thinfer::artifact::{Activation, Channels, Input, InputKind, Meaning, Model, Op, Output, Stride, TensorSpec};
 
-use super::writer::{File, LOW_RANK, conv, layer, network};
+use super::writer::{File, layer, network};
 use super::{Case, case};
 
-const ONE: &str = "There MUST be one input,";
-const GIVES: &str = "and there MUST be one output";
+const ONE: &str = "There MUST be at least one input,";
+const GIVES: &str = "and there MUST be at least one output";
+const NAMES: &str = "Two inputs MUST NOT have one name, nor two outputs";
 const AXES: &str = "it MUST have at most 8 axes";
 const ALONG: &str = "and MUST be one of the shape's";
 const ZERO: &str = "Every other axis MUST NOT be zero";
@@ -15,7 +16,8 @@ const STEPS: &str = "else it MUST have at most 8 steps";
 const ONCE: &str = "and they MUST reach every element of the value once";
 const IMAGE: &str = "an image's value MUST have one channel or three, a height and a width";
 const COLOURS: &str = "and MUST be said of an image of three channels only";
-const BOTH: &str = "it MUST have one if and only if the input has one";
+const BOTH: &str = "it MUST have one if and only if an input that its value depends on has one";
+const VALUE: &str = "`value`, which MUST be one of the network's";
 const SCORES: &str = "Scores of any kind MUST lie along one axis";
 
 fn lie(change: impl FnOnce(&mut Model)) -> Vec<u8> {
@@ -45,15 +47,30 @@ fn image(shape: &[u32], kind: InputKind, channels: Channels) -> Vec<u8> {
     file.with(|f| f.model.inputs[0].preprocess.channels = channels).bytes()
 }
 
+/// [2] called so, with samples or without.
+fn named(name: &str, sample_axis: Option<u32>) -> TensorSpec {
+    let shape = if sample_axis.is_some() { vec![0, 2] } else { vec![2] };
+    TensorSpec { shape, sample_axis, ..TensorSpec::new(name, &[]) }
+}
+
+/// An activation of each of two inputs, given as `a` and `b`.
+fn two_inputs(change: impl FnOnce(&mut Model)) -> Vec<u8> {
+    let relu = |value| layer(&[value], Op::Activate(Activation::Relu));
+    let output = |name, value| Output { spec: named(name, Some(0)), value, meaning: Meaning::Values };
+    let ends = |f: &mut File| {
+        f.model.inputs = vec![Input::new(&[2]); 2];
+        f.model.outputs = vec![output("a", 2), output("b", 3)];
+        change(&mut f.model);
+    };
+    File::new(vec![relu(0), relu(1)]).with(ends).bytes()
+}
+
 pub(crate) fn cases() -> Vec<Case> {
-    let two = |f: &mut File| f.sections = vec![Section::Nested(vec![Nested { layer: 0, means: None, gained: false }]); 2];
-    let twice = File::of_one(conv(LOW_RANK)).giving(&[6, 9, 7]).with(two).bytes();
     vec![
-        case("Each kind of section MUST stand there at most once", "Header", "two sections of one kind", twice),
-        case(ONE, "Field inputs", "there are 0, not one", lie(|m| m.inputs.clear())),
-        case(ONE, "Field inputs", "there are 2, not one", lie(|m| m.inputs.push(Input::new(&[4])))),
-        case(GIVES, "Field outputs", "there are 0, not one", lie(|m| m.outputs.clear())),
-        case(GIVES, "Field outputs", "there are 2, not one", lie(|m| m.outputs.push(m.outputs[0].clone()))),
+        case(ONE, "Field inputs", "there is none", lie(|m| m.inputs.clear())),
+        case(GIVES, "Field outputs", "there is none", lie(|m| m.outputs.clear())),
+        case(NAMES, "Field outputs", "two are called 'output'", lie(|m| m.outputs.push(m.outputs[0].clone()))),
+        case(NAMES, "Field inputs", "two are called 'input'", two_inputs(|_| ())),
         case(AXES, "Field input 'x'", "has 9 axes", input(&[0, 4, 9, 7, 1, 1, 1, 1, 1], Some(0), &[])),
         case(AXES, "Field output 'y'", "has 9 axes", output(&[0, 6, 1, 1, 1, 1, 1, 1, 1], Some(0), Meaning::Values)),
         case(ALONG, "Field input 'x'", "along axis 4 of 4", input(&[0, 4, 9, 7], Some(4), &[])),
@@ -84,11 +101,13 @@ pub(crate) fn cases() -> Vec<Case> {
         case(IMAGE, "Field input kind", "not [12]", image(&[12], InputKind::Image, Channels::Rgb)),
         case(COLOURS, "Field channels", "not of [3, 2, 2]", image(&[3, 2, 2], InputKind::Features, Channels::Bgr)),
         case(COLOURS, "Field preprocessing", "no order of 1 channels", image(&[1, 2, 2], InputKind::Image, Channels::Bgr)),
-        case("`value`, which MUST be the last layer's", "Field output 'output'", "is value 2, the last layer gives 3", {
-            lie(|m| m.outputs[0].value = 2)
-        }),
+        case(VALUE, "Field output 'output'", "is value 4, of which there are 4", lie(|m| m.outputs[0].value = 4)),
+        case(VALUE, "Field output 'output'", "is value 4294967295", lie(|m| m.outputs[0].value = u32::MAX)),
         case(BOTH, "Field output 'y'", "if and only if", output(&[6], None, Meaning::Values)),
         case(BOTH, "Field output 'output'", "if and only if", input(&[4, 9, 7], None, &[])),
+        // Of two inputs, one without samples: what depends on it alone has none either.
+        case(BOTH, "Field output 'b'", "if and only if", two_inputs(|m| m.inputs[1].spec = named("b", None))),
+        case(BOTH, "Field output 'a'", "if and only if", two_inputs(|m| m.inputs[0].spec = named("a", None))),
         case(SCORES, "Field output 'y'", "along several axes: [2, 3]", output(&[0, 2, 3], Some(0), Meaning::Logits)),
         case(SCORES, "Field output 'y'", "along several axes: [3, 1, 2]", output(&[0, 3, 1, 2], Some(0), Meaning::Independent)),
     ]
