@@ -5,6 +5,8 @@ mod header;
 use half::f16;
 use header::Header;
 
+use crate::Array;
+
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// An array.
@@ -58,21 +60,48 @@ pub fn parse(bytes: &[u8]) -> Result<Npy, String> {
 /// The .npy file (format 1.0) of an array of at most 64 axes, as `|u1`, `<f4` or `<i8`; the elements start at a multiple
 /// of 64 bytes. `shape` is written as it is, whether or not the data fit it.
 pub fn write(npy: &Npy) -> Vec<u8> {
-    let (descr, body): (_, Vec<u8>) = match &npy.data {
-        NpyData::U8(v) => ("|u1", v.clone()),
-        NpyData::F32(v) => ("<f4", v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        NpyData::I64(v) => ("<i8", v.iter().flat_map(|x| x.to_le_bytes()).collect()),
-    };
-    let axes: String = npy.shape.iter().map(|n| format!("{n}, ")).collect();
+    match &npy.data {
+        NpyData::U8(v) => file("|u1", &npy.shape, v),
+        NpyData::F32(v) => file("<f4", &npy.shape, &bytes(v, |x| x.to_le_bytes())),
+        NpyData::I64(v) => file("<i8", &npy.shape, &bytes(v, |x| x.to_le_bytes())),
+    }
+}
+
+/// The same of an array of any type, of `shape`. Numpy has no bfloat16: such an array is written as f32, which holds all its numbers.
+pub fn write_array(shape: &[usize], array: &Array) -> Vec<u8> {
+    match array {
+        Array::F32(v) => file("<f4", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::F64(v) => file("<f8", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::F16(v) => file("<f2", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::Bf16(v) => file("<f4", shape, &bytes(v, |x| x.to_f32().to_le_bytes())),
+        Array::Bool(v) => file("|b1", shape, &bytes(v, |x| [u8::from(x)])),
+        Array::U8(v) => file("|u1", shape, v),
+        Array::I8(v) => file("|i1", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::U16(v) => file("<u2", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::I16(v) => file("<i2", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::U32(v) => file("<u4", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::I32(v) => file("<i4", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::U64(v) => file("<u8", shape, &bytes(v, |x| x.to_le_bytes())),
+        Array::I64(v) => file("<i8", shape, &bytes(v, |x| x.to_le_bytes())),
+    }
+}
+
+fn bytes<T: Copy, const N: usize>(values: &[T], of: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    values.iter().flat_map(|&x| of(x)).collect()
+}
+
+/// A file of elements of type `descr`, whose bytes are `body`.
+fn file(descr: &str, shape: &[usize], body: &[u8]) -> Vec<u8> {
+    let axes: String = shape.iter().map(|n| format!("{n}, ")).collect();
     // Python's tuple of one needs its comma, the others look better without.
-    let axes = if npy.shape.len() == 1 { axes.trim_end() } else { axes.trim_end_matches(", ") };
+    let axes = if shape.len() == 1 { axes.trim_end() } else { axes.trim_end_matches(", ") };
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes}), }}");
     let before = MAGIC.len() + 4;
     let padded = (before + header.len() + 1).next_multiple_of(64) - before;
     header.extend(std::iter::repeat_n(' ', padded - 1 - header.len()));
     header.push('\n');
     let len = u16::try_from(padded).unwrap_or(u16::MAX).to_le_bytes();
-    [MAGIC, &[1, 0], &len, header.as_bytes(), &body].concat()
+    [MAGIC, &[1, 0], &len, header.as_bytes(), body].concat()
 }
 
 #[derive(Clone, Copy)]
@@ -164,6 +193,35 @@ mod tests {
         let npy = Npy { shape: vec![1, 3], data: NpyData::F32(vec![1.0, 2.0, 3.0]) };
         assert_eq!(parse(&bytes), Ok(npy.clone()));
         assert_eq!(write(&npy), bytes);
+    }
+
+    #[test]
+    fn arrays_of_every_type_are_read_again() {
+        let floats = [
+            Array::F32(vec![0.5, -2.0]),
+            Array::F64(vec![0.5, -2.0]),
+            Array::F16([0.5, -2.0].map(f16::from_f32).to_vec()),
+            Array::Bf16([0.5, -2.0].map(half::bf16::from_f32).to_vec()),
+        ];
+        for array in floats {
+            let npy = Npy { shape: vec![2, 1], data: NpyData::F32(vec![0.5, -2.0]) };
+            assert_eq!(parse(&write_array(&[2, 1], &array)), Ok(npy), "{array:?}");
+        }
+        let whole = [
+            Array::I8(vec![7]),
+            Array::I16(vec![7]),
+            Array::I32(vec![7]),
+            Array::I64(vec![7]),
+            Array::U16(vec![7]),
+            Array::U32(vec![7]),
+            Array::U64(vec![7]),
+        ];
+        for array in whole {
+            assert_eq!(parse(&write_array(&[], &array)).unwrap().data, NpyData::I64(vec![7]), "{array:?}");
+        }
+        for array in [Array::Bool(vec![true]), Array::U8(vec![1])] {
+            assert_eq!(parse(&write_array(&[1], &array)).unwrap().data, NpyData::U8(vec![1]), "{array:?}");
+        }
     }
 
     #[test]

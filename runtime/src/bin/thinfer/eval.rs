@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let artifact = Artifact::open(&arguments.model)?;
-    let samples = Samples::read(&arguments.inputs, &artifact)?;
+    let samples = Samples::read(&arguments.inputs, artifact.input())?;
     let output = &artifact.output().spec;
     if !output.is_line() {
         let why = format!("gives {output}; classes are judged by numbers along one axis");
@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let batch = if output.sample_axis.is_some() { arguments.batch.min(labels.len().max(1)) } else { 1 };
     let options = arguments.device.options(batch, Forms::Ruled);
     let (mut session, ranks) = arguments.device.session(&device, &artifact, &options)?;
-    let outputs = samples.run(&mut session)?;
+    let given = session.run(&[(artifact.input().spec.name.as_str(), samples.view())])?;
+    let outputs = given.iter().next().map(|first| first.data.to_f32()).unwrap_or_default();
     let outputs = output.by_sample(&outputs);
     let count = outputs.len() / session.output_len();
     if count != labels.len() {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use thinfer::artifact::Input;
 use thinfer::npy::{self, NpyData};
-use thinfer::{Artifact, Error, Result, Session};
+use thinfer::{ArrayView, Artifact, Error, Result};
 
 /// An array as the network declares it: 8-bit images still to be normalised, or the network's own input.
 pub(crate) enum Samples {
@@ -12,21 +13,51 @@ pub(crate) enum Samples {
 }
 
 impl Samples {
-    /// Reads `path`. Bytes are pixels and are normalised as the artifact says, unless the network declares integers; all else is
-    /// the network's input as it is.
-    pub(crate) fn read(path: &Path, artifact: &Artifact) -> Result<Self> {
+    /// Reads `path` for `input`. Bytes are pixels and are normalised as the artifact says, unless the network declares integers; all
+    /// else is the network's input as it is.
+    pub(crate) fn read(path: &Path, input: &Input) -> Result<Self> {
         match path.extension().and_then(|e| e.to_str()) {
-            Some("png") => read_png(path, artifact),
-            _ => read_npy(path, artifact),
+            Some("png") => read_png(path, input),
+            _ => read_npy(path, input),
         }
     }
 
-    /// Runs them all; the outputs one after the other.
-    pub(crate) fn run(&self, session: &mut Session) -> Result<Vec<f32>> {
+    /// As a session takes them.
+    pub(crate) fn view(&self) -> ArrayView<'_> {
         match self {
-            Self::Images(pixels) => session.run_images(pixels),
-            Self::Values(values) => session.run(values),
+            Self::Images(pixels) => pixels.into(),
+            Self::Values(values) => values.into(),
         }
+    }
+}
+
+/// Reads what `--input` names: files, each behind `NAME=`, or one file alone for the one array that `artifact` needs. By the names of
+/// its inputs.
+pub(crate) fn read_all<'a>(arguments: &[String], artifact: &'a Artifact) -> Result<Vec<(&'a str, Samples)>> {
+    let inputs = artifact.inputs();
+    let states = &artifact.sections().states;
+    let needed: Vec<&Input> =
+        (0..).zip(inputs).filter(|(number, _)| states.iter().all(|s| s.input != *number)).map(|(_, input)| input).collect();
+    let list = || needed.iter().map(|i| format!("--input '{}=FILE' ({})", i.spec.name, i.spec)).collect::<Vec<_>>().join(", ");
+    let mut read: Vec<(&str, Samples)> = Vec::new();
+    for argument in arguments {
+        let named = inputs.iter().find_map(|i| Some((i, argument.strip_prefix(&i.spec.name)?.strip_prefix('=')?)));
+        let (input, path) = match (named, &needed[..]) {
+            (Some(named), _) => named,
+            (None, [only]) => (*only, argument.as_str()),
+            (None, _) => {
+                let why = format!("names none of the network's inputs, of which there are several: {}", list());
+                return Err(Error::invalid(format!("--input {argument}"), why));
+            }
+        };
+        if read.iter().any(|(name, _)| *name == input.spec.name) {
+            return Err(Error::invalid(format!("--input {argument}"), format!("gives '{}' a second time", input.spec.name)));
+        }
+        read.push((&input.spec.name, Samples::read(Path::new(path), input)?));
+    }
+    match needed.iter().find(|input| read.iter().all(|(name, _)| *name != input.spec.name)) {
+        Some(missing) => Err(Error::invalid("--input", format!("gives nothing for {}: the network needs {}", missing.spec, list()))),
+        None => Ok(read),
     }
 }
 
@@ -36,9 +67,9 @@ pub(crate) fn read_array(path: &Path) -> Result<npy::Npy> {
     npy::parse(&bytes).map_err(|why| Error::invalid(path.display().to_string(), why))
 }
 
-fn read_npy(path: &Path, artifact: &Artifact) -> Result<Samples> {
+fn read_npy(path: &Path, input: &Input) -> Result<Samples> {
     let array = read_array(path)?;
-    let (spec, found) = (&artifact.input().spec, &array.shape);
+    let (spec, found) = (&input.spec, &array.shape);
     let fail = |why: String| Err(Error::invalid(path.display().to_string(), why));
     // Elements in another order would be other values: only the declared shape says which is which.
     if spec.samples(found).is_none_or(|count| count == 0) {
@@ -75,9 +106,8 @@ fn integers(data: &NpyData, (least, most): (i128, i128)) -> std::result::Result<
     }
 }
 
-fn read_png(path: &Path, artifact: &Artifact) -> Result<Samples> {
+fn read_png(path: &Path, input: &Input) -> Result<Samples> {
     let fail = |why: String| Error::invalid(path.display().to_string(), why);
-    let input = artifact.input();
     let Some([channels, height, width]) = input.image() else {
         return Err(fail(format!("is an image; the network's input {} is none", input.spec)));
     };
