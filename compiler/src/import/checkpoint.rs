@@ -5,10 +5,10 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
-use thinfer::artifact::Preprocess;
+use thinfer::artifact::{Input, Preprocess};
 
 use super::Choice;
-use super::Ends;
+use super::ends::{Ends, small};
 use super::float::Float;
 use super::state_dict::{self, Asked, Element, Entry, Held};
 use crate::error::{Error, Result};
@@ -43,6 +43,17 @@ pub struct Checkpoint {
     pub params: Params,
     /// What the file says of itself.
     pub meta: Meta,
+}
+
+impl Ends {
+    /// What `graph` takes, by what its checkpoint says of it, pixels as `preprocess` says.
+    pub fn input_of(graph: &Graph, meta: &Meta, preprocess: &Preprocess) -> Input {
+        let plain = Input { preprocess: preprocess.clone(), ..Input::new(&small(&graph.input)) };
+        match &meta.ends {
+            Some(ends) => Input { spec: ends.input.clone(), kind: ends.kind, ..plain },
+            None => plain,
+        }
+    }
 }
 
 /// Reads a safetensors file: the tensors of the network that `choice`, the file or the tensors themselves tell.

@@ -1,9 +1,8 @@
 //! What a network's source declared of the arrays that it takes and gives.
 
 use serde::{Deserialize, Serialize};
-use thinfer::artifact::{Input, InputKind, Preprocess, TensorSpec};
+use thinfer::artifact::{Input, InputKind, TensorSpec};
 
-use super::Meta;
 use crate::error::Result;
 use crate::graph::Graph;
 
@@ -42,18 +41,9 @@ impl Ends {
             (InputKind::Image, shape) => Err(format!("an image of {shape:?}")),
         }
     }
-
-    /// What `graph` takes, by what its checkpoint says of it, pixels as `preprocess` says.
-    pub fn input_of(graph: &Graph, meta: &Meta, preprocess: &Preprocess) -> Input {
-        let plain = Input { preprocess: preprocess.clone(), ..Input::new(&small(&graph.input)) };
-        match &meta.ends {
-            Some(ends) => Input { spec: ends.input.clone(), kind: ends.kind, ..plain },
-            None => plain,
-        }
-    }
 }
 
-fn small(shape: &[usize]) -> Vec<u32> {
+pub(super) fn small(shape: &[usize]) -> Vec<u32> {
     shape.iter().map(|&d| u32::try_from(d).unwrap_or(u32::MAX)).collect()
 }
 
