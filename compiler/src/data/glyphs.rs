@@ -4,8 +4,9 @@
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
+use super::dataset::{DIGITS, digit_names};
 use super::strokes::DIGIT_STROKES;
-use super::{DIGITS, Dataset, Part};
+use super::{Dataset, Part};
 use crate::rng::{Purpose, keyed};
 
 /// Height and width of the images.
@@ -35,7 +36,7 @@ pub fn generate(part: Part, count: usize, seed: u64) -> Dataset {
         shape: [1, SIDE, SIDE],
         images,
         labels: (0..count).map(|i| (i % DIGITS) as u16).collect(),
-        classes: super::digit_names(),
+        classes: digit_names(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{DIGITS, Dataset, Part};
+use super::dataset::{DIGITS, digit_names};
+use super::{Dataset, Part};
 use crate::error::{Error, Result};
 
 /// IDX magic: two zero bytes, 8 for u8 elements, the number of axes.
@@ -48,7 +49,7 @@ pub(super) fn load(dir: &Path, part: Part, name: String) -> Result<Dataset> {
         shape: [1, height as usize, width as usize],
         images,
         labels: labels.into_iter().map(u16::from).collect(),
-        classes: super::digit_names(),
+        classes: digit_names(),
     })
 }
 

@@ -3,10 +3,11 @@
 use nalgebra::DMatrix;
 
 use super::channel::Channel;
-use super::matrix::{from_rows, to_rows};
+use super::factors::{balance, named};
+use super::matrix::from_rows;
 use super::spatial::Spatial;
 use super::tucker::Tucker;
-use super::{Factors, LayerMoments, NamedFactor, Rank, Scheme, grid};
+use super::{Factors, LayerMoments, Rank, Scheme, grid};
 use crate::error::{Error, Result};
 use crate::tensor::Kernel;
 
@@ -297,23 +298,6 @@ impl Factoring {
             _ => return None,
         };
         Some(correction.iter().copied().collect())
-    }
-}
-
-/// The file's tensors, each of which lies in `parts` as a matrix with its first axis as rows.
-pub(super) fn named(scheme: Scheme, rank: Rank, kernel: &Kernel, parts: &[DMatrix<f64>]) -> Vec<NamedFactor> {
-    let layout = scheme.layout(rank, kernel).into_iter().zip(parts);
-    layout.map(|((suffix, shape), part)| NamedFactor { suffix, shape, values: to_rows(part) }).collect()
-}
-
-/// Gives row r of both the same length; a component without length is left as it is.
-pub(super) fn balance(v: &mut DMatrix<f64>, u: &mut DMatrix<f64>) {
-    for (mut v, mut u) in v.row_iter_mut().zip(u.row_iter_mut()) {
-        let (a, b) = (v.norm(), u.norm());
-        if a > 0.0 && b > 0.0 {
-            v *= (b / a).sqrt();
-            u *= (a / b).sqrt();
-        }
     }
 }
 

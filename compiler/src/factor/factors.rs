@@ -2,7 +2,7 @@
 
 use nalgebra::DMatrix;
 
-use super::factoring::{balance, named};
+use super::matrix::to_rows;
 use super::{Rank, Scheme};
 use crate::tensor::Kernel;
 
@@ -141,5 +141,22 @@ impl Factors {
         let values = self.tensors.get(at).map_or(&[][..], |t| &t.values);
         // A tensor that is too short, which none is, counts as zeros behind its end.
         DMatrix::from_iterator(columns, rows, values.iter().map(|&x| f64::from(x)).chain(std::iter::repeat(0.0)).take(rows * columns))
+    }
+}
+
+/// The file's tensors, each of which lies in `parts` as a matrix with its first axis as rows.
+pub(super) fn named(scheme: Scheme, rank: Rank, kernel: &Kernel, parts: &[DMatrix<f64>]) -> Vec<NamedFactor> {
+    let layout = scheme.layout(rank, kernel).into_iter().zip(parts);
+    layout.map(|((suffix, shape), part)| NamedFactor { suffix, shape, values: to_rows(part) }).collect()
+}
+
+/// Gives row r of both the same length; a component without length is left as it is.
+pub(super) fn balance(v: &mut DMatrix<f64>, u: &mut DMatrix<f64>) {
+    for (mut v, mut u) in v.row_iter_mut().zip(u.row_iter_mut()) {
+        let (a, b) = (v.norm(), u.norm());
+        if a > 0.0 && b > 0.0 {
+            v *= (b / a).sqrt();
+            u *= (a / b).sqrt();
+        }
     }
 }

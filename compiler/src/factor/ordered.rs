@@ -3,7 +3,7 @@
 
 use nalgebra::{DMatrix, QR};
 
-use super::factoring::{balance, named};
+use super::factors::{balance, named};
 use super::matrix::eigen;
 use super::svd::Svd;
 use super::{Factors, Rank};

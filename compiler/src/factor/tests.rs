@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::matrix::to_rows;
 use super::super::testing::{distance2, kernel, random};
 use super::super::{Moments, grid};
 use super::*;

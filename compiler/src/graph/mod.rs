@@ -7,6 +7,7 @@ mod cost;
 mod embed;
 mod init;
 mod op;
+mod param;
 mod rearrange;
 mod record;
 mod window;
@@ -16,7 +17,8 @@ pub use attention::Attention;
 pub use cost::{LayerCost, layer_costs};
 pub use embed::{Embed, Positions};
 pub use init::{init, uniform};
-pub use op::{BatchNorm, Conv2d, Linear, Op, ParamSpec, Role, ShortcutA};
+pub use op::{BatchNorm, Conv2d, Linear, Op, ShortcutA};
+pub use param::{ParamSpec, Role};
 pub use rearrange::Rearrange;
 pub use window::Window;
 

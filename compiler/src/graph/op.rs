@@ -2,51 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Attention, Embed, Rearrange, Window};
+use super::{Activation, Attention, Embed, ParamSpec, Rearrange, Role, Window};
 use crate::tensor::count;
-
-/// What a parameter is for, which decides its initial value and whether training moves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// A matrix or kernel that can be factored.
-    Weight {
-        /// Inputs that one output sums over; PyTorch's default initialisation depends on it.
-        fan_in: usize,
-    },
-    /// An additive vector beside a weight.
-    Bias {
-        /// The fan-in of the weight that it stands beside.
-        fan_in: usize,
-    },
-    /// A normalisation's multiplier.
-    Scale,
-    /// A normalisation's offset.
-    Shift,
-    /// A class token or positions.
-    Embedding,
-    /// A running mean: kept by training, never given a gradient.
-    RunningMean,
-    /// A running variance: kept by training, never given a gradient.
-    RunningVar,
-}
-
-impl Role {
-    /// Whether the optimiser moves it (running statistics are buffers, not parameters).
-    pub fn is_trained(self) -> bool {
-        !matches!(self, Role::RunningMean | Role::RunningVar)
-    }
-}
-
-/// Name, shape and purpose of one tensor that a network needs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParamSpec {
-    /// Full PyTorch name (`layers.0.weight`).
-    pub name: String,
-    /// Shape in PyTorch's axis order.
-    pub shape: Vec<usize>,
-    /// What it is for.
-    pub role: Role,
-}
 
 /// y = x·Wᵀ + b of a vector [inputs], or of each pixel's channels [inputs, height, width], as transformers have it of each
 /// token; W is [outputs, inputs]. To read an image as one vector it needs a [`Op::Flatten`] before it.

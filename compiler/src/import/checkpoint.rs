@@ -5,10 +5,10 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
-use thinfer::artifact::Preprocess;
+use thinfer::artifact::{Input, Preprocess};
 
 use super::Choice;
-use super::Ends;
+use super::ends::Ends;
 use super::float::Float;
 use super::state_dict::{self, Asked, Element, Entry, Held};
 use crate::error::{Error, Result};
@@ -43,6 +43,17 @@ pub struct Checkpoint {
     pub params: Params,
     /// What the file says of itself.
     pub meta: Meta,
+}
+
+impl Ends {
+    /// What the first input of `graph` is, by what its checkpoint says of it, pixels as `preprocess` says.
+    ///
+    /// # Errors
+    /// As [`Graph::shapes`].
+    pub fn input_of(graph: &Graph, meta: &Meta, preprocess: &Preprocess) -> Result<Input> {
+        let ends = meta.ends.clone().map_or_else(|| Self::of(graph), Ok)?;
+        ends.inputs(graph, preprocess).into_iter().next().ok_or_else(|| Error::invalid(&graph.name, "has no input"))
+    }
 }
 
 /// Reads a safetensors file: the tensors of the network that `choice`, the file or the tensors themselves tell.

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thinfer::artifact::{Input, InputKind, Preprocess, TensorSpec};
 
-use super::Meta;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Graph;
 
 /// The arrays that a network with a graph of its own takes and gives.
@@ -89,15 +88,6 @@ impl Ends {
             Input { spec: declared.spec.clone(), kind: declared.kind, preprocess, ..Input::new(&small(shape)) }
         };
         self.inputs.iter().zip(&graph.inputs).enumerate().map(of).collect()
-    }
-
-    /// What the first input of `graph` is, by what its checkpoint says of it, pixels as `preprocess` says.
-    ///
-    /// # Errors
-    /// As [`Graph::shapes`].
-    pub fn input_of(graph: &Graph, meta: &Meta, preprocess: &Preprocess) -> Result<Input> {
-        let ends = meta.ends.clone().map_or_else(|| Self::of(graph), Ok)?;
-        ends.inputs(graph, preprocess).into_iter().next().ok_or_else(|| Error::invalid(&graph.name, "has no input"))
     }
 }
 

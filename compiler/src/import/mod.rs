@@ -1,43 +1,27 @@
 //! Checkpoints into parameters, and where a file brings its own, into a graph.
 
 mod checkpoint;
+mod choice;
 mod ends;
 mod factors;
 mod float;
 mod onnx;
+mod rewrite;
 mod state_dict;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
+pub use choice::Choice;
 pub use ends::{Declared, Ends};
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
+pub use rewrite::Rewrite;
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-
-/// What a user says of a file beyond its name.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Choice<'a> {
-    /// The architecture, by one of [`crate::zoo`]'s names; without it the file or its tensors tell it.
-    pub model: Option<&'a str>,
-    /// Where in the file the network's tensors are: keys of dicts, then what names begin with, all with dots between. Needed where
-    /// the file has several networks.
-    pub state_dict: Option<&'a str>,
-}
-
-/// A rewrite that made the graph of an imported file what it is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rewrite {
-    /// What it does.
-    pub rule: Cow<'static, str>,
-    /// The nodes of the file that it was applied to.
-    pub nodes: Vec<String>,
-}
 
 /// Reads a checkpoint: ONNX by its file's ending `.onnx`, else what its bytes say, PyTorch's files or safetensors. Float tensors of
 /// any width become f32; integers and booleans are left out. Of a checkpoint that holds other things too, or tensors whose names
@@ -100,9 +84,4 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
         b"\x89HDF" => Some("an HDF5 file, as Keras writes it; export the network as ONNX"),
         _ => None,
     }
-}
-
-/// Whether a tensor only counts batches.
-fn is_counter(name: &str) -> bool {
-    name.ends_with("num_batches_tracked")
 }

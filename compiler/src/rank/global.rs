@@ -2,19 +2,8 @@
 //! sorted together and the largest share is kept. Convolutions form one pool, each layer's values divided by its largest;
 //! linear layers form another and compare as they are, those of attention a third.
 
-use super::LayerChoices;
+use super::{LayerChoices, Pool};
 use crate::factor::Rank;
-
-/// Layers that compete for the same share of singular values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pool {
-    /// Convolutions.
-    Conv,
-    /// Linear layers.
-    Linear,
-    /// Linear layers that attention reads or that read it.
-    Attention,
-}
 
 /// Values of one layer, and its pool.
 pub(super) struct Pooled {

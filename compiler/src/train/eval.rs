@@ -5,8 +5,8 @@ use thinfer::artifact::Preprocess;
 
 use super::batches::{Normaliser, check_fit};
 use super::leaves::{Leaves, elements};
-use super::methods::Site;
 use super::network::{Mode, Value, forward, supported};
+use super::site::Site;
 use crate::data::Dataset;
 use crate::error::Result;
 use crate::graph::Graph;

@@ -14,6 +14,7 @@ mod device;
 mod eval;
 #[cfg(test)]
 mod host;
+mod job;
 mod leaves;
 mod loss;
 mod methods;
@@ -26,6 +27,7 @@ mod report;
 mod run;
 mod schedule;
 mod settings;
+mod site;
 mod start;
 mod teacher;
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub use batches::split;
 pub use config::{Distil, OptimizerKind, Schedule, TrainConfig};
 pub use device::TrainDevice;
 pub use eval::{Score, logits, score};
+pub use job::Job;
 pub use report::{EpochRecord, Gauge, Progress, StepReport, Summary};
-pub use run::{Job, train};
+pub use run::train;
 pub use settings::{ElrtSettings, Method, Ortho, Scheme, TrpSettings};

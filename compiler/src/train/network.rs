@@ -4,8 +4,8 @@ use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::leaves::{Leaves, elements, upload};
-use super::methods::{Factor, Layer, Site};
 use super::ops;
+use super::site::{Factor, Site, sites};
 use super::tokens;
 use crate::error::{Error, Result};
 use crate::graph::{BatchNorm, Graph, Op};
@@ -111,31 +111,6 @@ pub(super) fn supported(graph: &Graph) -> Result<()> {
         Some(shape) if shape.len() == 1 => Ok(()),
         other => fail(&graph.name, format!("gives {:?}, not one vector of logits", other.map_or(&[][..], Vec::as_slice))),
     }
-}
-
-/// Every layer with a weight as it stands in a step of `batch` samples.
-///
-/// # Errors
-/// As [`Graph::shapes`].
-pub(super) fn sites(graph: &Graph, batch: usize) -> Result<Vec<Site<'_>>> {
-    let shapes = graph.shapes()?;
-    let vectors = |value: usize| batch * shapes.get(value).map_or(1, |shape| shape.iter().skip(1).product());
-    let mut tracked = vec![false];
-    let mut sites = Vec::new();
-    for (at, node) in graph.nodes.iter().enumerate() {
-        let input_gradient = node.inputs.iter().any(|&v| tracked.get(v) == Some(&true));
-        let has_trained = node.op.params(&node.name).iter().any(|p| p.role.is_trained());
-        tracked.push(input_gradient || has_trained);
-        if let Some(layer) = Layer::of(&node.op) {
-            let (input, gives) = (node.inputs.first().copied().unwrap_or(0), vectors(at + 1));
-            let halfway = match shapes.get(input).map(Vec::as_slice) {
-                Some(&[_, height, width]) => layer.halves().0.output_size([height, width]).map_or(gives, |[h, w]| batch * h * w),
-                _ => gives,
-            };
-            sites.push(Site { name: &node.name, layer, reads: vectors(input), halfway, gives, input_gradient });
-        }
-    }
-    Ok(sites)
 }
 
 /// Gives a layer's weight as a product, left to right.

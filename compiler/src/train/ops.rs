@@ -4,7 +4,7 @@ use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation};
 
-use super::methods::Factor;
+use super::site::Factor;
 use crate::graph::{Activation, ShortcutA, Window};
 
 /// Top and bottom, left and right.

@@ -6,10 +6,11 @@ use thinfer::artifact::Preprocess;
 use super::host::{self, Matrix, Values};
 use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
-use super::methods::{Dense, Elrt, Finetune, Lorita, Order, Site, TrainingMethod};
+use super::methods::{Dense, Elrt, Finetune, Lorita, Order, TrainingMethod};
 use super::network::{Mode, Value, forward, update_running};
 use super::optimizer::Gradients;
 use super::settings::{ElrtSettings, Scheme};
+use super::site::Site;
 use crate::data::Dataset;
 use crate::graph::{
     self, Activation, Attention, BatchNorm, Builder, Conv2d, Embed, Graph, Linear, Op, Positions, Rearrange, ShortcutA, Window,

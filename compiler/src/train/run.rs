@@ -1,30 +1,30 @@
 //! The training loop: epochs and steps, checkpoints, run.json, and the trained network at the end.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Device;
-use thinfer::Artifact;
 use thinfer::artifact::Preprocess;
 
 use super::average;
 use super::batches::{Augmented, Normaliser, check_fit, epoch_order, split, steps_per_epoch};
 use super::checkpoint::{self, Position, State};
-use super::config::TrainConfig;
 use super::eval::score_on;
+use super::job::Job;
 use super::leaves::{Leaves, elements};
 use super::loss::{cross_entropy, soft_cross_entropy};
-use super::methods::{Site, TrainingMethod};
-use super::network::{Mode, Value, forward, sites, supported, update_running};
+use super::methods::TrainingMethod;
+use super::network::{Mode, Value, forward, supported, update_running};
 use super::optimizer::Optimizer;
 use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
+use super::site::{Site, sites};
 use super::start::{resumed, started};
 use super::teacher::Teachers;
-use crate::data::{Augment, DataSpec, Dataset, default_preprocess, flat_preprocess};
+use crate::data::{Augment, DataSpec, default_preprocess, flat_preprocess};
 use crate::error::{Error, Result};
 use crate::eval::check_takes;
 use crate::files::write_atomic;
@@ -32,25 +32,6 @@ use crate::graph::{Graph, layer_costs};
 use crate::import::{self, Checkpoint, Ends, Meta};
 use crate::tensor::Params;
 use crate::zoo;
-
-/// One call of [`train`].
-#[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
-    /// What to do.
-    pub config: &'a TrainConfig,
-    /// Parameters to start from instead of random ones, dense or with layers as factors.
-    pub start: Option<&'a Checkpoint>,
-    /// Compiled networks that `config.distil` names, in its order.
-    pub teachers: &'a [Artifact],
-    /// The training images; a held-out split is taken from them. Test images have no place here.
-    pub data: &'a Dataset,
-    /// The folder that everything is written to.
-    pub run_dir: &'a Path,
-    /// Go on with the run in `run_dir` instead of starting one.
-    pub resume: bool,
-    /// Time between checkpoints within an epoch; at the end of each epoch there is one anyway.
-    pub checkpoint_every: Duration,
-}
 
 /// Trains and writes `run_dir`/model.safetensors: the dense network of the LAST epoch (its moving average, if kept) under PyTorch's names, with what the
 /// compiler needs to know in the metadata. A method that trains factors which ship also writes

@@ -6,9 +6,9 @@ use thinfer::artifact::Preprocess;
 
 use super::balance::balanced;
 use super::checkpoint::{self, Position, State};
+use super::job::Job;
 use super::methods::TrainingMethod;
 use super::optimizer::Optimizer;
-use super::run::Job;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{self, Graph};

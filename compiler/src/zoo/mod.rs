@@ -4,18 +4,16 @@ mod block;
 mod fcn;
 mod mlp;
 mod resnet;
+mod shapes;
 mod vgg;
 mod vit;
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::tensor::{Params, Tensor};
-
-/// Names and shapes of tensors, which is all that an architecture is known by.
-pub(crate) type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
+pub(crate) use shapes::Shapes;
 
 /// What `--model` accepts, for error messages and help.
 pub const NAMES: &str = "fcn6|fcn8|fcn10, mlp:IN-HIDDEN-…-OUT (such as mlp:784-256-256-10), resnet8|14|20|32|44|56|110, \

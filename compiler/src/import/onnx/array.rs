@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::dims::{AXES, affordable};
 use super::elem::Type;
 use super::external;
 use super::proto::{SparseTensorProto, TensorProto};
+use super::sizes::{AXES, affordable};
+use crate::import::float::Float;
 use crate::tensor::count;
 
 /// A constant, row-major.
@@ -43,6 +44,33 @@ macro_rules! alike {
     };
 }
 pub(super) use alike;
+
+impl Data {
+    /// `len` elements from raw bytes, of which there must be [`Type::bytes`].
+    pub(super) fn decode(ty: Type, bytes: &[u8], len: usize) -> Self {
+        fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
+            bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
+        }
+        let ints = |v: Vec<i64>| if ty == Type::I64 { Data::Ints(v) } else { Data::Narrow(ty, v) };
+        match ty {
+            Type::F32 => Data::Floats(Float::F32.decode(bytes)),
+            Type::F64 => Data::Doubles(each(bytes, f64::from_le_bytes)),
+            Type::F16 => Data::Small(ty, Float::F16.decode(bytes)),
+            Type::BF16 => Data::Small(ty, Float::BF16.decode(bytes)),
+            Type::I64 => ints(each(bytes, i64::from_le_bytes)),
+            Type::U64 => ints(each(bytes, |b| u64::from_le_bytes(b) as i64)),
+            Type::I32 => ints(each(bytes, |b| i32::from_le_bytes(b).into())),
+            Type::U32 => ints(each(bytes, |b| u32::from_le_bytes(b).into())),
+            Type::I16 => ints(each(bytes, |b| i16::from_le_bytes(b).into())),
+            Type::U16 => ints(each(bytes, |b| u16::from_le_bytes(b).into())),
+            Type::I8 => ints(bytes.iter().map(|&b| (b as i8).into()).collect()),
+            Type::U8 => ints(bytes.iter().map(|&b| b.into()).collect()),
+            Type::Bool => ints(bytes.iter().map(|&b| i64::from(b != 0)).collect()),
+            _ if ty.is_float() => Data::Small(ty, (0..len).map(|i| ty.small_float(ty.code(bytes, i))).collect()),
+            _ => ints((0..len).map(|i| ty.wrap(ty.code(bytes, i).into())).collect()),
+        }
+    }
+}
 
 impl Array {
     /// A vector of integers, as shapes are.
@@ -183,10 +211,10 @@ impl Array {
             false => Err(format!("has {bytes} bytes, its shape {shape:?} needs {needed}")),
         };
         let data = if tensor.data_location == Some(1) {
-            ty.decode(&external::read(&tensor.external_data, folder, needed)?, len)
+            Data::decode(ty, &external::read(&tensor.external_data, folder, needed)?, len)
         } else if let Some(raw) = &tensor.raw_data {
             check(raw.len())?;
-            ty.decode(raw, len)
+            Data::decode(ty, raw, len)
         } else {
             typed(tensor, ty, len)?
         };
@@ -256,7 +284,7 @@ fn typed(tensor: &TensorProto, ty: Type, len: usize) -> Result<Data, String> {
             if ty.bytes(len) != Some(bytes.len()) {
                 return Err(format!("has {} bytes, its {len} elements of {} need another number", bytes.len(), ty.name()));
             }
-            ty.decode(&bytes, len)
+            Data::decode(ty, &bytes, len)
         }
         _ if ty.is_float() => {
             let mask = (1u32 << ty.bits()) - 1;
@@ -342,5 +370,16 @@ mod tests {
         assert!(refused(1, &[1; 65], &[0; 4]).contains("65 axes"));
         let tensor = TensorProto { data_type: Some(1), dims: vec![1 << 40], ..TensorProto::default() };
         assert!(Array::read(&tensor, Path::new(".")).unwrap_err().contains("has 0 elements"));
+    }
+
+    #[test]
+    fn small_elements_lie_side_by_side() {
+        use Type::*;
+        assert_eq!(Data::decode(I4, &[0xf7, 0x08], 3), Data::Narrow(I4, vec![7, -1, -8]));
+        assert_eq!(Data::decode(U2, &[0b11_10_01_00, 1], 5), Data::Narrow(U2, vec![0, 1, 2, 3, 1]));
+        assert_eq!(Data::decode(E2M1, &[0xf7], 2), Data::Small(E2M1, vec![6.0, -6.0]));
+        // Four of six bits in three bytes: codes 1, 2, 3, 31.
+        assert_eq!(Data::decode(E2M3, &[0x81, 0x30, 0x7c], 4), Data::Small(E2M3, vec![0.125, 0.25, 0.375, 7.5]));
+        assert_eq!((E2M3.bytes(4), I2.bytes(5), F64.bytes(usize::MAX)), (Some(3), Some(2), None));
     }
 }

@@ -1,73 +1,24 @@
 //! Bodies of nodes: the main graph, functions that the file defines, branches. Calls of functions become the function's
 //! nodes, under names that are taken nowhere else.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use prost::Message;
 use prost::bytes::Bytes;
 
 use super::array::Array;
-use super::branch::Subgraph;
-use super::model::{Attribute, Node, is_default};
-use super::names::{Names, shortened};
-use super::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto};
+use super::branch::{Subgraph, graph};
+use super::names::Names;
+use super::node::{Attribute, Node};
+use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto};
+use super::scope::{Place, Scope, is_default, key};
 
 /// The most functions that call each other.
 const MOST_DEEP: usize = 32;
 
-/// What all bodies of a file share.
-#[derive(Debug)]
-pub(super) struct Scope {
-    pub(super) folder: PathBuf,
-    opset: i64,
-    functions: Vec<FunctionProto>,
-    /// By domain, name and overload.
-    known: HashMap<(String, String, String), usize>,
-}
-
-/// How a body stands in the network.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Place {
-    /// The values that it names otherwise.
-    pub(super) names: HashMap<String, String>,
-    /// What its nodes' names begin with.
-    pub(super) prefix: String,
-    /// Of the function that it belongs to.
-    attributes: HashMap<String, AttributeProto>,
-    /// The functions that are being called, the outermost first. Within one, other names than its own mean nothing.
-    calls: Vec<usize>,
-    /// Graphs around this one.
-    pub(super) depth: usize,
-}
-
-impl Place {
-    /// The value that the body calls `name`.
-    pub(super) fn name(&self, name: &str) -> String {
-        match self.names.get(name) {
-            Some(known) => known.clone(),
-            None if name.is_empty() || self.calls.is_empty() => name.into(),
-            None => format!("{}{}", self.prefix, shortened(name)),
-        }
-    }
-
-    fn label(&self, name: &str) -> String {
-        if name.is_empty() || self.prefix.is_empty() { name.into() } else { format!("{}{}", self.prefix, shortened(name)) }
-    }
-
-    fn is_main(&self) -> bool {
-        self.prefix.is_empty()
-    }
-}
-
 impl Scope {
-    pub(super) fn new(folder: &Path, opset: i64, functions: Vec<FunctionProto>) -> Self {
-        let key = |f: &FunctionProto| key(f.domain.as_deref(), f.name.as_deref(), f.overload.as_deref());
-        let known = functions.iter().enumerate().rev().map(|(i, f)| (key(f), i)).collect();
-        Self { folder: folder.into(), opset, functions, known }
-    }
-
     /// The nodes of the main graph.
     ///
     /// # Errors
@@ -206,20 +157,49 @@ impl Scope {
         made.extend(copies.iter().map(|(from, to)| Node::new("Identity", &label, &[from], to)));
         Ok(())
     }
-
-    /// Gives `values` of a body names of their own, where they have none.
-    pub(super) fn define<'n>(&self, values: impl Iterator<Item = &'n String>, place: &mut Place, names: &mut Names) {
-        for value in values.filter(|v| !v.is_empty()) {
-            if !place.names.contains_key(value) {
-                place.names.insert(value.clone(), names.fresh(&format!("{}{}", place.prefix, shortened(value))));
-            }
-        }
-    }
 }
 
-fn key(domain: Option<&str>, name: Option<&str>, overload: Option<&str>) -> (String, String, String) {
-    let domain = domain.filter(|d| !is_default(d)).unwrap_or_default();
-    (domain.into(), name.unwrap_or_default().into(), overload.unwrap_or_default().into())
+/// A branch's nodes and constants, by names of their own.
+pub(super) type Branch = (Vec<Node>, Vec<(String, Arc<Array>)>);
+
+impl Subgraph {
+    /// The nodes of a graph without inputs, in the place of the node `label` that has it, which give its `outputs`.
+    ///
+    /// # Errors
+    /// A phrase that says what of the graph cannot be read.
+    pub(super) fn inlined(&self, label: &str, outputs: &[String], names: &mut Names) -> Result<Branch, String> {
+        let graph = graph(&self.bytes)?;
+        if !graph.input.is_empty() || graph.output.len() != outputs.len() {
+            return Err(format!("has a branch of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
+        }
+        let mut place = (*self.place).clone();
+        place.prefix = names.fresh(&format!("{label}/"));
+        place.depth += 1;
+        let own: HashSet<&String> = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).collect();
+        // A name of the branch hides the same one outside.
+        own.iter().for_each(|o| drop(place.names.remove(*o)));
+        let mut copies = Vec::new();
+        for (value, outer) in graph.output.iter().zip(outputs).filter(|(_, outer)| !outer.is_empty()) {
+            let inner = value.name().to_string();
+            match own.contains(&inner) && !place.names.contains_key(&inner) {
+                true => drop(place.names.insert(inner, outer.clone())),
+                false => copies.push((inner, outer)),
+            }
+        }
+        let mut constants = Vec::new();
+        for (name, array) in initialisers(&graph, &self.scope.folder)? {
+            names.spend(array.len())?;
+            place.names.remove(&name);
+            self.scope.define([&name].into_iter(), &mut place, names);
+            constants.push((place.name(&name), Arc::new(array)));
+        }
+        self.scope.define(graph.node.iter().flat_map(|n| &n.output), &mut place, names);
+        let mut nodes = Vec::with_capacity(graph.node.len());
+        let place = Arc::new(place);
+        self.scope.body(&graph.node, &place, names, &mut nodes)?;
+        nodes.extend(copies.iter().map(|(from, to)| Node::new("Identity", label, &[&place.name(from)], to)));
+        Ok((nodes, constants))
+    }
 }
 
 /// The attribute that stands for `a`: itself, or in a function what the call gives; nothing where it gives none.
@@ -260,7 +240,7 @@ pub(super) fn initialisers(graph: &GraphProto, folder: &Path) -> Result<Vec<(Str
 mod tests {
     use super::super::hostile::{node, tensor, value};
     use super::super::model::Model;
-    use super::super::proto::{ModelProto, OperatorSetIdProto};
+    use super::super::proto::{FunctionProto, ModelProto, OperatorSetIdProto};
     use super::*;
 
     fn float(name: &str, f: Option<f32>, of: &str) -> AttributeProto {

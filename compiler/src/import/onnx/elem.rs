@@ -1,8 +1,5 @@
 //! ONNX's element types: their numbers, how their elements lie in bytes, and what a value becomes in each.
 
-use super::array::Data;
-use crate::import::float::Float;
-
 /// An element type that is read. Text and complex numbers are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -240,33 +237,8 @@ impl Type {
         }
     }
 
-    /// `len` elements from raw bytes, of which there must be [`Type::bytes`].
-    pub(super) fn decode(self, bytes: &[u8], len: usize) -> Data {
-        fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|&b| f(b)).collect()
-        }
-        let ints = |v: Vec<i64>| if self == I64 { Data::Ints(v) } else { Data::Narrow(self, v) };
-        match self {
-            F32 => Data::Floats(Float::F32.decode(bytes)),
-            F64 => Data::Doubles(each(bytes, f64::from_le_bytes)),
-            F16 => Data::Small(self, Float::F16.decode(bytes)),
-            BF16 => Data::Small(self, Float::BF16.decode(bytes)),
-            I64 => ints(each(bytes, i64::from_le_bytes)),
-            U64 => ints(each(bytes, |b| u64::from_le_bytes(b) as i64)),
-            I32 => ints(each(bytes, |b| i32::from_le_bytes(b).into())),
-            U32 => ints(each(bytes, |b| u32::from_le_bytes(b).into())),
-            I16 => ints(each(bytes, |b| i16::from_le_bytes(b).into())),
-            U16 => ints(each(bytes, |b| u16::from_le_bytes(b).into())),
-            I8 => ints(bytes.iter().map(|&b| (b as i8).into()).collect()),
-            U8 => ints(bytes.iter().map(|&b| b.into()).collect()),
-            Bool => ints(bytes.iter().map(|&b| i64::from(b != 0)).collect()),
-            _ if self.is_float() => Data::Small(self, (0..len).map(|i| self.small_float(self.code(bytes, i))).collect()),
-            _ => ints((0..len).map(|i| self.wrap(self.code(bytes, i).into())).collect()),
-        }
-    }
-
     /// The bits of element `i`, of a byte or less.
-    fn code(self, bytes: &[u8], i: usize) -> u32 {
+    pub(super) fn code(self, bytes: &[u8], i: usize) -> u32 {
         let at = i * self.bits();
         let byte = |i: usize| u32::from(bytes.get(i).copied().unwrap_or(0));
         ((byte(at / 8) | byte(at / 8 + 1) << 8) >> (at % 8)) & ((1 << self.bits()) - 1)
@@ -364,15 +336,5 @@ mod tests {
         assert_eq!((I8.wrap(200), U8.wrap(-1), I4.wrap(9), U2.wrap(7), Bool.wrap(-3)), (-56, 255, -7, 3, 1));
         assert_eq!((U64.widen(U64.wrap(u64::MAX.into())), I64.wrap(1 << 63)), (u64::MAX.into(), i64::MIN));
         assert_eq!((I2.range(), U64.range().1, Bool.range()), ((-2, 1), u64::MAX.into(), (0, 1)));
-    }
-
-    #[test]
-    fn small_elements_lie_side_by_side() {
-        assert_eq!(I4.decode(&[0xf7, 0x08], 3), Data::Narrow(I4, vec![7, -1, -8]));
-        assert_eq!(U2.decode(&[0b11_10_01_00, 1], 5), Data::Narrow(U2, vec![0, 1, 2, 3, 1]));
-        assert_eq!(E2M1.decode(&[0xf7], 2), Data::Small(E2M1, vec![6.0, -6.0]));
-        // Four of six bits in three bytes: codes 1, 2, 3, 31.
-        assert_eq!(E2M3.decode(&[0x81, 0x30, 0x7c], 4), Data::Small(E2M3, vec![0.125, 0.25, 0.375, 7.5]));
-        assert_eq!((E2M3.bytes(4), I2.bytes(5), F64.bytes(usize::MAX)), (Some(3), Some(2), None));
     }
 }

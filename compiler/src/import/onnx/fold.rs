@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::array::Array;
 use super::branch::Subgraph;
 use super::eval::Folding;
-use super::model::{Attribute, Model, Node};
+use super::model::Model;
 use super::names::Names;
+use super::node::{Attribute, Node};
 
 /// The first operator set whose branches are read.
 const BRANCHES: i64 = 7;

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::array::{Array, Data};
-use super::dims::axis;
 use super::elem::Type;
-use super::model::{Attribute, Model, Node};
+use super::model::Model;
 use super::names::Names;
+use super::node::{Attribute, Node};
+use super::sizes::axis;
 
 /// The first operator set with NumPy's broadcasting.
 const MODERN: i64 = 7;

@@ -16,8 +16,11 @@ mod hostile;
 mod legacy;
 mod model;
 mod names;
+mod node;
 mod proto;
 mod rules;
+mod scope;
+mod sizes;
 mod view;
 
 use std::borrow::Cow;
@@ -55,7 +58,7 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     rules::apply(&mut model);
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let refuse = |faults: convert::Faults| Error::Unsupported { path: path.into(), ends: faults.ends, nodes: faults.nodes };
-    let converted = convert::convert(&model, &name).map_err(refuse)?;
+    let converted = convert::attempts::convert(&model, &name).map_err(refuse)?;
     converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));
     // A network that declares integers scales them itself.
     let preprocess = converted.ends.inputs[0].spec.element.range().map(|_| Preprocess { scale: 1.0, ..Preprocess::default() });

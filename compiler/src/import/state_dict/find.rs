@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Asked, CHOOSE, Entry, joined, listed};
+use super::entry::{Asked, Entry};
+use super::words::{CHOOSE, joined, listed};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::import::factors::Place;

@@ -1,78 +1,22 @@
 //! Which of a file's tensors are the network's, and what they are called there: people nest state dicts in other dicts, put
 //! prefixes before every name, and save other things beside them.
 
+mod entry;
 mod find;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+pub(super) use self::entry::{Asked, Element, Entry, Held};
 use self::find::{Finder, Fit, usual};
-use super::float::Float;
-use super::is_counter;
+pub(super) use self::words::OWN;
+use self::words::{CHOOSE, LISTED, joined, listed};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
 use crate::tensor::{Params, Tensor};
 
-/// What the file's own dict is called, without those in it.
-pub(super) const OWN: &str = ".";
 /// What PyTorch's own wrappers put into names, at any place; no network has such names.
 const RESERVED: [&str; 3] = ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."];
-/// The most that a message lists.
-const LISTED: usize = 8;
-
-/// What an element of a tensor is.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Element {
-    Float(Float),
-    /// An integer or a boolean, which no network has as a weight.
-    Integer,
-    /// What cannot be read, by its name.
-    Other(String),
-}
-
-/// A tensor that was not read yet.
-#[derive(Clone, Debug)]
-pub(super) struct Entry<T> {
-    /// Keys of the dicts around it and its own, with dots between.
-    pub(super) name: String,
-    /// The dict that it is in: index into [`Held::dicts`].
-    pub(super) dict: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) element: Element,
-    /// Where it is in the file: the same place is the same tensor.
-    pub(super) at: T,
-}
-
-/// All tensors of a file.
-#[derive(Debug)]
-pub(super) struct Held<T> {
-    pub(super) entries: Vec<Entry<T>>,
-    /// For each dict the keys that lead to it; of the file's own dict none.
-    dicts: Vec<String>,
-}
-
-impl<T> Default for Held<T> {
-    fn default() -> Self {
-        Self { entries: Vec::new(), dicts: Vec::new() }
-    }
-}
-
-impl<T> Held<T> {
-    /// A further dict.
-    pub(super) fn dict(&mut self, path: &str) -> usize {
-        self.dicts.push(path.into());
-        self.dicts.len() - 1
-    }
-}
-
-/// The network that the tensors must be of.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Asked<'a> {
-    Name(&'a str),
-    Graph(&'a Graph),
-    /// Any that is known.
-    Nothing,
-}
 
 /// The tensors of the one network that `held` has, by that network's names; where no part of it is a known network, the largest
 /// dict of tensors. Integers are left out.
@@ -130,6 +74,11 @@ pub(super) fn choose<T: PartialEq>(
     }
 }
 
+/// Whether a tensor only counts batches.
+fn is_counter(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
+}
+
 /// Only what stands under the prefix `rest`; names and dicts from there on.
 fn under<T>(held: Held<T>, whole: &str, rest: &str) -> Result<Held<T>, String> {
     let names: BTreeSet<&str> = held.entries.iter().filter_map(|e| e.name.split_once('.')).map(|(first, _)| first).collect();
@@ -162,29 +111,6 @@ fn unwrapped<T>(mut held: Held<T>) -> Held<T> {
     }
     held
 }
-
-/// Where a part of the file is, as `--state-dict` takes it.
-fn joined(base: &str, path: &str) -> String {
-    match (base, path.trim_end_matches('.')) {
-        ("" | OWN, "") => OWN.into(),
-        ("" | OWN, path) => path.into(),
-        (base, "") => base.into(),
-        (base, path) => format!("{base}.{path}"),
-    }
-}
-
-/// The first of `names`, in quotes, and how many more there are.
-fn listed(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.map(|name| format!("'{name}'")).collect();
-    let shown = names[..names.len().min(LISTED)].join(", ");
-    match names.len().saturating_sub(LISTED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-/// What the user can do about several.
-const CHOOSE: &str = "--state-dict with one of them says which";
 
 fn several<T>(base: &str, fits: &[Fit<'_, T>]) -> String {
     let is_one = fits.iter().all(|fit| fit.network == fits[0].network);

@@ -1,5 +1,6 @@
 use super::*;
 use crate::graph::init;
+use crate::import::float::Float;
 use crate::tensor::count;
 use crate::zoo;
 

@@ -1,10 +1,11 @@
 //! Plain training: every weight is what it is.
 
-use super::{Factor, Site, TrainingMethod};
+use super::TrainingMethod;
 use crate::error::Result;
 use crate::graph::{self, Graph};
 use crate::tensor::Params;
 use crate::train::leaves::Leaves;
+use crate::train::site::{Factor, Site};
 
 /// Trains the network's own parameters.
 #[derive(Clone, Copy, Debug)]

@@ -12,15 +12,15 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::dense::trained_part;
 use super::factored::{Form, cuttable};
-use super::{Factor, Layer, Site, TrainingMethod, finetune};
+use super::{TrainingMethod, finetune};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::import::composed;
 use crate::tensor::{Params, Tensor as HostTensor};
 use crate::train::leaves::Leaves;
-use crate::train::network::sites;
 use crate::train::report::Gauge;
 use crate::train::settings::{ElrtSettings, Ortho, Scheme};
+use crate::train::site::{Factor, Layer, Site, sites};
 
 /// Iterations of the power method; its start is fixed, so the estimate is the same at each call.
 const POWER_STEPS: usize = 4;

@@ -2,12 +2,12 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Factor, Layer, Site};
 use crate::error::{Error, Result};
 use crate::factor::{Rank, Scheme, Spectrum};
 use crate::graph::Graph;
 use crate::tensor::{Params, Tensor as HostTensor, swapped};
 use crate::train::leaves::{Leaves, elements};
+use crate::train::site::{Factor, Layer, Site};
 
 /// A scheme with its ranks: r, or r₁ and r₂.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn costs_follow_the_formulas() {
         let graph = graph();
-        let sites = crate::train::network::sites(&graph, 1).unwrap();
+        let sites = crate::train::site::sites(&graph, 1).unwrap();
         let chain = |scheme| Form { scheme, outer: 4, inner: 3 }.chain(&sites[1]);
         // 8×8 pixels in, 4×8 out (rows are halved before columns).
         assert_eq!(chain(Scheme::Tucker2), [(3 * 5, 64), (4 * 3 * 6, 32), (7 * 4, 32)]);

@@ -1,12 +1,13 @@
 //! Fine-tuning: a trained network goes on in the form that it has, each layer dense or in factors.
 
+use super::TrainingMethod;
 use super::factored::{Form, factors};
-use super::{Factor, Site, TrainingMethod};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::import::composed;
 use crate::tensor::Params;
 use crate::train::leaves::Leaves;
+use crate::train::site::{Factor, Site};
 
 /// Trains the tensors of a checkpoint as they are.
 #[derive(Clone, Copy, Debug)]

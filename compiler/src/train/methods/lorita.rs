@@ -11,13 +11,14 @@
 
 use burn::tensor::{Device, Tensor};
 
+use super::TrainingMethod;
 use super::dense::trained_part;
-use super::{Factor, Layer, Site, TrainingMethod};
 use crate::error::{Error, Result};
 use crate::factor::Spectrum;
 use crate::graph::{Graph, uniform};
 use crate::tensor::{Params, Tensor as HostTensor};
 use crate::train::leaves::{Leaves, elements};
+use crate::train::site::{Factor, Layer, Site};
 
 /// Trains every weight as a product of `factors` matrices.
 #[derive(Clone, Copy, Debug)]

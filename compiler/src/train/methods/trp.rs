@@ -7,9 +7,9 @@
 //! Two options of its successor LRPET: `fold` takes the spectrum of the kernel with its batch norm folded in, rows scaled
 //! by γ/√(var+ε), and scales them back; `transfer` multiplies what is kept by √(Σσ²/Σσ_kept²).
 
+use super::TrainingMethod;
 use super::dense::trained_part;
 use super::factored::{cuttable, spatial_order};
-use super::{Factor, Layer, Site, TrainingMethod};
 use crate::error::{Error, Result};
 use crate::factor::Spectrum;
 use crate::graph::{Graph, Op};
@@ -17,6 +17,7 @@ use crate::tensor::Params;
 use crate::train::leaves::Leaves;
 use crate::train::optimizer::Gradients;
 use crate::train::settings::{Scheme, TrpSettings};
+use crate::train::site::{Factor, Layer, Site};
 
 /// Cuts weights while they are trained.
 #[derive(Clone, Copy, Debug)]

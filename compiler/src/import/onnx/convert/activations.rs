@@ -1,39 +1,9 @@
 //! Functions of each element alone.
 
-use super::{Converter, Step, Value};
+use super::{Converter, Step, Value, functions};
 use crate::graph::{Activation, Op};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
-
-/// Whether `op` is a function of each element that is converted.
-pub(super) fn is_one(op: &str) -> bool {
-    plain(&Node::new(op, "", &[], "")).is_some() || matches!(op, "HardSigmoid" | "Celu" | "Selu" | "Mish" | "Swish")
-}
-
-/// The one activation that `node` is, whatever it reads.
-fn plain(node: &Node) -> Option<Activation> {
-    Some(match node.op.as_str() {
-        "Relu" => Activation::Relu,
-        "LeakyRelu" => Activation::LeakyRelu(node.float("alpha", 0.01)),
-        "Sigmoid" => Activation::Sigmoid,
-        "Tanh" => Activation::Tanh,
-        "HardSwish" => Activation::HardSwish,
-        "Silu" => Activation::Silu,
-        "Gelu" if node.text("approximate") == Some("tanh") => Activation::GeluTanh,
-        "Gelu" => Activation::Gelu,
-        "Elu" => Activation::Elu(node.float("alpha", 1.0)),
-        "ThresholdedRelu" => Activation::ThresholdedRelu(node.float("alpha", 1.0)),
-        "Softplus" => Activation::Softplus,
-        "Softsign" => Activation::Softsign,
-        "Exp" => Activation::Exp,
-        "Log" => Activation::Log,
-        "Sqrt" => Activation::Sqrt,
-        "Reciprocal" => Activation::Reciprocal,
-        "Abs" => Activation::Abs,
-        "Erf" => Activation::Erf,
-        _ => return None,
-    })
-}
 
 impl<'a> Converter<'a> {
     /// Appends a function of each element of `view`.
@@ -43,11 +13,11 @@ impl<'a> Converter<'a> {
 
     pub(super) fn activation(&mut self, node: &'a Node) -> Step<Value> {
         let name = node.label().to_string();
-        if !is_one(&node.op) {
+        if !functions::is_one(&node.op) {
             return Err("is an operation on computed values that is not supported".into());
         }
         let view = self.computed(node, 0)?;
-        if let Some(f) = plain(node) {
+        if let Some(f) = functions::plain(node) {
             return self.function(name, f, &view).map(Value::Computed);
         }
         let close = |a: f32, b: f32| (a - b).abs() <= 1e-7;

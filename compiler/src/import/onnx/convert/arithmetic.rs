@@ -3,9 +3,9 @@
 use super::{Converter, Step, Value};
 use crate::graph::{Activation, Op, ValueId, Window};
 use crate::import::onnx::array::{Array, Data};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View, canonical};
-use crate::import::onnx::{dims, eval};
+use crate::import::onnx::{eval, sizes};
 
 impl<'a> Converter<'a> {
     /// Appends k·x + t for each channel.
@@ -64,7 +64,7 @@ impl<'a> Converter<'a> {
 
     /// The shape that `view` and a constant of `shape` broadcast to.
     pub(super) fn broadcast_shape(&self, view: &View, shape: &[usize]) -> Step<Vec<usize>> {
-        Ok(dims::broadcast(&self.full_shape(view), shape)?)
+        Ok(sizes::broadcast(&self.full_shape(view), shape)?)
     }
 
     /// `view` broadcast with a constant of `shape`: with more axes, and those of one element repeated.
@@ -198,7 +198,7 @@ impl<'a> Converter<'a> {
             )
             .into());
         }
-        let sizes = dims::broadcast(&a.sizes(), &b.sizes())?;
+        let sizes = sizes::broadcast(&a.sizes(), &b.sizes())?;
         Ok((self.expanded(node, &a, &sizes)?, self.expanded(node, &b, &sizes)?))
     }
 
@@ -330,8 +330,8 @@ pub(super) fn of_one_sample(constant: &Array, sample: Option<usize>) -> Option<A
 
 /// `elements`, if so many may be made of a constant of fewer.
 pub(super) fn affordable(elements: usize) -> Step<usize> {
-    match elements <= dims::MOST {
+    match elements <= sizes::MOST {
         true => Ok(elements),
-        false => Err(format!("would need a constant of {elements} elements, more than {}", dims::MOST).into()),
+        false => Err(format!("would need a constant of {elements} elements, more than {}", sizes::MOST).into()),
     }
 }

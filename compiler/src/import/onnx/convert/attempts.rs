@@ -1,8 +1,10 @@
 //! How a network is converted: with which samples, and whether in an order of its input that its readers ask for.
 
 use super::ends::Samples;
+use super::faults::{Failure, Faults};
 use super::{Converted, Converter};
-use crate::import::onnx::model::{Model, Node};
+use crate::import::onnx::model::Model;
+use crate::import::onnx::node::Node;
 
 /// Turns `model` into a graph called `name`.
 ///
@@ -44,15 +46,6 @@ pub(in crate::import::onnx) fn convert(model: &Model, name: &str) -> Result<Conv
     }
 }
 
-/// Why a network cannot be converted.
-#[derive(Clone, Debug, Default)]
-pub(in crate::import::onnx) struct Faults {
-    /// What is wrong with its inputs and outputs.
-    pub(in crate::import::onnx) ends: Vec<String>,
-    /// Its nodes that cannot be converted, with their reasons.
-    pub(in crate::import::onnx) nodes: Vec<String>,
-}
-
 fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
     match Converter::new(model, name, samples, None).and_then(Converter::run) {
         // The input is an image although its own shape does not say so.
@@ -63,10 +56,4 @@ fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Fau
         Failure::Faults(faults) => faults,
         Failure::Input(shape) => Faults { ends: vec![format!("its input is read as {shape:?} and in another shape")], nodes: Vec::new() },
     })
-}
-
-/// How a conversion ends without a network.
-pub(super) enum Failure {
-    Faults(Faults),
-    Input(Vec<usize>),
 }

@@ -3,7 +3,7 @@
 
 use super::{Converter, Step, Stop};
 use crate::graph::ValueId;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
 
 /// What stood in front of an image's channels in the file.

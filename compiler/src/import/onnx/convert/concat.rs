@@ -2,7 +2,7 @@
 
 use super::{Converter, Step, Value};
 use crate::graph::Op;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View, canonical};
 
 impl<'a> Converter<'a> {

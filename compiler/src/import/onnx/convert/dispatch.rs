@@ -2,7 +2,7 @@
 
 use super::operations::{PASSING, moves, never};
 use super::{Converter, Step, Value};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
 impl<'a> Converter<'a> {

@@ -1,9 +1,11 @@
 //! The network's input: a vector or an image, where its samples are, and in which order the file sees its elements.
 
-use super::MOST;
 use crate::import::onnx::model::Model;
 use crate::import::onnx::view::View;
 use crate::tensor::count;
+
+/// The most elements of one sample at any place, as the runtime has it.
+pub(super) const MOST: usize = 1 << 28;
 
 /// Where a network's samples are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

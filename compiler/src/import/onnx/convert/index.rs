@@ -2,7 +2,7 @@
 
 use super::{Converter, Step};
 use crate::graph::Op;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
 
 /// The most runs that an axis is put together from; each is a step when the network runs.

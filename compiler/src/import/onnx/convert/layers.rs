@@ -1,10 +1,10 @@
 //! Nodes with weights.
 
-use super::pad::Pads;
+use super::pads::Pads;
 use super::{Converter, Step, Value};
 use crate::graph::{Conv2d, Linear, Op, Window};
 use crate::import::onnx::array::{Array, Data};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View, canonical};
 
 impl<'a> Converter<'a> {

@@ -3,18 +3,21 @@
 
 mod activations;
 mod arithmetic;
-mod attempts;
+pub(super) mod attempts;
 mod channels;
 mod concat;
 mod declared;
 mod dispatch;
 mod ends;
+mod faults;
+mod functions;
 mod index;
 mod layers;
 mod moves;
 mod norms;
 mod operations;
 mod pad;
+mod pads;
 mod parts;
 mod pools;
 mod product;
@@ -29,19 +32,18 @@ use std::sync::Arc;
 
 use super::array::Array;
 use super::eval::Folding;
-use super::model::{Model, Node};
+use super::model::Model;
+use super::node::Node;
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
 use crate::import::Ends;
 use crate::tensor::{Params, Tensor, count};
-use attempts::Failure;
-pub(super) use attempts::{Faults, convert};
+use ends::MOST;
 pub(super) use ends::{Samples, input_view};
+use faults::Failure;
+pub(super) use faults::Faults;
 use operations::never;
-use pad::Pads;
-
-/// The most elements of one sample at any place, as the runtime has it.
-const MOST: usize = 1 << 28;
+use pads::Pads;
 
 /// The nodes that something was done with, by what was done.
 type Notes = BTreeMap<Cow<'static, str>, Vec<String>>;
@@ -334,7 +336,7 @@ impl<'a> Converter<'a> {
 
     /// The place among the axes of `view` of the file's axis `axis` of a value with as many axes, which is not that of the samples.
     fn own_axis(&self, view: &View, axis: i64) -> Step<usize> {
-        let at = super::dims::axis(axis, view.rank())?;
+        let at = super::sizes::axis(axis, view.rank())?;
         view.own(at).ok_or_else(|| format!("runs over the samples (axis {at} of {:?})", self.full_shape(view)).into())
     }
 

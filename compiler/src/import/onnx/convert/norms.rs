@@ -3,8 +3,8 @@
 use super::{Converter, Step, Value};
 use crate::graph::{Activation, BatchNorm, Op};
 use crate::import::onnx::array::Array;
-use crate::import::onnx::dims;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
+use crate::import::onnx::sizes;
 use crate::import::onnx::view::View;
 
 /// What keeps a sum of magnitudes from being divided by where all are 0, which gives 0.
@@ -58,7 +58,7 @@ impl<'a> Converter<'a> {
         let axes = match node.ints("over") {
             Some(axes) => axes.to_vec(),
             // All from the first one on.
-            None => (dims::axis(node.int("axis", -1), view.rank())?..view.rank()).map(|a| a as i64).collect(),
+            None => (sizes::axis(node.int("axis", -1), view.rank())?..view.rank()).map(|a| a as i64).collect(),
         };
         let over = self.own_axes(&view, &axes)?;
         let (scale, shift) = (self.optional(node, 1)?, self.optional(node, 2)?);
@@ -163,7 +163,7 @@ impl<'a> Converter<'a> {
     /// x/√(mean of x² + ε), times a constant.
     pub(super) fn rms_norm(&mut self, node: &'a Node) -> Step<Value> {
         let (view, scale) = (self.computed(node, 0)?, self.constant(node, 1)?);
-        let axes: Vec<i64> = (dims::axis(node.int("axis", -1), view.rank())?..view.rank()).map(|a| a as i64).collect();
+        let axes: Vec<i64> = (sizes::axis(node.int("axis", -1), view.rank())?..view.rank()).map(|a| a as i64).collect();
         let over = self.own_axes(&view, &axes)?;
         let squares = self.multiplied(node, &view, &view)?;
         let mean = self.mean_over(node, &squares, &over)?;
@@ -211,7 +211,7 @@ impl<'a> Converter<'a> {
     pub(super) fn softmax(&mut self, node: &'a Node) -> Step<Value> {
         let view = self.computed(node, 0)?;
         let flattens = self.model.opset < 13;
-        let at = dims::axis(node.int("axis", if flattens { 1 } else { -1 }), view.rank())?;
+        let at = sizes::axis(node.int("axis", if flattens { 1 } else { -1 }), view.rank())?;
         // Before operator set 13 everything from the axis on was one.
         let over: Vec<i64> = if flattens { (at..view.rank()).map(|a| a as i64).collect() } else { vec![at as i64] };
         let over = self.own_axes(&view, &over)?;

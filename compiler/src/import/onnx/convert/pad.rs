@@ -1,20 +1,12 @@
 //! Padding: numbers around a value, or its own elements repeated at the ends.
 
+use super::pads::Pads;
 use super::{Converter, Step, Value};
 use crate::graph::{Conv2d, Op, ShortcutA, Window};
 use crate::import::onnx::array::{Array, Data};
-use crate::import::onnx::dims;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
+use crate::import::onnx::sizes;
 use crate::import::onnx::view::View;
-
-/// Numbers around a value.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Pads {
-    /// How many before and behind, for each of the view's own axes.
-    pub(super) amounts: Vec<(usize, usize)>,
-    /// The number.
-    pub(super) fill: f32,
-}
 
 impl<'a> Converter<'a> {
     pub(super) fn pad(&mut self, node: &'a Node) -> Step<Value> {
@@ -32,7 +24,7 @@ impl<'a> Converter<'a> {
         let pads = given.as_ref().and_then(|a| a.as_ints()).or(node.ints("pads")).ok_or("does not say how much")?;
         let axes = match self.optional(node, 3)? {
             Some(a) => {
-                a.as_ints().ok_or("names its axes by no integers")?.iter().map(|&a| dims::axis(a, rank)).collect::<Result<_, _>>()?
+                a.as_ints().ok_or("names its axes by no integers")?.iter().map(|&a| sizes::axis(a, rank)).collect::<Result<_, _>>()?
             }
             None => (0..rank).collect::<Vec<_>>(),
         };
@@ -84,7 +76,7 @@ impl<'a> Converter<'a> {
         }
         let mut amounts = before.map_or_else(|| vec![(0, 0); own.len()], |b| b.amounts);
         for (amount, &(front, back)) in amounts.iter_mut().zip(own) {
-            let more = |n: usize, by: i64| n.checked_add(by.max(0) as usize).filter(|n| *n <= dims::MOST);
+            let more = |n: usize, by: i64| n.checked_add(by.max(0) as usize).filter(|n| *n <= sizes::MOST);
             *amount = more(amount.0, front).zip(more(amount.1, back)).ok_or("pads by more than can be counted")?;
         }
         if amounts.iter().all(|a| *a == (0, 0)) {
@@ -181,7 +173,7 @@ impl<'a> Converter<'a> {
 /// Which of `size` elements stand at each place after `front` and `back` more were taken from them by `mode`.
 fn places(mode: &str, size: usize, front: i64, back: i64) -> Step<Vec<usize>> {
     let n = size as i64;
-    let limit = if mode == "reflect" { n - 1 } else { dims::MOST as i64 };
+    let limit = if mode == "reflect" { n - 1 } else { sizes::MOST as i64 };
     if front > limit || back > limit {
         return Err(format!("pads {size} elements by {front} and {back} in mode {mode:?}, more than it has to give").into());
     }

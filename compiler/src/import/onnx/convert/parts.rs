@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Converter, Step, Value};
 use crate::graph::{Op, ValueId, Window};
 use crate::import::onnx::array::Array;
-use crate::import::onnx::dims::{self, Ranges};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::dims::Ranges;
+use crate::import::onnx::node::Node;
+use crate::import::onnx::sizes;
 use crate::import::onnx::view::{Atom, View, canonical};
 
 impl<'a> Converter<'a> {
@@ -80,7 +81,7 @@ impl<'a> Converter<'a> {
         let at = self.own_axis(&view, node.int("axis", 0))?;
         let size = view.sizes()[at];
         let numbers = index.as_ints().ok_or("picks by no integers")?;
-        let numbers = numbers.iter().map(|&i| dims::axis(i, size)).collect::<Result<Vec<_>, _>>()?;
+        let numbers = numbers.iter().map(|&i| sizes::axis(i, size)).collect::<Result<Vec<_>, _>>()?;
         // How the picked axis is replaced by those of the index.
         let replaced = |part: &View| -> Step<View> {
             let (axis, mut sizes) = (part.axis_of(at), part.sizes());

@@ -1,10 +1,10 @@
 //! Windows over images and over lines, and pools.
 
 use super::channels::Front;
-use super::pad::Pads;
+use super::pads::Pads;
 use super::{Converter, Step, Stop, Value};
 use crate::graph::{Conv2d, Op, Window};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
 
 /// What a window moves over.
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn same_padding_puts_the_odd_row_where_it_says() {
         let mut node = Node::new("Conv", "c", &[], "y");
-        let text = |s: &str| super::super::super::model::Attribute::Text(s.into());
+        let text = |s: &str| super::super::super::node::Attribute::Text(s.into());
         node.attributes.insert("auto_pad".into(), text("SAME_UPPER"));
         assert_eq!(window(&node, Some([4, 5]), [9, 9], 2).ok().map(|w| w.padding), Some([1, 2, 2, 2]));
         node.attributes.insert("auto_pad".into(), text("SAME_LOWER"));

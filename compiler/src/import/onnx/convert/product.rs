@@ -2,8 +2,8 @@
 //! takes as many elements as multiplications, so only small products are converted.
 
 use super::{Converter, Step};
-use crate::import::onnx::dims;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
+use crate::import::onnx::sizes;
 use crate::import::onnx::view::View;
 
 impl<'a> Converter<'a> {
@@ -26,8 +26,8 @@ impl<'a> Converter<'a> {
         if sizes_b[own(&b, rows)] != k {
             return Err(format!("multiplies values of {:?} and {:?}", self.full_shape(&a), self.full_shape(&b)).into());
         }
-        let outer = dims::broadcast(&sizes_a[..own(&a, rows)], &sizes_b[..own(&b, rows)])?;
-        let elements = outer.iter().chain(&[m, n, k]).try_fold(1usize, |all, d| all.checked_mul(*d)).filter(|all| *all <= dims::MOST);
+        let outer = sizes::broadcast(&sizes_a[..own(&a, rows)], &sizes_b[..own(&b, rows)])?;
+        let elements = outer.iter().chain(&[m, n, k]).try_fold(1usize, |all, d| all.checked_mul(*d)).filter(|all| *all <= sizes::MOST);
         if elements.is_none() {
             return Err(format!(
                 "multiplies computed values of {:?} and {:?}, more than is supported outside of an attention",

@@ -3,7 +3,7 @@
 use super::{Converter, Step, Value};
 use crate::graph::{Activation, Op, Window};
 use crate::import::onnx::dims;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
 
 impl<'a> Converter<'a> {

@@ -1,7 +1,7 @@
 //! Images made larger or smaller by taking the nearest element.
 
 use super::{Converter, Step, Value};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 
 impl<'a> Converter<'a> {
     pub(super) fn resize(&mut self, node: &'a Node) -> Step<Value> {
@@ -19,7 +19,7 @@ impl<'a> Converter<'a> {
         let at = if node.op == "Upsample" || self.model.opset < 11 { 1 } else { 2 };
         let scales = match (self.optional(node, at)?.filter(|a| a.len() > 0), node.attributes.get("scales")) {
             (Some(array), _) => Some(array.to_floats()),
-            (None, Some(crate::import::onnx::model::Attribute::Floats(v))) => Some(v.clone()),
+            (None, Some(crate::import::onnx::node::Attribute::Floats(v))) => Some(v.clone()),
             _ => None,
         };
         let sizes = if at == 2 { self.optional(node, 3)?.filter(|a| a.len() > 0) } else { None };

@@ -2,9 +2,9 @@
 
 use super::{Converter, Step, Value};
 use crate::import::onnx::array::{Array, Data};
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
-use crate::import::onnx::{dims, eval};
+use crate::import::onnx::{dims, eval, sizes};
 
 impl<'a> Converter<'a> {
     /// A node that only changes the order or the shape in which elements are read.
@@ -62,9 +62,9 @@ impl<'a> Converter<'a> {
             "Squeeze" => match dims::axes(node, second.as_deref())? {
                 // Whether there is one sample is no property of the network.
                 None => full.iter().enumerate().filter(|(i, d)| **d != 1 || view.sample == Some(*i)).map(|(_, d)| *d).collect(),
-                Some(axes) => dims::squeezed(&full, Some(&axes))?,
+                Some(axes) => sizes::squeezed(&full, Some(&axes))?,
             },
-            _ => dims::unsqueezed(&full, dims::axes(node, second.as_deref())?.as_deref())?,
+            _ => sizes::unsqueezed(&full, dims::axes(node, second.as_deref())?.as_deref())?,
         };
         let sample = self.sample_of(view, &full, &to)?;
         let own: Vec<usize> = to.iter().enumerate().filter(|(i, _)| sample != Some(*i)).map(|(_, d)| *d).collect();

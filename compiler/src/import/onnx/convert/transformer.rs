@@ -5,9 +5,9 @@ use super::channels::Front;
 use super::{Converter, Step, Value};
 use crate::graph::{Attention, Embed, Op, Positions, ValueId};
 use crate::import::onnx::array::Array;
-use crate::import::onnx::model::Node;
+use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
-use crate::import::onnx::{dims, eval};
+use crate::import::onnx::{eval, sizes};
 
 impl<'a> Converter<'a> {
     /// The view at input `i` and the element of its value that it begins with.
@@ -47,7 +47,7 @@ impl<'a> Converter<'a> {
             let number = number.ok_or_else(|| format!("scales its products by a constant of {:?}", by.shape))?;
             scale *= if power < 0 { 1.0 / number } else { number };
         }
-        if node.int("mask_axes", 0) > rank as i64 || dims::axis(node.int("axis", -1), rank)? + 1 != rank {
+        if node.int("mask_axes", 0) > rank as i64 || sizes::axis(node.int("axis", -1), rank)? + 1 != rank {
             return Err("takes its softmax over another axis than the last".into());
         }
         for (view, _) in &mut read {

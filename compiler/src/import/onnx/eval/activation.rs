@@ -1,10 +1,10 @@
 //! Activations.
 
 use super::super::array::Array;
-use super::super::dims::broadcast;
+use super::super::sizes::broadcast;
+use super::given::{Given, Outcome, one};
 use super::places::spread;
 use super::unary::floats;
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     let number = |name: &str, default: f32| f64::from(given.node.float(name, default));
@@ -137,7 +137,7 @@ fn swiglu(given: &Given, alpha: f64) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::elem::Type;
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, run};
 
     #[test]

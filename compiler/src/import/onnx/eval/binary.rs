@@ -1,10 +1,10 @@
 //! Arithmetic of two or more constants that broadcast to each other.
 
 use super::super::array::Array;
-use super::super::dims::broadcast;
 use super::super::elem::Type;
+use super::super::sizes::broadcast;
+use super::given::{Given, Outcome, one};
 use super::places::{broadcast_steps, walk};
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -155,7 +155,7 @@ fn mean(given: &Given) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::elem::Type::*;
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, outputs_at, run};
     use super::*;
 

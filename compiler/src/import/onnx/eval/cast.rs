@@ -2,7 +2,7 @@
 
 use super::super::array::{Array, Data};
 use super::super::elem::{Type, Way, power};
-use super::{Given, Outcome, one};
+use super::given::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -95,12 +95,12 @@ fn bit_cast(x: &Array, to: Type) -> Result<Array, String> {
             v.iter().map(bits).collect::<Result<Vec<_>, _>>()?.concat()
         }
     };
-    Ok(Array { shape: x.shape.clone(), data: to.decode(&bytes, x.len()) })
+    Ok(Array { shape: x.shape.clone(), data: Data::decode(to, &bytes, x.len()) })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, run};
     use super::*;
 

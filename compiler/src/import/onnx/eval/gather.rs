@@ -1,10 +1,10 @@
 //! Elements picked and placed by indices that are values themselves.
 
 use super::super::array::{Array, Data};
-use super::super::dims::{axis, brief};
+use super::super::sizes::{axis, brief};
 use super::binary::{NO_RESULT, combine};
+use super::given::{Given, Outcome, one};
 use super::places::{around, strides};
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -183,7 +183,7 @@ fn compress(given: &Given) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::elem::Type;
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, run};
     use super::*;
 

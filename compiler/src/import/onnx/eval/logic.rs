@@ -1,10 +1,10 @@
 //! Comparisons, truths and choices.
 
 use super::super::array::Array;
-use super::super::dims::broadcast;
 use super::super::elem::Type;
+use super::super::sizes::broadcast;
+use super::given::{Given, Outcome, one};
 use super::places::{broadcast_steps, walk};
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     use std::cmp::Ordering::{Equal, Greater, Less};
@@ -85,7 +85,7 @@ fn choose(given: &Given) -> Result<Array, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, run};
     use super::*;
 

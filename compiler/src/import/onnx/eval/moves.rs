@@ -1,9 +1,10 @@
 //! Operations that move elements whole: orders of axes, parts, repetitions and borders.
 
 use super::super::array::Array;
-use super::super::dims::{Ranges, axis, brief, broadcast, dims, permutation};
+use super::super::dims::{Ranges, dims, permutation};
+use super::super::sizes::{axis, brief, broadcast};
+use super::given::{Given, Outcome, one};
 use super::places::{spread, strides, walk};
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -281,7 +282,7 @@ fn center_crop_pad(given: &Given) -> Result<Array, String> {
 mod tests {
     use super::super::super::array::Data;
     use super::super::super::elem::Type;
-    use super::super::super::model::{Attribute, Node};
+    use super::super::super::node::{Attribute, Node};
     use super::super::Folding;
     use super::super::tests::{floats, of, run};
     use super::*;

@@ -1,11 +1,11 @@
 //! Normalisations.
 
 use super::super::array::Array;
-use super::super::dims::{axis, broadcast};
 use super::super::elem::Type;
+use super::super::sizes::{axis, broadcast};
+use super::given::{Given, Outcome, one};
 use super::places::{around, spread};
 use super::reduce::groups;
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -226,7 +226,7 @@ fn local_response(given: &Given) -> Result<Array, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{Attribute, Node};
+    use super::super::super::node::{Attribute, Node};
     use super::super::Folding;
     use super::super::tests::{floats, outputs_at, run};
     use super::*;

@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 
 use super::super::array::{Array, Data};
-use super::super::dims::axis;
+use super::super::sizes::axis;
+use super::given::{Given, Outcome, one};
 use super::places::{around, strides};
 use super::reduce::groups;
 use super::shapes::counts;
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     match given.op() {
@@ -124,7 +124,7 @@ fn non_zero(given: &Given) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::elem::Type;
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, outputs_at, run};
     use super::*;
 

@@ -1,10 +1,10 @@
 //! Products of matrices and what is written with them: MatMul, Gemm, Einsum, Det, and those of quantised values.
 
 use super::super::array::Array;
-use super::super::dims::broadcast;
 use super::super::elem::Type;
+use super::super::sizes::broadcast;
+use super::given::{Given, Outcome, one};
 use super::places::{broadcast_steps, spread, strides, walk};
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -308,7 +308,7 @@ fn qlinear_matmul(given: &Given) -> Result<Array, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, run};
     use super::*;
 

@@ -1,10 +1,10 @@
 //! Quantised values: to them and back.
 
 use super::super::array::Array;
-use super::super::dims::axis;
 use super::super::elem::Type;
+use super::super::sizes::axis;
+use super::given::{Given, Outcome, one};
 use super::places::around;
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     match given.op() {
@@ -108,7 +108,7 @@ fn dynamic(given: &Given) -> Result<Vec<Array>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, outputs_at, run};
     use super::*;
 

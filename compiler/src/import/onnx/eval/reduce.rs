@@ -1,10 +1,11 @@
 //! Reductions over axes, and sums and products along one.
 
 use super::super::array::Array;
-use super::super::dims::{axes, axis};
+use super::super::dims::axes;
 use super::super::elem::Type;
+use super::super::sizes::axis;
+use super::given::{Given, Outcome, one};
 use super::places::{around, strides, walk};
-use super::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -184,7 +185,7 @@ fn cumulate(given: &Given) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::array::Data;
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, of, run};
     use super::*;
 

@@ -1,10 +1,11 @@
 //! Shapes and what is made of them: Shape, Reshape and the like, constants, ranges.
 
 use super::super::array::{Array, Data, alike};
-use super::super::dims::{axes, axis, dims, squeezed, target_shape, unsqueezed};
+use super::super::dims::{axes, dims, target_shape};
 use super::super::elem::Type;
-use super::super::model::{Attribute, Node};
-use super::{Given, Outcome, one};
+use super::super::node::{Attribute, Node};
+use super::super::sizes::{axis, squeezed, unsqueezed};
+use super::given::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {

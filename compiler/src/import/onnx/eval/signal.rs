@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use super::super::array::Array;
 use super::super::elem::Type;
-use super::{Given, Outcome, one};
+use super::given::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     // The window as a sum of cosines.
@@ -30,7 +30,7 @@ fn window(given: &Given, terms: &[f64]) -> Result<Array, String> {
 #[cfg(test)]
 mod tests {
     use super::super::super::array::Data;
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::run;
     use super::*;
 

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::super::array::Array;
-use super::super::body::{Scope, initialisers};
+use super::super::body::initialisers;
 use super::super::elem::Type;
-use super::super::model::{Model, Node};
+use super::super::model::Model;
 use super::super::names::Names;
+use super::super::node::Node;
 use super::super::proto::ModelProto;
+use super::super::scope::Scope;
 use super::super::{fold, legacy};
 use super::Folding;
 

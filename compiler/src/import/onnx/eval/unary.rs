@@ -2,7 +2,7 @@
 
 use super::super::array::Array;
 use super::super::elem::Type;
-use super::{Given, Outcome, one};
+use super::given::{Given, Outcome, one};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     let f: fn(f64) -> f64 = match given.op() {

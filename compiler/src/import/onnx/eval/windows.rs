@@ -1,10 +1,10 @@
 //! Windows over constants of any number of axes: convolutions and pools.
 
 use super::super::array::Array;
-use super::super::dims::brief;
 use super::super::elem::Type;
+use super::super::sizes::brief;
+use super::given::{Given, Outcome, one};
 use super::places::strides;
-use super::{Given, Outcome, one};
 use crate::tensor::count;
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
@@ -272,7 +272,7 @@ fn global(given: &Given) -> Result<Array, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::Attribute;
+    use super::super::super::node::Attribute;
     use super::super::tests::{floats, outputs_at, run};
     use super::*;
 

@@ -1,8 +1,9 @@
 //! softmax(scale · Q·Kᵀ)·V as two products with a softmax between them: scaled before or behind the first product, by one
 //! number or by its roots on both sides, with the scale a constant or computed from a shape.
 
-use super::super::model::{Attribute, Model, Node};
-use super::{Rule, other, outputs_of, replace};
+use super::super::model::Model;
+use super::super::node::{Attribute, Node, Rule};
+use super::pattern::{other, outputs_of, replace};
 
 /// What a recognised attention becomes: queries [heads, tokens, size], keys [heads, size, tokens], values [heads, tokens,
 /// size], then numbers that the products are multiplied by, or divided where `powers` has −1.

@@ -1,7 +1,8 @@
 //! MatMul by a constant, then Add of a constant: a linear layer with a bias.
 
-use super::super::model::{Model, Pattern};
-use super::{Rule, between, other, outputs_of};
+use super::super::model::Model;
+use super::super::node::{Pattern, Rule};
+use super::pattern::{between, other, outputs_of};
 
 pub(super) fn matmul_add(model: &mut Model, rule: &'static Rule) {
     for product in outputs_of(model, "MatMul") {

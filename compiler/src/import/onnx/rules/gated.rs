@@ -1,7 +1,8 @@
 //! x · sigmoid(x), and x · clip(x/6 + 1/2, 0, 1) in the forms in which exporters write it.
 
-use super::super::model::{Model, Node};
-use super::{Rule, next_with_number, other, outputs_of, replace, with_number};
+use super::super::model::Model;
+use super::super::node::{Node, Rule};
+use super::pattern::{next_with_number, other, outputs_of, replace, with_number};
 
 pub(super) fn silu(model: &mut Model, rule: &'static Rule) {
     gated(model, rule, "Sigmoid", "Silu", |_| true);

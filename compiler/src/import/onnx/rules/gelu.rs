@@ -1,7 +1,8 @@
 //! x/2 · (1 + erf(x/√2)) and x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), in the orders in which exporters write them.
 
-use super::super::model::{Attribute, Model};
-use super::{Rule, next_with_number, other, outputs_of, replace, with_number};
+use super::super::model::Model;
+use super::super::node::{Attribute, Node, Rule};
+use super::pattern::{next_with_number, other, outputs_of, replace, with_number};
 
 pub(super) fn by_erf(model: &mut Model, rule: &'static Rule) {
     for erf in outputs_of(model, "Erf") {
@@ -43,7 +44,7 @@ fn inner_tanh(model: &Model, tanh: &str) -> Option<String> {
     sum.inputs.iter().find(fits).cloned()
 }
 
-fn is_cube(model: &Model, node: &super::Node, x: &str) -> bool {
+fn is_cube(model: &Model, node: &Node, x: &str) -> bool {
     let square = |name: &str| model.producer(name).is_some_and(|n| n.op == "Mul" && n.inputs == [x, x]);
     with_number(model, node, "Pow", 3.0) == Some(x) || (node.op == "Mul" && other(node, x).is_some_and(square))
 }

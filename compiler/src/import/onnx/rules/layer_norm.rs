@@ -1,8 +1,9 @@
 //! (x − mean)/√(variance + ε), times a constant, plus another, as exporters write layer normalisation where their operator
 //! set has none.
 
-use super::super::model::{Attribute, Model, Node};
-use super::{Rule, other, outputs_of, replace, with_number};
+use super::super::model::Model;
+use super::super::node::{Attribute, Node, Rule};
+use super::pattern::{other, outputs_of, replace, with_number};
 
 pub(super) fn written_out(model: &mut Model, rule: &'static Rule) {
     for root in outputs_of(model, "Sqrt") {
@@ -85,7 +86,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::super::array::{Array, Data};
-    use super::super::super::model::{Attribute, Model};
+    use super::super::super::model::Model;
+    use super::super::super::node::Attribute;
     use super::super::{apply, tests::model};
 
     fn normalised(square: (&str, &[&str]), axes: [i64; 2], tail: &[(&str, &[&str], &str)]) -> Model {

@@ -10,135 +10,69 @@ mod bias;
 mod gated;
 mod gelu;
 mod layer_norm;
+mod pattern;
 
-use std::collections::BTreeSet;
+use super::model::Model;
+use super::node::Rule;
 
-use super::model::{Model, Node, Pattern};
-
-/// A rewrite.
-#[derive(Debug)]
-pub(super) struct Rule {
-    /// What `--explain` calls it.
-    pub(super) name: &'static str,
-    /// What must hold, and where that is checked. Where it does not, `--explain` says so.
-    pub(super) requires: &'static str,
-    /// Applies it wherever it fits.
-    apply: fn(&mut Model, &'static Rule),
-}
+/// A rule, and what applies it wherever it fits.
+type Rewrite = (Rule, fn(&mut Model, &'static Rule));
 
 /// All rules in the order in which they are applied.
-pub(super) static RULES: [Rule; 7] = [
-    Rule {
-        name: "GELU written out with erf",
-        requires: "one x is scaled, added to and multiplied by; each number is the formula's to 1e-6 and has at most one axis, so \
+static RULES: [Rewrite; 7] = [
+    (
+        Rule {
+            name: "GELU written out with erf",
+            requires: "one x is scaled, added to and multiplied by; each number is the formula's to 1e-6 and has at most one axis, so \
                    that it raises no rank (rules::gelu)",
-        apply: gelu::by_erf,
-    },
-    Rule { name: "GELU written out with tanh", requires: "as with erf (rules::gelu)", apply: gelu::by_tanh },
-    Rule {
-        name: "hard swish written out",
-        requires: "the gate reads the x that it is multiplied by and has one reader; numbers as with GELU (rules::gated)",
-        apply: gated::hard_swish,
-    },
-    Rule {
-        name: "SiLU written out",
-        requires: "the gate reads the x that it is multiplied by and has one reader (rules::gated)",
-        apply: gated::silu,
-    },
-    Rule {
-        name: "layer normalisation written out",
-        requires: "both means are of one x over the same axes and keep them; ε has at most one axis (rules::layer_norm); scale and shift \
+        },
+        gelu::by_erf,
+    ),
+    (Rule { name: "GELU written out with tanh", requires: "as with erf (rules::gelu)" }, gelu::by_tanh),
+    (
+        Rule {
+            name: "hard swish written out",
+            requires: "the gate reads the x that it is multiplied by and has one reader; numbers as with GELU (rules::gated)",
+        },
+        gated::hard_swish,
+    ),
+    (
+        Rule { name: "SiLU written out", requires: "the gate reads the x that it is multiplied by and has one reader (rules::gated)" },
+        gated::silu,
+    ),
+    (
+        Rule {
+            name: "layer normalisation written out",
+            requires: "both means are of one x over the same axes and keep them; ε has at most one axis (rules::layer_norm); scale and shift \
                    have no more axes than x and lie along x's own (convert::norms)",
-        apply: layer_norm::written_out,
-    },
-    Rule {
-        name: "attention written out",
-        requires: "one product, scales of one element, a mask of zeros only, nothing between softmax and the second product but a test for \
+        },
+        layer_norm::written_out,
+    ),
+    (
+        Rule {
+            name: "attention written out",
+            requires: "one product, scales of one element, a mask of zeros only, nothing between softmax and the second product but a test for \
                    NaN; none has further readers (rules::attention); tokens or heads of tokens, softmax over the last axis, no rank \
                    raised (convert::transformer)",
-        apply: attention::fuse,
-    },
-    Rule {
-        name: "MatMul and Add are a linear layer",
-        requires: "a constant matrix of two axes; the sum alone reads the product; its constant has one value an output along the last axis \
+        },
+        attention::fuse,
+    ),
+    (
+        Rule {
+            name: "MatMul and Add are a linear layer",
+            requires: "a constant matrix of two axes; the sum alone reads the product; its constant has one value an output along the last axis \
                    (rules::bias) and no more axes than the product (convert::layers)",
-        apply: bias::matmul_add,
-    },
+        },
+        bias::matmul_add,
+    ),
 ];
 
 /// Applies every rule.
 pub(super) fn apply(model: &mut Model) {
-    for rule in &RULES {
-        (rule.apply)(model, rule);
+    for (rule, apply) in &RULES {
+        apply(model, rule);
         model.prune();
     }
-}
-
-/// Puts a node of `op` over `inputs` in the place of the one that gives `output`, and keeps the nodes between them as what it
-/// stands for; the node, for its attributes.
-fn replace<'a>(model: &'a mut Model, rule: &'static Rule, op: &str, inputs: &[&str], output: &str) -> Option<&'a mut Node> {
-    let at = model.nodes.iter().position(|n| n.outputs.first().is_some_and(|o| o == output))?;
-    let plain = between(model, inputs, output);
-    let mut made = Node::new(op, model.nodes[at].label(), inputs, output);
-    made.pattern = Some(Box::new(Pattern { rule, plain }));
-    model.nodes[at] = made;
-    model.nodes.get_mut(at)
-}
-
-/// The nodes that give `output` from `inputs`, constants and the network's input, in execution order. What another rule made
-/// stays as it is, with what it stands for.
-fn between(model: &Model, inputs: &[&str], output: &str) -> Vec<Node> {
-    let mut wanted: BTreeSet<&str> = [output].into();
-    let mut nodes = Vec::new();
-    for node in model.nodes.iter().rev() {
-        if node.outputs.iter().any(|o| wanted.contains(o.as_str())) {
-            wanted.extend(node.inputs.iter().map(String::as_str).filter(|i| !inputs.contains(i)));
-            nodes.push(node.clone());
-        }
-    }
-    nodes.reverse();
-    nodes
-}
-
-/// The other input of a node with two, one of which is `value`.
-fn other<'a>(node: &'a Node, value: &str) -> Option<&'a str> {
-    match &node.inputs[..] {
-        [a, b] if a == value => Some(b),
-        [a, b] if b == value => Some(a),
-        _ => None,
-    }
-}
-
-/// Whether the constant `name` is `number` to 1e-6, and of at most one axis, so that it raises no rank. Numbers rounded to f16
-/// are others: what they give is off by 1e-4.
-fn is_number(model: &Model, name: &str, number: f32) -> bool {
-    let Some(array) = model.constants.get(name).filter(|a| a.shape.len() <= 1) else { return false };
-    array.scalar().is_some_and(|x| (x - number).abs() <= 1e-6 * number.abs())
-}
-
-/// Whether `node` is `op` of a computed value and the constant `number`; that value.
-fn with_number<'a>(model: &Model, node: &'a Node, op: &str, number: f32) -> Option<&'a str> {
-    let [a, b] = &node.inputs[..] else { return None };
-    if node.op != op {
-        return None;
-    }
-    // The order matters in a difference or quotient.
-    match (is_number(model, b, number), is_number(model, a, number) && matches!(op, "Add" | "Mul")) {
-        (true, _) => Some(a),
-        (_, true) => Some(b),
-        _ => None,
-    }
-}
-
-/// The node that alone reads `value`, if it is `op` with the constant `number`; its output.
-fn next_with_number<'a>(model: &'a Model, value: &str, op: &str, number: f32) -> Option<&'a str> {
-    let reader = model.sole_reader(value)?;
-    (with_number(model, reader, op, number)? == value).then(|| reader.outputs[0].as_str())
-}
-
-/// Names of the outputs of all nodes of `op`.
-fn outputs_of(model: &Model, op: &str) -> Vec<String> {
-    model.nodes.iter().filter(|n| n.op == op).filter_map(|n| n.outputs.first().cloned()).collect()
 }
 
 #[cfg(test)]
@@ -147,6 +81,7 @@ pub(super) mod tests {
     use std::sync::Arc;
 
     use super::super::array::{Array, Data};
+    use super::super::node::Node;
     use super::*;
 
     /// A model of `nodes` (operation, inputs, output) from `x` to `y`; inputs that are numbers are constants.
@@ -186,7 +121,7 @@ pub(super) mod tests {
         let pattern = model.nodes[1].pattern.as_ref().unwrap();
         let plain: Vec<&str> = pattern.plain.iter().map(|n| n.op.as_str()).collect();
         assert_eq!((pattern.rule.name, plain), ("SiLU written out", vec!["Sigmoid", "Mul"]));
-        assert!(RULES.iter().all(|r| !r.requires.is_empty()));
+        assert!(RULES.iter().all(|(r, _)| !r.requires.is_empty()));
     }
 
     /// The operations that `nodes` become.

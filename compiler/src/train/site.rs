@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::error::Result;
 use crate::graph::{Conv2d, Graph, Linear, Op, Window};
 use crate::import::Place;
 use crate::tensor::Kernel;
@@ -157,4 +158,29 @@ impl Factor {
     pub(crate) fn moving(matrix: Tensor<2>, window: Window) -> Self {
         Self { matrix, window, groups: 1 }
     }
+}
+
+/// Every layer with a weight as it stands in a step of `batch` samples.
+///
+/// # Errors
+/// As [`Graph::shapes`].
+pub(super) fn sites(graph: &Graph, batch: usize) -> Result<Vec<Site<'_>>> {
+    let shapes = graph.shapes()?;
+    let vectors = |value: usize| batch * shapes.get(value).map_or(1, |shape| shape.iter().skip(1).product());
+    let mut tracked = vec![false];
+    let mut sites = Vec::new();
+    for (at, node) in graph.nodes.iter().enumerate() {
+        let input_gradient = node.inputs.iter().any(|&v| tracked.get(v) == Some(&true));
+        let has_trained = node.op.params(&node.name).iter().any(|p| p.role.is_trained());
+        tracked.push(input_gradient || has_trained);
+        if let Some(layer) = Layer::of(&node.op) {
+            let (input, gives) = (node.inputs.first().copied().unwrap_or(0), vectors(at + 1));
+            let halfway = match shapes.get(input).map(Vec::as_slice) {
+                Some(&[_, height, width]) => layer.halves().0.output_size([height, width]).map_or(gives, |[h, w]| batch * h * w),
+                _ => gives,
+            };
+            sites.push(Site { name: &node.name, layer, reads: vectors(input), halfway, gives, input_gradient });
+        }
+    }
+    Ok(sites)
 }
