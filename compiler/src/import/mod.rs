@@ -11,7 +11,7 @@ mod state_dict;
 mod torch;
 
 pub use checkpoint::{Checkpoint, Meta, save};
-pub use choice::Choice;
+pub use choice::{Choice, InputShape};
 pub use ends::{Declared, Ends};
 pub(crate) use factors::SUFFIXES;
 pub use factors::{Place, composed, held};
@@ -57,8 +57,11 @@ pub fn import_with(path: &Path, choice: &Choice<'_>) -> Result<(Checkpoint, Vec<
     if ending == "onnx" {
         return match choice.state_dict {
             Some(key) => Err(Error::invalid(format!("--state-dict {key}"), format!("{} brings its own network", path.display()))),
-            None => onnx::load(path),
+            None => onnx::load(path, choice.shapes),
         };
+    }
+    if let Some(shape) = choice.shapes.first() {
+        return Err(Error::invalid(format!("--shape {shape}"), format!("{} is no ONNX file, whose axes may be free", path.display())));
     }
     // A header of safetensors begins behind 8 bytes with a brace.
     let is_torch = ["pth", "pt", "bin", "ckpt", "tar", "pkl"].contains(&ending) && start.get(8) != Some(&b'{');

@@ -10,7 +10,7 @@ use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::eval::check_takes;
 use thinfer_compiler::factor::Factors;
 use thinfer_compiler::graph::Graph;
-use thinfer_compiler::import::{self, Checkpoint, Choice, Ends, Meta, Rewrite};
+use thinfer_compiler::import::{self, Checkpoint, Choice, Ends, InputShape, Meta, Rewrite};
 use thinfer_compiler::lower::{Factored, Images, Options, Thinned};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::rng::{Purpose, keyed, permutation};
@@ -29,6 +29,9 @@ pub(crate) struct SourceArguments {
     /// Where the file has several networks: the keys that lead to this one's tensors, or what their names begin with, such as ema or checkpoint.model_ema
     #[arg(long, value_name = "KEY")]
     state_dict: Option<String>,
+    /// The shape of an input whose axes an ONNX file leaves free, all its axes; once for each such input. Only a first axis, that of samples, may stay free
+    #[arg(long, value_name = "NAME=1,3,640,640")]
+    shape: Vec<InputShape>,
     #[command(flatten)]
     pixels: PixelArguments,
 }
@@ -156,7 +159,7 @@ pub(crate) struct Source {
 
 impl SourceArguments {
     fn choice(&self) -> Choice<'_> {
-        Choice { model: self.model.as_deref(), state_dict: self.state_dict.as_deref() }
+        Choice { model: self.model.as_deref(), state_dict: self.state_dict.as_deref(), shapes: &self.shape }
     }
 
     /// Loads and checks everything that the arguments name.

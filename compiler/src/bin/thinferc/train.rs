@@ -127,7 +127,7 @@ enum DeviceName {
 /// # Errors
 /// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
 pub(crate) fn run(args: Args) -> Result<()> {
-    let choice = Choice { model: args.model.as_deref(), state_dict: args.state_dict.as_deref() };
+    let choice = Choice { model: args.model.as_deref(), state_dict: args.state_dict.as_deref(), ..Choice::default() };
     let mut start = args.from.as_deref().map(|path| import::import_with(path, &choice)).transpose()?.map(|(checkpoint, _)| checkpoint);
     if args.pixels.are_given() && start.is_none() {
         return Err(Error::invalid("--range, --channels, --mean, --std", "go with --from"));

@@ -39,7 +39,7 @@ fn stored(path: &Path) -> (Vec<f32>, Vec<f32>) {
 }
 
 fn compiled(path: &Path) -> Artifact {
-    let (checkpoint, _) = load(path).unwrap_or_else(|e| panic!("{e}"));
+    let (checkpoint, _) = load(path, &[]).unwrap_or_else(|e| panic!("{e}"));
     let graph = checkpoint.meta.graph.clone().unwrap();
     let options = lower::Options { dense_only: true, ..lower::Options::default() };
     let factored = lower::Factored::new(&graph, &checkpoint, options, &|_, _, _| ()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

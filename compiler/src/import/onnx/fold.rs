@@ -83,7 +83,11 @@ fn names_of(model: &Model, node: &Node, queue: &VecDeque<Node>, held: usize) -> 
     let nodes = || model.nodes.iter().chain([node]).chain(queue);
     let read: Vec<String> = nodes().flat_map(Node::reads).map(str::to_string).collect();
     names.take(
-        read.iter().chain(nodes().flat_map(|n| &n.outputs)).chain(model.constants.keys()).chain(&model.outputs).chain([&model.input]),
+        read.iter()
+            .chain(nodes().flat_map(|n| &n.outputs))
+            .chain(model.constants.keys())
+            .chain(&model.outputs)
+            .chain(model.inputs.iter().map(|i| &i.name)),
     );
     names.count_nodes(nodes().count());
     names
@@ -103,8 +107,10 @@ fn branch(model: &Model, node: &Node) -> Option<Arc<Subgraph>> {
 
 /// The outputs of a node over constants, all that somebody could read.
 fn evaluated(model: &Model, folding: &Folding, node: &Node) -> Option<Vec<Array>> {
-    if node.op == "Shape" && node.input(0) == Some(&model.input) {
-        let dims: Option<Vec<usize>> = model.dims.iter().copied().collect();
+    if node.op == "Shape"
+        && let Some(input) = node.input(0).and_then(|name| model.input(name))
+    {
+        let dims: Option<Vec<usize>> = input.dims.iter().copied().collect();
         return dims.map(|dims| vec![super::eval::shape_of(node, &dims)]);
     }
     let constant = |name: &String| if name.is_empty() { Some(None) } else { model.constants.get(name).cloned().map(Some) };

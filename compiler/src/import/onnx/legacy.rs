@@ -25,9 +25,9 @@ pub(super) fn modernise(model: &mut Model) -> Result<(), Vec<String>> {
     }
     let mut names = Names::new(0);
     let values = model.nodes.iter().flat_map(|n| n.inputs.iter().chain(&n.outputs));
-    names.take(values.chain(model.constants.keys()).chain(&model.outputs).chain([&model.input]));
+    names.take(values.chain(model.constants.keys()).chain(&model.outputs).chain(model.inputs.iter().map(|i| &i.name)));
     let mut ranks: HashMap<String, usize> = model.constants.iter().map(|(name, a)| (name.clone(), a.shape.len())).collect();
-    ranks.insert(model.input.clone(), model.dims.len());
+    ranks.extend(model.inputs.iter().map(|i| (i.name.clone(), i.dims.len())));
     let mut old = Old { opset: model.opset, names, ranks, constants: std::mem::take(&mut model.constants), made: Vec::new() };
     let mut faults = Vec::new();
     for node in std::mem::take(&mut model.nodes) {
@@ -263,7 +263,13 @@ mod tests {
     fn old(opset: i64, nodes: Vec<Node>, constants: &[(&str, Array)]) -> Model {
         let constants = constants.iter().map(|(name, a)| (name.to_string(), Arc::new(a.clone()))).collect();
         let dims = vec![None, Some(4), Some(5), Some(6)];
-        Model { input: "x".into(), dims, outputs: vec!["y".into()], nodes, constants, ..Model::empty(opset) }
+        Model {
+            inputs: vec![crate::import::onnx::model::Input { name: "x".into(), dims, element: 1 }],
+            outputs: vec!["y".into()],
+            nodes,
+            constants,
+            ..Model::empty(opset)
+        }
     }
 
     fn with(op: &str, inputs: &[&str], output: &str, attributes: &[(&str, Attribute)]) -> Node {

@@ -26,24 +26,28 @@ mod view;
 use std::borrow::Cow;
 use std::path::Path;
 
-use super::{Checkpoint, Meta, Rewrite};
+use super::{Checkpoint, InputShape, Meta, Rewrite};
 use crate::error::{Error, Result};
 use model::Model;
-use thinfer::artifact::Preprocess;
+use thinfer::artifact::{InputKind, Preprocess};
 
-/// Reads an ONNX file as a checkpoint that brings its own graph, and says which rewrites made it.
+/// Reads an ONNX file, with the axes that it leaves free as `shapes` say, as a checkpoint that brings its own graph, and says which
+/// rewrites made it.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Checkpoint`] for a file that is damaged or contradicts itself; [`Error::Unsupported`] listing
 /// every node that has no place in a graph, with the reason.
-pub(super) fn load(path: &Path) -> Result<(Checkpoint, Vec<Rewrite>)> {
-    read(path, std::fs::read(path).map_err(Error::io(path))?)
+pub(super) fn load(path: &Path, shapes: &[InputShape]) -> Result<(Checkpoint, Vec<Rewrite>)> {
+    read(path, std::fs::read(path).map_err(Error::io(path))?, shapes)
 }
 
 /// The same of a file's bytes.
-fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
+fn read(path: &Path, bytes: Vec<u8>, shapes: &[InputShape]) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let fail = |why: String| Error::Checkpoint { path: path.into(), why };
     let mut model = Model::read(bytes, path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+    for shape in shapes {
+        model.fix(&shape.name, &shape.shape).map_err(|why| Error::invalid(format!("--shape {shape}"), why))?;
+    }
     let unsupported = |nodes: Vec<String>| Error::Unsupported { path: path.into(), ends: Vec::new(), nodes };
     legacy::modernise(&mut model).map_err(unsupported)?;
     let folded = fold::constants(&mut model).map_err(fail)?;
@@ -61,7 +65,9 @@ fn read(path: &Path, bytes: Vec<u8>) -> Result<(Checkpoint, Vec<Rewrite>)> {
     let converted = convert::attempts::convert(&model, &name).map_err(refuse)?;
     converted.notes.into_iter().for_each(|(rule, nodes)| note(rule, nodes));
     // A network that declares integers scales them itself.
-    let preprocess = converted.ends.inputs[0].spec.element.range().map(|_| Preprocess { scale: 1.0, ..Preprocess::default() });
+    let inputs = &converted.ends.inputs;
+    let pixels = inputs.iter().find(|i| i.kind == InputKind::Image).or(inputs.first());
+    let preprocess = pixels.and_then(|i| i.spec.element.range()).map(|_| Preprocess::none());
     let meta = Meta { model: Some(name), graph: Some(converted.graph), ends: Some(converted.ends), preprocess, ..Meta::default() };
     Ok((Checkpoint { params: converted.params, meta }, rewrites))
 }

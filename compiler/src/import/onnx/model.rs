@@ -20,33 +20,37 @@ const OPSETS: std::ops::RangeInclusive<i64> = 1..=28;
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) opset: i64,
-    /// The one computed input.
-    pub(super) input: String,
-    /// Its dimensions; `None` for one that is not a number.
-    pub(super) dims: Vec<Option<usize>>,
-    /// What is wrong with the inputs and outputs: there are not one of each.
-    pub(super) faults: Vec<String>,
-    /// At least one.
+    /// The arrays that it takes, constants apart; at least one.
+    pub(super) inputs: Vec<Input>,
+    /// The names of the values that it gives; at least one.
     pub(super) outputs: Vec<String>,
-    /// Inputs beside the one.
-    pub(super) other_inputs: Vec<String>,
-    pub(super) types: Types,
+    /// The element type of each of them.
+    pub(super) output_types: Vec<i32>,
     /// In execution order.
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Arc<Array>>,
 }
 
-/// The declared element types of input and output, as ONNX numbers them; 0 where the file does not say it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Types {
-    pub(super) input: i32,
-    pub(super) output: i32,
+/// An array that a network takes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Input {
+    pub(super) name: String,
+    /// Its dimensions; `None` for one that is not a number.
+    pub(super) dims: Vec<Option<usize>>,
+    /// The declared element type, as ONNX numbers it; 0 where the file does not say it.
+    pub(super) element: i32,
 }
 
-impl Types {
-    /// Whether the input's elements are integers.
-    pub(super) fn input_is_integer(self) -> bool {
-        self.input != 0 && !is_float(self.input)
+impl Input {
+    /// Whether its elements are integers.
+    pub(super) fn is_integer(&self) -> bool {
+        self.element != 0 && !is_float(self.element)
+    }
+
+    /// Its shape as messages show it, `?` for an axis of no size.
+    pub(super) fn shown(&self) -> String {
+        let axes: Vec<String> = self.dims.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
+        format!("[{}]", axes.join(", "))
     }
 }
 
@@ -54,17 +58,7 @@ impl Model {
     /// No network yet, of operator set `opset`.
     #[cfg(test)]
     pub(super) fn empty(opset: i64) -> Self {
-        Self {
-            opset,
-            input: String::new(),
-            dims: Vec::new(),
-            faults: Vec::new(),
-            outputs: Vec::new(),
-            other_inputs: Vec::new(),
-            types: Types::default(),
-            nodes: Vec::new(),
-            constants: HashMap::new(),
-        }
+        Self { opset, inputs: Vec::new(), outputs: Vec::new(), output_types: Vec::new(), nodes: Vec::new(), constants: HashMap::new() }
     }
 
     /// Reads the bytes of an ONNX file that lies in `folder`.
@@ -85,30 +79,24 @@ impl Model {
                 return Err(format!("has two initialisers called '{name}'"));
             }
         }
-        let mut faults = Vec::new();
-        let mut inputs = graph.input.iter().filter(|i| !i.name.as_ref().is_some_and(|n| constants.contains_key(n)));
-        let first = inputs.next().ok_or("is no network: it has no input")?;
-        let (input, dims) = the_input(first)?;
-        let types = Types { input: element(first), output: graph.output.first().map_or(0, element) };
-        let other_inputs: Vec<String> = inputs.filter_map(|i| i.name.clone()).collect();
-        if !other_inputs.is_empty() {
-            let count = 1 + other_inputs.len();
-            faults.push(format!(
-                "it has {count} inputs ({input}, {}), one is supported (make the others initialisers)",
-                other_inputs.join(", ")
-            ));
+        let computed = |i: &&ValueInfoProto| !i.name.as_ref().is_some_and(|n| constants.contains_key(n));
+        let inputs = graph.input.iter().filter(computed).map(input).collect::<Result<Vec<_>, _>>()?;
+        if inputs.is_empty() {
+            return Err("is no network: it has no input".into());
         }
         let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone().unwrap_or_default()).collect();
-        match outputs.len() {
-            0 => return Err("is no network: it has no output".into()),
-            1 => {}
-            n => faults.push(format!("it has {n} outputs ({}), one is supported (remove the others)", outputs.join(", "))),
+        if outputs.is_empty() {
+            return Err("is no network: it has no output".into());
         }
+        if let Some((at, twice)) = outputs.iter().enumerate().find(|(at, o)| outputs[..*at].contains(o)) {
+            return Err(format!("has the output '{twice}' twice, the second time as its output {at}"));
+        }
+        let output_types = graph.output.iter().map(element).collect();
         let mut names = Names::new(held);
-        let ends = other_inputs.iter().chain(&outputs).chain([&input]);
+        let ends = inputs.iter().map(|i| &i.name).chain(&outputs);
         names.take(graph.node.iter().flat_map(|n| n.input.iter().chain(&n.output)).chain(constants.keys()).chain(ends));
         let nodes = Arc::new(Scope::new(folder, opset, proto.functions)).main(&graph.node, &mut names)?;
-        let mut model = Self { opset, input, dims, faults, outputs, other_inputs, types, nodes, constants };
+        let mut model = Self { opset, inputs, outputs, output_types, nodes, constants };
         model.check_names()?;
         model.sort()?;
         model.prune();
@@ -118,8 +106,9 @@ impl Model {
     /// Every name is defined once, and what is read is defined.
     pub(super) fn check_names(&self) -> Result<(), String> {
         let mut defined: BTreeSet<&str> = self.constants.keys().map(String::as_str).collect();
-        defined.insert(&self.input);
-        defined.extend(self.other_inputs.iter().map(String::as_str));
+        if let Some(twice) = self.inputs.iter().find(|input| !defined.insert(&input.name)) {
+            return Err(format!("has two inputs called '{}'", twice.name));
+        }
         for node in &self.nodes {
             for output in node.outputs.iter().filter(|o| !o.is_empty()) {
                 if !defined.insert(output) {
@@ -185,6 +174,28 @@ impl Model {
         self.constants.retain(|name, _| wanted.contains(name));
     }
 
+    /// Gives input `name` the axes of `shape` where it has none of a size.
+    ///
+    /// # Errors
+    /// A phrase where there is no such input, or it has other axes.
+    pub(super) fn fix(&mut self, name: &str, shape: &[usize]) -> Result<(), String> {
+        let known: Vec<String> = self.inputs.iter().map(|i| format!("'{}' {}", i.name, i.shown())).collect();
+        let Some(input) = self.inputs.iter_mut().find(|i| i.name == name) else {
+            return Err(format!("the network has no input of that name; it takes {}", known.join(", ")));
+        };
+        let fits = input.dims.len() == shape.len() && input.dims.iter().zip(shape).all(|(d, s)| d.is_none_or(|d| d == *s));
+        if !fits {
+            return Err(format!("does not fit what the file declares, {}", input.shown()));
+        }
+        input.dims = shape.iter().map(|&s| Some(s)).collect();
+        Ok(())
+    }
+
+    /// The input of this name.
+    pub(super) fn input(&self, name: &str) -> Option<&Input> {
+        self.inputs.iter().find(|i| i.name == name)
+    }
+
     /// The node that gives `value`.
     pub(super) fn producer(&self, value: &str) -> Option<&Node> {
         self.nodes.iter().find(|n| n.outputs.iter().any(|o| o == value))
@@ -212,13 +223,16 @@ impl Model {
     }
 }
 
-/// Name and dimensions of an input.
-fn the_input(input: &ValueInfoProto) -> Result<(String, Vec<Option<usize>>), String> {
+/// What the file says of an input.
+///
+/// # Errors
+/// A phrase for one without a shape.
+fn input(input: &ValueInfoProto) -> Result<Input, String> {
     let name = input.name.clone().unwrap_or_default();
     let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref()).ok_or_else(|| format!("input '{name}' has no shape"))?;
     let dims = shape.dim.iter().map(|d| d.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0));
-    Ok((name, dims.collect()))
+    Ok(Input { name, dims: dims.collect(), element: element(input) })
 }
 
 /// The declared element type of a value.

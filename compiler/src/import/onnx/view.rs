@@ -66,6 +66,15 @@ impl View {
         Self { base: self.base, axes, sample: self.sample.map(|s| s + more) }
     }
 
+    /// The same with the axis of the samples of `other`, which has as many axes, where it has one element itself and none of samples: a
+    /// value that is the same for all of them. `None` for any other.
+    pub(super) fn beside(&self, other: &Self) -> Option<Self> {
+        let sample = other.sample.filter(|&at| self.sample.is_none() && self.axes.get(at).is_some_and(Vec::is_empty))?;
+        let mut axes = self.axes.clone();
+        axes.remove(sample);
+        Some(Self { axes, sample: Some(sample), ..*self })
+    }
+
     /// Elements along each axis.
     pub(super) fn sizes(&self) -> Vec<usize> {
         self.axes.iter().map(|atoms| atoms.iter().map(|a| a.size).product()).collect()

@@ -187,7 +187,7 @@ fn both_layouts_give_the_network_wherever_it_is() {
         let files = [file(&new, &storages), zipped(&new, &storages, deflated), old(&described, &storages[..*used])];
         for (layout, file) in files.iter().enumerate() {
             for model in [None, Some("mlp:3-2-4")] {
-                let found = read_by(file, &Choice { model, state_dict: None });
+                let found = read_by(file, &Choice { model, ..Choice::default() });
                 assert_eq!(found.as_ref(), Ok(&little()), "{at} {layout} {model:?}");
             }
         }
@@ -229,7 +229,7 @@ fn the_user_says_which_of_several() {
         w.under("state.x", |w| w.dict(|w| w.under("ema", |w| w.dict(|w| put(put(w, "net.raw.", 8), "net.mean.", 0)))))
     });
     let file = file(&pickle.raw(b"."), &storages(3));
-    let by = |state_dict| read_by(&file, &Choice { model: None, state_dict: Some(state_dict) });
+    let by = |state_dict| read_by(&file, &Choice { state_dict: Some(state_dict), ..Choice::default() });
     let doubled: Params =
         little().into_iter().map(|(k, t)| (k, Tensor::new(t.shape(), t.data().iter().map(|x| 2.0 * x).collect()).unwrap())).collect();
     assert_eq!((by("model"), by("state.x.ema.net.mean")), (Ok(doubled.clone()), Ok(little())));

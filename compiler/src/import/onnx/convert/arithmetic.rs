@@ -186,10 +186,12 @@ impl<'a> Converter<'a> {
         Ok(View { base, ..a })
     }
 
-    /// Two values with as many axes of as many elements, repeated where they had one.
+    /// Two values with as many axes of as many elements, repeated where they had one. One that is the same for all samples stands beside
+    /// each of them.
     pub(super) fn together(&mut self, node: &Node, a: &View, b: &View) -> Step<(View, View)> {
         let rank = a.rank().max(b.rank());
         let (a, b) = (a.raised(rank), b.raised(rank));
+        let (a, b) = (a.beside(&b).unwrap_or(a.clone()), b.beside(&a).unwrap_or(b));
         if a.sample != b.sample {
             return Err(format!(
                 "brings the samples of one value to another axis of the other ({:?} and {:?})",

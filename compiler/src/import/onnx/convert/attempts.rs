@@ -1,6 +1,6 @@
 //! How a network is converted: with which samples, and whether in an order of its input that its readers ask for.
 
-use super::ends::Samples;
+use super::ends::{self, FirstAxis, Samples};
 use super::faults::{Failure, Faults};
 use super::{Converted, Converter};
 use crate::import::onnx::model::Model;
@@ -8,22 +8,23 @@ use crate::import::onnx::node::Node;
 
 /// Turns `model` into a graph called `name`.
 ///
-/// An input whose first axis has no fixed size has its samples along that axis. It is converted with two numbers of
-/// samples, which must give one network: what depends on that number cannot run sample by sample. An input of a fixed first
-/// axis longer than 1 is read as samples where the network keeps them apart, else as one sample.
+/// Inputs whose first axis has no fixed size have their samples along that axis; all others are the same for every sample. The
+/// network is converted with two numbers of samples, which must give one network: what depends on that number cannot run sample by
+/// sample. Where all inputs have one fixed first axis longer than 1, it is read as samples where the network keeps them apart, else as
+/// one sample.
 ///
 /// # Errors
 /// What is wrong with the inputs and outputs, and every node that cannot be converted, with its operation, its name and the
 /// reason.
 pub(in crate::import::onnx) fn convert(model: &Model, name: &str) -> Result<Converted, Faults> {
-    match model.dims[..] {
-        [None, ..] => {
+    match ends::first_axis(model) {
+        FirstAxis::Free => {
             let converted = attempt(model, name, Samples::Along(2))?;
             let other = attempt(model, name, Samples::Along(3))?;
             if converted.graph != other.graph || converted.params != other.params {
+                let free = model.inputs.iter().find(|i| i.dims.first() == Some(&None)).map_or("", |i| &i.name);
                 let why = format!(
-                    "it computes other things for 2 samples than for 3, so samples cannot be run one by one (fix the first axis of '{}' to 1)",
-                    model.input
+                    "it computes other things for 2 samples than for 3, so samples cannot be run one by one (fix the first axis of '{free}' to 1 by --shape)"
                 );
                 return Err(Faults { ends: vec![why], nodes: Vec::new() });
             }
@@ -38,22 +39,25 @@ pub(in crate::import::onnx) fn convert(model: &Model, name: &str) -> Result<Conv
             }
             Ok(converted)
         }
-        [Some(2..), _, ..] => {
-            let samples = model.dims[0].unwrap_or(1);
+        FirstAxis::Of(samples) => {
             attempt(model, name, Samples::Along(samples)).or_else(|faults| attempt(model, name, Samples::None).map_err(|_| faults))
         }
-        _ => attempt(model, name, Samples::None),
+        FirstAxis::None => attempt(model, name, Samples::None),
     }
 }
 
 fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
-    match Converter::new(model, name, samples, None).and_then(Converter::run) {
-        // The input is an image although its own shape does not say so.
-        Err(Failure::Input(shape)) => Converter::new(model, name, samples, Some(shape)).and_then(Converter::run),
-        other => other,
+    let mut chosen = vec![None; model.inputs.len()];
+    loop {
+        match Converter::new(model, name, samples, chosen.clone()).and_then(Converter::run) {
+            Ok(converted) => return Ok(converted),
+            Err(Failure::Faults(faults)) => return Err(faults),
+            // The input is an image although its own shape does not say so.
+            Err(Failure::Input(number, shape)) if chosen[number].is_none() => chosen[number] = Some(shape),
+            Err(Failure::Input(number, shape)) => {
+                let why = format!("its input '{}' is read as {shape:?} and in another shape", model.inputs[number].name);
+                return Err(Faults { ends: vec![why], nodes: Vec::new() });
+            }
+        }
     }
-    .map_err(|failure| match failure {
-        Failure::Faults(faults) => faults,
-        Failure::Input(shape) => Faults { ends: vec![format!("its input is read as {shape:?} and in another shape")], nodes: Vec::new() },
-    })
 }

@@ -50,8 +50,8 @@ impl<'a> Converter<'a> {
         if sizes.len() != 3 {
             return Err(format!("reads a value of {:?}, which is no image", self.full_shape(view)).into());
         }
-        if view.base == 0 && view.is_ordered() && !self.input_is_chosen {
-            return Err(Stop::Input(sizes));
+        if self.chosen.get(view.base).is_some_and(Option::is_none) && view.is_ordered() {
+            return Err(Stop::Input(view.base, sizes));
         }
         self.moved_to(node, view, sizes)
     }

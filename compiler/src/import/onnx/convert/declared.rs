@@ -3,20 +3,22 @@
 use thinfer::artifact::{Element, InputKind, Stride, TensorSpec};
 
 use super::Samples;
+use super::ends::{self, FirstAxis};
 use crate::graph::Graph;
-use crate::import::onnx::model::Model;
+use crate::import::onnx::model::{Input, Model};
 use crate::import::onnx::view::View;
 use crate::import::{Declared, Ends};
 
-/// What the file declares of the ends of `graph`: of the input, which it sees as `seen`, and of the output, whose elements it sees
+/// What the file declares of the ends of `graph`: of the inputs, which it sees as `seen`, and of the outputs, whose elements it sees
 /// in the order in which they lie as `given`. Samples stand along the axis that the views have for them; where the file has room
-/// for one sample and both arrays have an axis of one element in front, along that: whoever has more runs one by one.
-pub(super) fn ends(model: &Model, graph: &Graph, samples: Samples, seen: &View, given: &View) -> Result<Ends, String> {
-    let count = match samples {
-        Samples::Along(_) => model.dims.first().copied().flatten().unwrap_or(0),
-        Samples::None => 1,
+/// for one sample and all arrays have an axis of one element in front, along that: whoever has more runs one by one.
+pub(super) fn ends(model: &Model, graph: &Graph, samples: Samples, seen: &[View], given: &[View]) -> Result<Ends, String> {
+    let count = match (samples, ends::first_axis(model)) {
+        (Samples::Along(count), FirstAxis::Of(_)) => count,
+        (Samples::Along(_), _) => 0,
+        (Samples::None, _) => 1,
     };
-    let in_front = samples == Samples::None && [seen, given].iter().all(|v| v.sizes().len() > 1 && v.sizes()[0] == 1);
+    let in_front = samples == Samples::None && seen.iter().chain(given).all(|v| v.sizes().len() > 1 && v.sizes()[0] == 1);
     let spec = |name: &str, view: &View, number: i32, order: Vec<Stride>| {
         let mut shape = view.sizes().iter().map(|&d| small(d)).collect::<Result<Vec<_>, _>>()?;
         let sample = if in_front { shape.splice(..1, []).next().map(|_| 0) } else { view.sample };
@@ -26,22 +28,28 @@ pub(super) fn ends(model: &Model, graph: &Graph, samples: Samples, seen: &View, 
         let sample_axis = sample.map(small).transpose()?;
         Ok::<_, String>(TensorSpec { name: name.into(), element: element(number, name)?, shape, sample_axis, order })
     };
-    let order = match seen.is_ordered() {
-        true => Vec::new(),
-        false => {
-            seen.atoms().iter().map(|a| Ok(Stride { size: small(a.size)?, stride: small(a.stride)? })).collect::<Result<_, String>>()?
-        }
+    let input = |(number, (input, view)): (usize, (&Input, &View))| {
+        let order = match view.is_ordered() {
+            true => Vec::new(),
+            false => {
+                let atoms = view.atoms().into_iter();
+                atoms.map(|a| Ok(Stride { size: small(a.size)?, stride: small(a.stride)? })).collect::<Result<_, String>>()?
+            }
+        };
+        let spec = spec(&input.name, view, input.element, order)?;
+        // One axis that is cut into an image is one, and two are one of a single channel.
+        let is_image = match (&graph.inputs[number][..], &spec.sample_shape()[..]) {
+            ([1 | 3, _, _], [_, _, _] | [_]) => true,
+            ([1, height, width], [a, b]) => [height, width] == [a, b],
+            _ => false,
+        };
+        let kind = if is_image && graph.reads_an_image(number) { InputKind::Image } else { InputKind::Features };
+        Ok::<_, String>(Declared { spec, kind })
     };
-    let input = spec(&model.input, seen, model.types.input, order)?;
-    let output = spec(&model.outputs[0], given, model.types.output, Vec::new())?;
-    // One axis that is cut into an image is one, and two are one of a single channel.
-    let is_image = match (graph.input(), &input.sample_shape()[..]) {
-        ([1 | 3, _, _], [_, _, _] | [_]) => true,
-        ([1, height, width], [a, b]) => [height, width] == [a, b],
-        _ => false,
-    };
-    let kind = if is_image && graph.reads_an_image(0) { InputKind::Image } else { InputKind::Features };
-    Ok(Ends { inputs: vec![Declared { spec: input, kind }], outputs: vec![output] })
+    let inputs = model.inputs.iter().zip(seen).enumerate().map(input).collect::<Result<_, _>>()?;
+    let outputs = model.outputs.iter().zip(given).enumerate();
+    let outputs = outputs.map(|(at, (name, view))| spec(name, view, model.output_types.get(at).copied().unwrap_or(0), Vec::new()));
+    Ok(Ends { inputs, outputs: outputs.collect::<Result<_, _>>()? })
 }
 
 fn small(n: usize) -> Result<u32, String> {
@@ -79,8 +87,9 @@ mod tests {
         let mut b = Builder::new("net", [3, 2, 4]);
         b.push("pool", Op::GlobalAvgPool);
         let graph = b.finish().unwrap();
-        let model = Model { dims: dims.to_vec(), ..model(&[("Relu", &["x"], "y")]) };
-        ends(&model, &graph, samples, &seen, &given).unwrap()
+        let mut model = model(&[("Relu", &["x"], "y")]);
+        model.inputs[0].dims = dims.to_vec();
+        ends(&model, &graph, samples, &[seen], &[given]).unwrap()
     }
 
     #[test]
@@ -90,7 +99,7 @@ mod tests {
         let free = of(&[None, Some(2), Some(4), Some(3)], Samples::Along(2), last().sampled(Some(0)), plain(&[3]).sampled(Some(1)));
         assert_eq!((free.inputs[0].spec.declared(), free.outputs[0].declared()), ("[N, 2, 4, 3]".into(), "[3, N]".into()));
         assert_eq!((free.inputs[0].spec.order.len(), free.inputs[0].kind, free.outputs[0].sample_axis), (2, InputKind::Image, Some(1)));
-        let two = of(&[Some(2)], Samples::Along(2), plain(&[3, 2, 4]).sampled(Some(0)), plain(&[3]).sampled(Some(0)));
+        let two = of(&[Some(2), Some(3)], Samples::Along(2), plain(&[3, 2, 4]).sampled(Some(0)), plain(&[3]).sampled(Some(0)));
         assert_eq!((two.inputs[0].spec.declared(), two.inputs[0].spec.order.len()), ("[2, 3, 2, 4]".into(), 0));
         // One sample, with an axis in front that others may stand along, or without.
         let one = of(&[Some(1)], Samples::None, last().raised(4), plain(&[1, 3]));

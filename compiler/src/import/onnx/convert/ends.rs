@@ -1,4 +1,4 @@
-//! The network's input: a vector or an image, where its samples are, and in which order the file sees its elements.
+//! A network's inputs: vectors or images, where their samples are, and in which order the file sees their elements.
 
 use crate::import::onnx::model::Model;
 use crate::import::onnx::view::View;
@@ -12,8 +12,31 @@ pub(super) const MOST: usize = 1 << 28;
 pub(in crate::import::onnx) enum Samples {
     /// No axis of the file's values: a run of the network is one sample.
     None,
-    /// The input's first axis, of so many in the file's own shapes.
+    /// The first axis of inputs that have it free, or of all, of so many in the file's own shapes.
     Along(usize),
+}
+
+/// What the first axes of a network's inputs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstAxis {
+    /// Of any number, of one input at least.
+    Free,
+    /// Of one number above 1, of all inputs, none of which has other axes only.
+    Of(usize),
+    /// Anything else.
+    None,
+}
+
+/// What the first axes of the inputs of `model` are.
+pub(super) fn first_axis(model: &Model) -> FirstAxis {
+    let mut firsts = model.inputs.iter().map(|i| i.dims.first().copied().filter(|_| i.dims.len() > 1));
+    if model.inputs.iter().any(|i| i.dims.first() == Some(&None)) {
+        return FirstAxis::Free;
+    }
+    match firsts.next().flatten().flatten() {
+        Some(count @ 2..) if firsts.all(|f| f == Some(Some(count))) => FirstAxis::Of(count),
+        _ => FirstAxis::None,
+    }
 }
 
 impl Samples {
@@ -26,41 +49,45 @@ impl Samples {
     }
 }
 
-/// The graph's input and how the file sees it. Images stand channels first in the graph, whatever the file says, because
+/// Input `number` of the graph and how the file sees it. Images stand channels first in the graph, whatever the file says, because
 /// that is how images are read.
 pub(in crate::import::onnx) fn input_view(
     model: &Model,
+    number: usize,
     samples: Samples,
     image: Option<Vec<usize>>,
 ) -> Result<(Vec<usize>, View), String> {
-    let name = &model.input;
+    let input = &model.inputs[number];
+    let name = &input.name;
+    let is_sampled = first_axis(model) != FirstAxis::Free || input.dims.first() == Some(&None);
     // An axis of one element in front is that of a batch; the graph's values do not have it.
-    let (dims, sample, front) = match (samples, &model.dims[..]) {
-        (Samples::Along(_), [_, rest @ ..]) => (rest, Some(0), 1),
+    let (dims, sample, front) = match (samples, &input.dims[..]) {
+        (Samples::Along(_), [_, rest @ ..]) if is_sampled => (rest, Some(0), 1),
         (Samples::None, [None | Some(1), rest @ ..]) if !rest.is_empty() => (rest, None, 1),
         (_, all) => (all, None, 0),
     };
     let sizes: Option<Vec<usize>> = dims.iter().copied().collect();
     let sizes = sizes.ok_or_else(|| {
-        let shape: Vec<String> = model.dims.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
+        let wanted: Vec<String> = input.dims.iter().map(|d| d.map_or("N".into(), |d| d.to_string())).collect();
         format!(
-            "its input '{name}' has axes without a size: [{}] (export it with fixed sizes; only the first axis may be free)",
-            shape.join(", ")
+            "its input '{name}' has axes without a size: {} (--shape '{name}={}' with a number for each N fixes them; only the first axis may stay free)",
+            input.shown(),
+            wanted.join(",")
         )
     })?;
     let len =
         count(&sizes).filter(|n| *n <= MOST).ok_or_else(|| format!("its input '{name}' has the shape {sizes:?}, which is too large"))?;
     let misfit = || format!("its input '{name}' has the shape {sizes:?}");
     let seen = |view: View| if front == 1 && sample.is_none() { view.raised(sizes.len() + 1) } else { view.sampled(sample) };
-    let plain = |base: &[usize]| View::plain(0, base).reshaped(&sizes).ok_or_else(misfit);
+    let plain = |base: &[usize]| View::plain(number, base).reshaped(&sizes).ok_or_else(misfit);
     if let Some(image) = image {
         let view = plain(&image)?;
         return Ok((image, seen(view)));
     }
     let (base, view) = match sizes[..] {
-        [height, width, channels] if is_channels_last(model, front) => {
+        [height, width, channels] if is_channels_last(model, name, front) => {
             let base = vec![channels, height, width];
-            let view = View::plain(0, &base).permuted(&[1, 2, 0]).ok_or_else(misfit)?;
+            let view = View::plain(number, &base).permuted(&[1, 2, 0]).ok_or_else(misfit)?;
             (base, view)
         }
         [a, b] if a > 1 && b > 1 => (vec![1, a, b], plain(&[1, a, b])?),
@@ -70,9 +97,9 @@ pub(in crate::import::onnx) fn input_view(
     Ok((base, seen(view)))
 }
 
-/// Whether an input of three axes behind `front` others is an image with its channels last, by the first operation that tells.
-fn is_channels_last(model: &Model, front: usize) -> bool {
-    let mut seen = vec![model.input.as_str()];
+/// Whether input `name` of three axes behind `front` others is an image with its channels last, by the first operation that tells.
+fn is_channels_last(model: &Model, name: &str, front: usize) -> bool {
+    let mut seen = vec![name];
     let mut at = 0;
     while let Some(&value) = seen.get(at) {
         at += 1;

@@ -12,5 +12,6 @@ pub(in crate::import::onnx) struct Faults {
 /// How a conversion ends without a network.
 pub(super) enum Failure {
     Faults(Faults),
-    Input(Vec<usize>),
+    /// An input, by its number, must be an image of this shape.
+    Input(usize, Vec<usize>),
 }

@@ -64,8 +64,8 @@ enum Stop {
     Why(String),
     /// It reads what could not be converted: its own fault is not known.
     Blocked,
-    /// The network's input must be an image of this shape.
-    Input(Vec<usize>),
+    /// An input of the network, by its number, must be an image of this shape.
+    Input(ValueId, Vec<usize>),
 }
 
 impl<S: Into<String>> From<S> for Stop {
@@ -94,10 +94,10 @@ struct Converter<'a> {
     /// Of the graph's values.
     shapes: Vec<Vec<usize>>,
     samples: Samples,
-    /// How the file sees the input.
-    seen: View,
-    /// Whether the input's shape was chosen by whoever reads it.
-    input_is_chosen: bool,
+    /// How the file sees each input.
+    seen: Vec<View>,
+    /// For each input the shape that was chosen by whoever reads it.
+    chosen: Vec<Option<Vec<usize>>>,
     values: HashMap<&'a str, Value>,
     /// Values whose elements are integers in the file.
     integers: BTreeSet<&'a str>,
@@ -119,31 +119,40 @@ struct Mark {
 }
 
 impl<'a> Converter<'a> {
-    fn new(model: &'a Model, name: &str, samples: Samples, input: Option<Vec<usize>>) -> Result<Self, Failure> {
-        let input_is_chosen = input.is_some();
-        let (base, view) = input_view(model, samples, input).map_err(|why| {
-            let ends = [&model.faults[..], &[why]].concat();
+    /// `chosen` has the shape of each input that its reader chose, if one did.
+    fn new(model: &'a Model, name: &str, samples: Samples, chosen: Vec<Option<Vec<usize>>>) -> Result<Self, Failure> {
+        let (mut shapes, mut seen, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, chosen) in chosen.iter().enumerate() {
+            match input_view(model, number, samples, chosen.clone()) {
+                Ok((base, view)) => {
+                    shapes.push(base);
+                    seen.push(view);
+                }
+                Err(why) => faults.push(why),
+            }
+        }
+        if !faults.is_empty() {
             // No node's shapes are known: what can never be converted is told all the same.
             let nodes = model
                 .nodes
                 .iter()
                 .filter_map(|n| Some(format!("{} '{}' {}", n.op, n.label(), never(n, |i| model.constants.contains_key(i))?)));
-            Failure::Faults(Faults { ends, nodes: nodes.collect() })
-        })?;
-        let graph = Graph { name: name.into(), inputs: vec![base.clone()], nodes: Vec::new(), outputs: Vec::new() };
+            return Err(Failure::Faults(Faults { ends: faults, nodes: nodes.collect() }));
+        }
+        let graph = Graph { name: name.into(), inputs: shapes.clone(), nodes: Vec::new(), outputs: Vec::new() };
         let mut values: HashMap<&str, Value> =
             model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
-        values.insert(&model.input, Value::Computed(view.clone()));
+        values.extend(model.inputs.iter().zip(&seen).map(|(input, view)| (input.name.as_str(), Value::Computed(view.clone()))));
         Ok(Self {
             model,
             graph,
             params: Params::new(),
-            shapes: vec![base],
+            shapes,
             samples,
-            seen: view,
-            input_is_chosen,
+            seen,
+            chosen,
             values,
-            integers: if model.types.input_is_integer() { [model.input.as_str()].into() } else { BTreeSet::new() },
+            integers: model.inputs.iter().filter(|i| i.is_integer()).map(|i| i.name.as_str()).collect(),
             flat: HashMap::new(),
             names: BTreeSet::new(),
             notes: BTreeMap::new(),
@@ -158,22 +167,25 @@ impl<'a> Converter<'a> {
         for node in &model.nodes {
             self.convert(node, &mut faults)?;
         }
-        if !faults.is_empty() || !model.faults.is_empty() {
-            return Err(Failure::Faults(Faults { ends: model.faults.clone(), nodes: faults }));
+        if !faults.is_empty() {
+            return Err(Failure::Faults(Faults { ends: Vec::new(), nodes: faults }));
         }
-        let name = &model.outputs[0];
-        let last = self.output(name).map_err(|stop| {
-            let why = match stop {
-                Stop::Input(shape) => return Failure::Input(shape),
-                Stop::Why(why) => why,
-                Stop::Blocked => "is given by no node that is imported".into(),
-            };
-            Failure::Faults(Faults { ends: vec![format!("its output '{name}' {why}")], nodes: Vec::new() })
-        })?;
-        self.graph.outputs = vec![last.base];
+        let (mut given, mut faults) = (Vec::new(), Vec::new());
+        for name in &model.outputs {
+            match self.output(name) {
+                Ok(view) => given.push(view),
+                Err(Stop::Input(number, shape)) => return Err(Failure::Input(number, shape)),
+                Err(Stop::Why(why)) => faults.push(format!("its output '{name}' {why}")),
+                Err(Stop::Blocked) => faults.push(format!("its output '{name}' is given by no node that is imported")),
+            }
+        }
+        let refuse = |ends: Vec<String>| Failure::Faults(Faults { ends, nodes: Vec::new() });
+        if !faults.is_empty() {
+            return Err(refuse(faults));
+        }
+        self.graph.outputs = given.iter().map(|view| view.base).collect();
         self.prune();
-        let ends = declared::ends(model, &self.graph, self.samples, &self.seen, &last)
-            .map_err(|why| Failure::Faults(Faults { ends: vec![why], nodes: Vec::new() }))?;
+        let ends = declared::ends(model, &self.graph, self.samples, &self.seen, &given).map_err(|why| refuse(vec![why]))?;
         Ok(Converted { graph: self.graph, params: self.params, ends, notes: self.notes })
     }
 
@@ -193,7 +205,7 @@ impl<'a> Converter<'a> {
                     self.values.insert(name, value);
                 }
             }
-            Err(Stop::Input(shape)) => return Err(Failure::Input(shape)),
+            Err(Stop::Input(number, shape)) => return Err(Failure::Input(number, shape)),
             Err(stop) => match (node.pattern.as_ref().zip(mark), stop) {
                 (Some((pattern, mark)), _) => {
                     self.take_back(mark);
@@ -233,21 +245,14 @@ impl<'a> Converter<'a> {
         (self.names, self.notes) = (mark.names, mark.notes);
     }
 
-    /// The network's output, called `name`, whose elements lie in the order in which the file sees them.
+    /// The output called `name`, whose elements lie in the order in which the file sees them.
     fn output(&mut self, name: &'a str) -> Step<View> {
         let end = Node::new("Identity", name, &[], name);
         self.settle(&end, name)?;
         match self.values.get(name).cloned() {
-            Some(Value::Computed(view)) if view.base == 0 && view.is_ordered() => Err("is the input".into()),
-            Some(Value::Computed(view)) => {
-                let full = self.full_shape(&view);
-                // The samples' outputs are given one after the other.
-                if let Some(at) = view.sample.filter(|&at| full[..at].iter().any(|d| *d != 1)) {
-                    return Err(format!("has its samples along axis {at} of {full:?}, which is supported along the first only (fix the first axis of '{}' to 1)", self.model.input).into());
-                }
-                self.ordered(&end, &view)
-            }
-            Some(Value::Constant(_)) => Err("does not depend on the input".into()),
+            Some(Value::Computed(view)) if view.base < self.chosen.len() && view.is_ordered() => Err("is an input".into()),
+            Some(Value::Computed(view)) => self.ordered(&end, &view),
+            Some(Value::Constant(_)) => Err("does not depend on any input".into()),
             Some(Value::Padded(..) | Value::Part(..)) => Err("is a part of a value".into()),
             None => Err(Stop::Blocked),
         }

@@ -23,7 +23,13 @@ fn folded(proto: &ModelProto, constants: &HashMap<String, Arc<Array>>, output: &
     let scope = Arc::new(Scope::new(Path::new(""), opset, proto.functions.clone()));
     let nodes = scope.main(&proto.graph.as_ref().unwrap().node, &mut Names::new(1 << 20))?;
     let constants = constants.clone();
-    let mut model = Model { input: "thinfer.input".into(), outputs: vec![output.into()], nodes, constants, ..Model::empty(opset) };
+    let mut model = Model {
+        inputs: vec![crate::import::onnx::model::Input { name: "thinfer.input".into(), ..Default::default() }],
+        outputs: vec![output.into()],
+        nodes,
+        constants,
+        ..Model::empty(opset)
+    };
     model.sort()?;
     model.prune();
     legacy::modernise(&mut model).map_err(|faults| faults.join("; "))?;

@@ -97,7 +97,8 @@ pub(super) mod tests {
             all.push(Node::new(op, "", inputs, output));
         }
         let dims = vec![Some(1), Some(4)];
-        Model { input: "x".into(), dims, outputs: vec!["y".into()], nodes: all, constants, ..Model::empty(17) }
+        let inputs = vec![crate::import::onnx::model::Input { name: "x".into(), dims, element: 1 }];
+        Model { inputs, outputs: vec!["y".into()], output_types: vec![1], nodes: all, constants, ..Model::empty(17) }
     }
 
     #[test]
