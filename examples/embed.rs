@@ -5,7 +5,7 @@
 use thinfer::{Artifact, Device, DeviceKind, Options, Session, top1};
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -101,6 +101,7 @@ impl Device {
     }
 
     /// Multiply–adds and bytes a second, measured.
+    #[cfg(any(test, feature = "tools"))]
     pub(crate) fn peak(&self) -> Result<(f64, f64)> {
         match &self.inner {
             Inner::Cpu => Ok(cpu::peak()),

@@ -10,6 +10,7 @@ mod faults;
 mod flight;
 mod memory;
 mod ops;
+#[cfg(any(test, feature = "tools"))]
 mod peak;
 mod pipelines;
 mod profile;
@@ -18,4 +19,5 @@ mod transfer;
 pub(crate) use device::{Gpu, list};
 pub(crate) use executor::Executor;
 pub(crate) use ops::{candidates, pipelines_of, supports_fused};
+#[cfg(any(test, feature = "tools"))]
 pub(crate) use peak::measure as peak;

@@ -1,9 +1,9 @@
 //! Without a clock: what is known of a class of devices.
 
-use super::{Allowed, Choice};
+use super::ways::Allowed;
 use crate::artifact::Artifact;
 use crate::device::DeviceClass;
-use crate::engine::{Device, Options};
+use crate::engine::{Choice, Device, Options};
 use crate::error::Result;
 use crate::plan::{Factored, Form};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use thinfer::npy::{self, NpyData};
+use thinfer::tools::npy::{self, NpyData};
 use thinfer::{Artifact, Error, Result, Session};
 
 /// An array as the network declares it: 8-bit images still to be normalised, or the network's own input.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 use thinfer::artifact::{Meaning, TensorSpec};
-use thinfer::print;
+use thinfer::tools::print;
 use thinfer::{Artifact, Device, Forms, Result};
 
 use crate::DeviceArguments;
