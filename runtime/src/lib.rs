@@ -9,7 +9,7 @@ mod cpu;
 mod device;
 mod engine;
 mod error;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "wgpu")]
 pub(crate) mod gpu;
 mod noise;
 pub mod plan;

@@ -5,15 +5,19 @@ mod buffers;
 mod conformance;
 mod device;
 mod executor;
+mod factors;
 #[cfg(test)]
 mod faults;
 mod flight;
+mod launch;
 mod memory;
 mod ops;
 #[cfg(any(test, feature = "tools"))]
 mod peak;
 mod pipelines;
 mod profile;
+mod shape;
+mod software;
 mod transfer;
 
 pub(crate) use device::{Gpu, list};

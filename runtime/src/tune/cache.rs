@@ -82,9 +82,9 @@ fn line(line: &str) -> Option<(String, Choice)> {
 
 /// A kernel that this build has; `-` is whichever the estimate gives.
 fn kernel(name: &str) -> Option<Option<&'static str>> {
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     let known = thinfer_shaders::kernel(name).map(|k| Some(k.name));
-    #[cfg(not(feature = "gpu"))]
+    #[cfg(not(feature = "wgpu"))]
     let known = None;
     if name == "-" { Some(None) } else { known }
 }

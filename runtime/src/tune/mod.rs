@@ -5,12 +5,12 @@ pub(crate) mod alike;
 pub(crate) mod alone;
 mod budget;
 pub(crate) mod cache;
-#[cfg(feature = "gpu")]
-mod few;
 pub(crate) mod key;
 pub(crate) mod place;
 mod rule;
 pub(crate) mod runner;
+#[cfg(feature = "wgpu")]
+mod software;
 pub(crate) mod ways;
 
 use crate::artifact::Artifact;

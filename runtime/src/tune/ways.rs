@@ -45,7 +45,7 @@ pub(crate) fn of(
 
 /// The sets of kernels that a layer's steps are timed with: the estimate's, and with one step each by another kernel that is estimated to
 /// take not much longer.
-#[cfg(feature = "gpu")]
+#[cfg(feature = "wgpu")]
 pub(crate) fn kernels(device: &Device, batch: usize, steps: &[&Step]) -> Vec<Vec<Option<&'static str>>> {
     /// Kernels of a step that are tried, and how much longer than the best they may be estimated to take.
     const TRIED: usize = 3;
@@ -70,7 +70,7 @@ pub(crate) fn kernels(device: &Device, batch: usize, steps: &[&Step]) -> Vec<Vec
     sets
 }
 
-#[cfg(not(feature = "gpu"))]
+#[cfg(not(feature = "wgpu"))]
 pub(crate) fn kernels(_: &Device, _: usize, _: &[&Step]) -> Vec<Vec<Option<&'static str>>> {
     vec![Vec::new()]
 }
