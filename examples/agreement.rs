@@ -14,7 +14,7 @@ use thinfer_compiler::rank::Policy;
 use thinfer_compiler::{Error, Result, import, train, zoo};
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -9,7 +9,7 @@ use thinfer_compiler::report::{Bars, Csv};
 use thinfer_compiler::{Error, Result};
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use thinfer::{Artifact, Device, DeviceKind, Options, Session};
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use thinfer::bench::{LayerSpec, Times, layer_artifact};
-use thinfer::table::Table;
+use thinfer::tools::bench::{LayerSpec, Times, layer_artifact};
+use thinfer::tools::table::Table;
 use thinfer::{Device, DeviceKind, Form, Forms, Options, Session};
 use thinfer_compiler::report::{Cell, Cells, Chart, Series, write_csv};
 use thinfer_compiler::{Error, Result, files};
@@ -19,7 +19,7 @@ const RUNS: usize = 9;
 const SECONDS: f64 = 2e-3;
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 /// A layer, the samples of a run, and the kind that it is summed up under.

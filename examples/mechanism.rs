@@ -15,7 +15,7 @@ use thinfer_compiler::{Error, Result, files, import};
 const STEPS: usize = 16;
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
-use thinfer::inspect::Description;
-use thinfer::{Artifact, Device, DeviceKind, Options, Session, bench};
+use thinfer::tools::bench;
+use thinfer::tools::inspect::Description;
+use thinfer::{Artifact, Device, DeviceKind, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{check_fit, evaluate};
 use thinfer_compiler::report::{Chart, Series, write_csv};
@@ -25,7 +26,7 @@ struct Entry {
 }
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -9,7 +9,7 @@ use thinfer_compiler::report::{Chart, Csv, Series};
 use thinfer_compiler::{Error, Result, files};
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<()> {

@@ -9,9 +9,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use thinfer::artifact::Dtype;
-use thinfer::bench;
-use thinfer::inspect::Description;
-use thinfer::table::{Table, bytes, count};
+use thinfer::tools::bench;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::table::{Table, bytes, count};
 use thinfer::{Artifact, Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part, default_preprocess};
 use thinfer_compiler::eval::evaluate;
@@ -28,7 +28,7 @@ const MAX_DROP: f64 = 0.5;
 const BATCH: usize = 64;
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run(Path::new("target/quickstart")))
+    thinfer::tools::print::ended(run(Path::new("target/quickstart")))
 }
 
 fn run(dir: &Path) -> Result<()> {

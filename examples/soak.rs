@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use thinfer::{Artifact, Device, DeviceKind, Forms, Options, Session, bench};
+use thinfer::tools::bench;
+use thinfer::{Artifact, Device, DeviceKind, Forms, Options, Session};
 
 fn main() -> std::process::ExitCode {
-    thinfer::print::ended(run())
+    thinfer::tools::print::ended(run())
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {

@@ -32,11 +32,11 @@ fn table() -> Result<String, String> {
     let read = |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
     let mut out = String::from("/// Every variant of every kernel, in the order of `permutations`.\npub static KERNELS: &[Kernel] = &[\n");
     for p in permutations::parse(&read("permutations")?)? {
-        let file = format!("{}.wgsl", p.kernel);
+        let file = &p.file;
         let shared = |name: &str| std::fs::read_to_string(format!("wgsl/shared/{name}.wgsl")).ok();
         let original = read(&format!("wgsl/{file}"))?;
         let expand = |defines: &preprocess::Defines| {
-            preprocess::expand(&file, &original, defines, &shared).map_err(|e| format!("wgsl/{e} (variant '{}')", p.name))
+            preprocess::expand(file, &original, defines, &shared).map_err(|e| format!("wgsl/{e} (variant '{}')", p.name))
         };
         let lines = expand(&p.defines)?;
         let text = |lines: &[preprocess::Line]| lines.iter().fold(String::new(), |text, l| text + &l.text + "\n");

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use thinfer::artifact::{
     Activation, Channels, Dtype, Element, Layer, Meaning, Model, Op, Output, Preprocess, Stride, TensorData, TensorSpec, Weight, Window,
 };
-use thinfer::npy::{self, Npy, NpyData};
-use thinfer::{Artifact, Device, Forms, Options, Session, bench};
+use thinfer::tools::bench;
+use thinfer::tools::npy::{self, Npy, NpyData};
+use thinfer::{Artifact, Device, Forms, Options, Session};
 use thinfer_compiler::factor::Scheme;
 use thinfer_compiler::import;
 use thinfer_compiler::lower::{Factored, Options as Lowering, SchemeChoice};

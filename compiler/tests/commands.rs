@@ -58,7 +58,7 @@ fn the_whole_way_by_commands() {
 
     let device = thinfer::Device::cpu();
     let file = thinfer::Artifact::open(dir.join("dense.thin")).unwrap();
-    let table = thinfer::latency::measure(&device, &file, 1, 0.2, &mut |_, _| ()).unwrap();
+    let table = thinfer::tools::latency::measure(&device, &file, 1, 0.2, &mut |_, _| ()).unwrap();
     fs::write(dir.join("times.json"), serde_json::to_string(&table).unwrap()).unwrap();
 
     thinferc(&["report", "run", "sweep", "thin.thin", "times.json", "eval.json", "-o", "report.html"], dir);

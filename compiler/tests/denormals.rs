@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use thinfer::bench::{against_dense, interleaved, noise};
+use thinfer::tools::bench::{against_dense, interleaved, noise};
 use thinfer::{Artifact, Device, Options, Session};
 use thinfer_compiler::import::{Checkpoint, save};
 use thinfer_compiler::tensor::{Params, Tensor};

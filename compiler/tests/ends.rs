@@ -90,7 +90,7 @@ fn save(path: &Path, parts: &[Vec<u8>]) {
 
 /// Repeatable numbers from −1 to 1.
 fn noise(len: usize, seed: usize) -> Vec<f32> {
-    thinfer::bench::noise(len + seed).split_off(seed)
+    thinfer::tools::bench::noise(len + seed).split_off(seed)
 }
 
 /// Conv, Relu, Conv, mean: from [3, 6, 5] to six numbers.

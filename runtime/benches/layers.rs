@@ -3,7 +3,7 @@
 //! For choosing between two versions of a kernel; what a network gains is measured by `thinfer bench`.
 
 use divan::Bencher;
-use thinfer::bench::{LayerSpec, layer_artifact, noise};
+use thinfer::tools::bench::{LayerSpec, layer_artifact, noise};
 use thinfer::{Device, DeviceKind, Form, Forms, Options, Session};
 
 fn main() {

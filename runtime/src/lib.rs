@@ -2,7 +2,6 @@
 //! kernels through wgpu, or on the CPU where there is no adapter.
 
 pub mod artifact;
-pub mod bench;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -10,18 +9,15 @@ mod cpu;
 mod device;
 mod engine;
 mod error;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "wgpu")]
 pub(crate) mod gpu;
-pub mod inspect;
 mod noise;
-#[cfg(feature = "cli")]
-pub mod npy;
 pub mod plan;
-pub mod print;
 mod scores;
 mod session;
-pub mod table;
 mod times;
+#[cfg(any(test, feature = "tools"))]
+pub mod tools;
 mod tune;
 mod wait;
 
@@ -32,7 +28,6 @@ pub use engine::{Device, Forms, LayerChoice, Options};
 pub use error::{Error, Result};
 pub use plan::Form;
 pub use session::{Array, ArrayView, NamedArray, Outputs, RunInputs, Session};
-pub use tune::latency;
 
 /// The index of the largest value, the first of equals; `None` if there is none or one is NaN.
 pub fn top1(logits: &[f32]) -> Option<usize> {

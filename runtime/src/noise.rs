@@ -1,7 +1,7 @@
 //! Numbers to run networks on where their values do not matter.
 
 /// Repeatable values in −1…1, so that no kernel meets denormals or a special case (Marsaglia's xorshift of 32 bits).
-pub fn noise(len: usize) -> Vec<f32> {
+pub(crate) fn noise(len: usize) -> Vec<f32> {
     let mut values = vec![0.0; len];
     fill(&mut values);
     values

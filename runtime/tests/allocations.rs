@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use thinfer::bench::{LayerSpec, layer_artifact, noise};
+use thinfer::tools::bench::{LayerSpec, layer_artifact, noise};
 use thinfer::{Device, Form, Forms, Options, Session};
 
 struct Counting;

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use thinfer::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight};
-use thinfer::npy::{self, Npy, NpyData};
+use thinfer::tools::npy::{self, Npy, NpyData};
 
 fn thinfer(arguments: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_thinfer")).args(arguments).current_dir(dir).output().unwrap()

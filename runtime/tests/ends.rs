@@ -12,7 +12,7 @@ use thinfer::artifact::{
     Activation, Artifact, Channels, Element, Input, InputKind, Layer, Meaning, Model, Op, Preprocess, Stride, TensorData, TensorSpec,
     Weight, Window,
 };
-use thinfer::npy::{self, Npy, NpyData};
+use thinfer::tools::npy::{self, Npy, NpyData};
 use thinfer::{Device, DeviceKind, Options, Session};
 
 /// The CPU, and the GPU where there is one.

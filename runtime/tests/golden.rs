@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use thinfer::artifact::{Channels, InputKind, Meaning};
-use thinfer::npy::{self, NpyData};
-use thinfer::{Artifact, Device, Form, Forms, Options, Session, bench};
+use thinfer::tools::bench;
+use thinfer::tools::npy::{self, NpyData};
+use thinfer::{Artifact, Device, Form, Forms, Options, Session};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")

@@ -1,10 +1,12 @@
-//! The list of variants: one line each, `KERNEL VARIANT NAME=NUMBER …`; `//` starts a comment. `+textures` at the end of a
+//! The list of variants: one line each, `KERNEL VARIANT NAME=NUMBER …`, where a kernel in a folder of its own is `FOLDER/KERNEL`; `//` starts a comment. `+textures` at the end of a
 //! line adds a variant `VARIANT_t` with TEXTURES=1.
 
 /// One variant of a kernel.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Permutation {
-    /// The file, `wgsl/KERNEL.wgsl`.
+    /// The file in `wgsl`.
+    pub(crate) file: String,
+    /// Its name without folder and ending.
     pub(crate) kernel: String,
     /// The variant's own name.
     pub(crate) name: String,
@@ -24,7 +26,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Permutation>, String> {
     for (i, line) in text.lines().enumerate() {
         let line = line.split("//").next().unwrap_or_default();
         let mut words = line.split_whitespace();
-        let Some(kernel) = words.next() else { continue };
+        let Some(path) = words.next() else { continue };
+        let (file, kernel) = (format!("{path}.wgsl"), path.rsplit('/').next().unwrap_or(path));
         let Some(name) = words.next() else { return Err(format!("permutations:{}: '{kernel}' has no variant name", i + 1)) };
         if all.iter().any(|p| p.name == name) {
             return Err(format!("permutations:{}: a second '{name}'", i + 1));
@@ -39,9 +42,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Permutation>, String> {
             .collect::<Option<_>>()
             .ok_or_else(|| format!("permutations:{}: constants look like NAME=NUMBER", i + 1))?;
         let textures = [&defines[..], &[("TEXTURES".into(), 1)]].concat();
-        all.push(Permutation { kernel: kernel.into(), name: name.into(), defines });
+        all.push(Permutation { file: file.clone(), kernel: kernel.into(), name: name.into(), defines });
         if !extra.is_empty() {
-            all.push(Permutation { kernel: kernel.into(), name: format!("{name}_t"), defines: textures });
+            all.push(Permutation { file, kernel: kernel.into(), name: format!("{name}_t"), defines: textures });
         }
     }
     Ok(all)
@@ -53,8 +56,9 @@ mod tests {
 
     #[test]
     fn a_line_is_a_variant() {
-        let all = parse("// tiles\n\nk k_2 TM=2 WG=64 // small\n").unwrap();
-        assert_eq!(all, [Permutation { kernel: "k".into(), name: "k_2".into(), defines: vec![("TM".into(), 2), ("WG".into(), 64)] }]);
+        let all = parse("// tiles\n\nfolder/k k_2 TM=2 WG=64 // small\n").unwrap();
+        let defines = vec![("TM".into(), 2), ("WG".into(), 64)];
+        assert_eq!(all, [Permutation { file: "folder/k.wgsl".into(), kernel: "k".into(), name: "k_2".into(), defines }]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use thinfer::inspect::Description;
-use thinfer::latency::LatencyTable;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::latency::LatencyTable;
 use thinfer::{Artifact, Device, Form, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::graph::Graph;
@@ -53,7 +53,7 @@ pub fn thin(bytes: &[u8]) {
         let (batch, samples) = if artifact.input().spec.sample_axis.is_some() { (2, 3) } else { (1, 1) };
         let options = Options { batch, forms: Forms::All(form), ranks, cache: None, ..Options::default() };
         let Ok(mut session) = Session::new(&Device::cpu(), &artifact, &options) else { continue };
-        let input = thinfer::bench::noise(samples * session.input_len());
+        let input = thinfer::tools::bench::noise(samples * session.input_len());
         let output = session.run(&input).expect("a session that opens runs");
         assert_eq!(output.len(), samples * session.output_len());
     }
@@ -130,7 +130,7 @@ pub fn images(set: &str, bytes: &[u8], folder: &Path) {
 
 /// Numpy's arrays.
 pub fn array(bytes: &[u8]) {
-    if let Ok(npy) = thinfer::npy::parse(bytes) {
+    if let Ok(npy) = thinfer::tools::npy::parse(bytes) {
         assert!(npy.shape.iter().product::<usize>() <= bytes.len());
     }
 }
@@ -177,7 +177,7 @@ impl Run {
         let options = Options { forms: Forms::Ruled, cache: None, ..Options::default() };
         let mut session = Session::new(&Device::cpu(), &artifact, &options).ok()?;
         let samples = if artifact.input().spec.sample_axis.is_some() { 2 } else { 1 };
-        let input = thinfer::bench::noise(samples * session.input_len());
+        let input = thinfer::tools::bench::noise(samples * session.input_len());
         Some(Self { output: session.run(&input).expect("a session that opens runs") })
     }
 

@@ -204,7 +204,7 @@ fn layers_to_skip_are_multiplied_out_and_plain_checkpoints_have_nothing_to_keep(
     let artifact = f.emit(Policy::Keep, &f.cuts(Policy::Keep).unwrap(), Dtype::F32, false).unwrap();
     // Full rank costs more than dense, and is kept all the same.
     assert!(artifact.model().provenance.macs > artifact.model().provenance.dense_macs);
-    assert!(thinfer::inspect::Description::of(&artifact).to_string().ends_with("than the dense weight: conv2\n"));
+    assert!(thinfer::tools::inspect::Description::of(&artifact).to_string().ends_with("than the dense weight: conv2\n"));
     let none = with(Options { kept, skip: vec!["conv2".into()], source: "x.safetensors".into(), ..Options::default() });
     let error = none.cuts(Policy::Keep).unwrap_err().to_string();
     assert!(error.contains("--ranks keep") && error.contains("x.safetensors"), "{error}");

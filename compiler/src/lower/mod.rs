@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use thinfer::artifact::{Artifact, Dtype, Meaning, Preprocess};
-use thinfer::latency::LatencyTable;
+use thinfer::tools::latency::LatencyTable;
 
 use crate::error::{Error, Result};
 use crate::factor::{Factoring, Factors, LayerMoments, Regression, Scheme};

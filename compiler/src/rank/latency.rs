@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thinfer::latency::LatencyTable;
+use thinfer::tools::latency::LatencyTable;
 
 use super::{Cut, LayerChoices, Policy, solver};
 use crate::error::{Error, Result};
@@ -114,7 +114,7 @@ impl Timing {
     }
 }
 
-fn rank(c: &thinfer::latency::CandidateTime) -> Option<Rank> {
+fn rank(c: &thinfer::tools::latency::CandidateTime) -> Option<Rank> {
     Some(match (c.rank?, c.input_rank) {
         (output, Some(input)) => Rank::Two { output, input },
         (rank, None) => Rank::One(rank),

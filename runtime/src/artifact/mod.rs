@@ -25,6 +25,7 @@ use std::ops::Range;
 pub use crate::error::FormatError;
 pub use check::Limits;
 pub(crate) use cost::layer_macs;
+#[cfg(any(test, feature = "tools"))]
 pub(crate) use preamble::VERSION;
 pub use sections::Sections;
 pub use v2::{

@@ -206,7 +206,7 @@ fn first(values: &[f32], shape: &[usize], kept: &[usize]) -> (Vec<f32>, Vec<usiz
 mod tests {
     use super::super::{Activation, Layer, Window};
     use super::*;
-    use crate::bench::noise;
+    use crate::noise::noise;
 
     fn data(name: &str, shape: &[usize], seed: usize) -> TensorData {
         let len: usize = shape.iter().product();

@@ -38,7 +38,7 @@ pub(crate) fn kept_bytes(step: &Step, batch: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use crate::artifact::{Artifact, Layer, Op, PoolKind, Window};
-    use crate::bench::{LayerSpec, layer_artifact};
+    use crate::tools::bench::{LayerSpec, layer_artifact};
     use crate::{Device, Error, Forms, Options, Session};
 
     fn needs(artifact: &Artifact) -> u64 {

@@ -16,6 +16,7 @@ mod layer_norm;
 mod linear;
 mod multiply;
 mod packed;
+#[cfg(any(test, feature = "tools"))]
 mod peak;
 mod pool;
 mod product;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub(crate) use self::cores::cores;
 pub(crate) use self::kept::kept_bytes;
+#[cfg(any(test, feature = "tools"))]
 pub(crate) use self::peak::measure as peak;
 
 use self::epilogue::{Epilogue, Residual};
@@ -219,8 +221,8 @@ pub(crate) fn info() -> DeviceInfo {
 #[cfg(test)]
 mod tests {
     use crate::artifact::{Artifact, TensorData};
-    use crate::bench::{interleaved, layer_artifact, noise};
     use crate::plan::Form;
+    use crate::tools::bench::{interleaved, layer_artifact, noise};
     use crate::{Device, Forms, Options, Session};
 
     /// 192 → 192 at rank 48 without bias, V's and U's entries about as large as `v` and `u`.

@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
+#[cfg(feature = "wgpu")]
 use crate::gpu;
 use crate::plan::{Factored, Form};
 use crate::wait::block_on;
@@ -17,7 +17,7 @@ pub struct Device {
 #[derive(Clone, Debug)]
 pub(super) enum Inner {
     Cpu,
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     Gpu(gpu::Gpu),
 }
 
@@ -54,21 +54,21 @@ impl Device {
         Self { inner: Inner::Cpu }
     }
 
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     async fn open_gpu() -> Result<Self> {
         Ok(Self { inner: Inner::Gpu(gpu::Gpu::open_async().await?) })
     }
 
-    #[cfg(not(feature = "gpu"))]
+    #[cfg(not(feature = "wgpu"))]
     async fn open_gpu() -> Result<Self> {
         Err(Error::NoDevice { wanted: "GPU".into(), why: "this build has no GPU support (feature `gpu`)".into() })
     }
 
     /// Every device on this machine, the CPU last; in a browser the CPU alone.
     pub fn list() -> Vec<DeviceInfo> {
-        #[cfg(feature = "gpu")]
+        #[cfg(feature = "wgpu")]
         let gpus = gpu::list();
-        #[cfg(not(feature = "gpu"))]
+        #[cfg(not(feature = "wgpu"))]
         let gpus = [];
         gpus.into_iter().chain([cpu::info()]).collect()
     }
@@ -77,13 +77,13 @@ impl Device {
     pub fn info(&self) -> DeviceInfo {
         match &self.inner {
             Inner::Cpu => cpu::info(),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => gpu.info().clone(),
         }
     }
 
     /// The GPU behind it.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     pub(crate) fn gpu(&self) -> Option<&gpu::Gpu> {
         match &self.inner {
             Inner::Cpu => None,
@@ -95,16 +95,17 @@ impl Device {
     pub(crate) fn keeps(&self) -> (bool, bool) {
         match &self.inner {
             Inner::Cpu => (false, false),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => (true, gpu.halves()),
         }
     }
 
     /// Multiply–adds and bytes a second, measured.
+    #[cfg(any(test, feature = "tools"))]
     pub(crate) fn peak(&self) -> Result<(f64, f64)> {
         match &self.inner {
             Inner::Cpu => Ok(cpu::peak()),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => gpu::peak(gpu),
         }
     }
@@ -114,7 +115,7 @@ impl Device {
         let DeviceInfo { name, backend, driver, .. } = self.info();
         let kernels: String = match &self.inner {
             Inner::Cpu => format!("{}{}", cpu::level(), cpu::cores()),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => gpu.kernels(),
         };
         format!("{name} | {backend} | {driver} | {kernels} | thinfer {}", env!("CARGO_PKG_VERSION"))
@@ -129,7 +130,7 @@ impl Device {
     pub(crate) fn supports(&self, form: Form, layer: &Factored) -> bool {
         match (&self.inner, form, &layer.fused) {
             (_, Form::Fused, None) => false,
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             (Inner::Gpu(gpu), Form::Fused, Some(step)) => gpu::supports_fused(gpu, step),
             _ => true,
         }

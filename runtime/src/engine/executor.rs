@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::cpu;
 use crate::device::Pipeline;
 use crate::error::Result;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "wgpu")]
 use crate::gpu;
 use crate::plan::{Bring, Slot, Take};
 
 #[derive(Debug)]
 pub(super) enum Executor {
     Cpu(Box<cpu::Executor>),
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     Gpu(Box<gpu::Executor>),
 }
 
@@ -20,7 +20,7 @@ impl Executor {
     pub(super) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.run(rows, bring, take),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.run(rows, bring, take)?,
         }
         Ok(())
@@ -29,7 +29,7 @@ impl Executor {
     pub(super) async fn run_async(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
         match self {
             Self::Cpu(cpu) => cpu.run(rows, bring, take),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.run_async(rows, bring, take).await?,
         }
         Ok(())
@@ -41,7 +41,7 @@ impl Executor {
                 cpu.run(rows, bring, take);
                 Ok(true)
             }
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.submit(rows, bring).map(|()| false),
         }
     }
@@ -49,7 +49,7 @@ impl Executor {
     pub(super) fn under_way(&self) -> Result<Option<usize>> {
         match self {
             Self::Cpu(_) => Ok(None),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.under_way().map(Some),
         }
     }
@@ -60,7 +60,7 @@ impl Executor {
                 let _ = take;
                 Ok(())
             }
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.wait(take),
         }
     }
@@ -68,7 +68,7 @@ impl Executor {
     pub(super) fn time(&mut self, batch: usize, repeats: usize) -> Result<Duration> {
         match self {
             Self::Cpu(cpu) => Ok(cpu.time(batch, repeats)),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.time(repeats),
         }
     }
@@ -76,7 +76,7 @@ impl Executor {
     pub(super) fn step_times(&mut self, batch: usize) -> Result<Option<Vec<Duration>>> {
         match self {
             Self::Cpu(cpu) => Ok(Some(cpu.step_times(batch))),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.layer_times(),
         }
     }
@@ -84,7 +84,7 @@ impl Executor {
     pub(super) fn kernels(&self) -> Vec<Vec<&'static str>> {
         match self {
             Self::Cpu(cpu) => cpu.kernels(),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.kernels(),
         }
     }
@@ -92,7 +92,7 @@ impl Executor {
     pub(super) fn pipelines(&self) -> Vec<Pipeline> {
         match self {
             Self::Cpu(_) => Vec::new(),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.pipelines(),
         }
     }
@@ -100,7 +100,7 @@ impl Executor {
     pub(super) fn value(&self, slot: Slot, rows: usize) -> Option<Vec<f32>> {
         match self {
             Self::Cpu(cpu) => Some(cpu.value(slot, rows)),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(_) => None,
         }
     }
@@ -109,7 +109,7 @@ impl Executor {
     pub(super) fn padding_is_zero(&self, slot: Slot, rows: usize) -> bool {
         match self {
             Self::Cpu(cpu) => cpu.padding_is_zero(slot, rows),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(_) => true,
         }
     }
@@ -117,7 +117,7 @@ impl Executor {
     pub(super) fn poison(&mut self) {
         match self {
             Self::Cpu(cpu) => cpu.poison(),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Self::Gpu(gpu) => gpu.poison(),
         }
     }

@@ -16,7 +16,7 @@ use crate::artifact::Artifact;
 use crate::cpu;
 use crate::device::Pipeline;
 use crate::error::{Error, Result};
-#[cfg(feature = "gpu")]
+#[cfg(feature = "wgpu")]
 use crate::gpu;
 use crate::noise::noise;
 use crate::plan::{Bring, Factored, Memory, Plan, Slot, StepKind, Take};
@@ -71,9 +71,9 @@ impl Engine {
         check_room(device, artifact, &plan, options.memory)?;
         let executor = match &device.inner {
             Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => {
                 // A layer's steps follow each other: the kernel of a step stands where it stands among them.
                 let pick = |at: usize| {

@@ -7,8 +7,8 @@ use thinfer_shaders::Kernel;
 
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::error::{Error, Result};
-use crate::gpu::memory::{LANES, Storage};
 use crate::gpu::pipelines::Cache;
+use crate::gpu::software::storage::Storage;
 
 /// An open device; clones share it.
 #[derive(Clone, Debug)]
@@ -134,22 +134,11 @@ impl Gpu {
         };
         let info = describe(&adapter);
         let limits = adapter.limits();
-        let lanes = (adapter.get_info().subgroup_min_size, adapter.get_info().subgroup_max_size);
-        let textures = lanes == (LANES, LANES) && adapter.features().contains(wgpu::Features::SUBGROUP);
-        let storage = match wanted {
-            Some(Storage::Textures) if !textures => {
-                let why = format!("{} has no subgroups of {LANES} lanes", info.name);
-                return Err(Error::NoDevice { wanted: "GPU that keeps values in textures".into(), why });
-            }
-            Some(storage) => storage,
-            None if textures && info.class == DeviceClass::Software => Storage::Textures,
-            None => Storage::Buffers,
-        };
+        let storage = Storage::choose(&adapter, &info, wanted)?;
         let halves = adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32);
-        let subgroups = if storage == Storage::Textures { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("thinfer"),
-            required_features: (adapter.features() & wgpu::Features::TIMESTAMP_QUERY) | subgroups,
+            required_features: (adapter.features() & wgpu::Features::TIMESTAMP_QUERY) | storage.features(),
             // The defaults are what every phone has.
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,

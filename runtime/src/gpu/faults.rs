@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::bench::{LayerSpec, layer_artifact, noise};
 use crate::conformance::devices;
+use crate::tools::bench::{LayerSpec, layer_artifact, noise};
 use crate::{Artifact, Device, DeviceKind, Error, Form, Forms, Options, Session};
 
 fn artifact(spec: &str) -> Artifact {

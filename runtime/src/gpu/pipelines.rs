@@ -142,7 +142,7 @@ fn binding_type(b: &Binding, half: bool) -> wgpu::BindingType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::memory::Storage;
+    use crate::gpu::software::storage::Storage;
 
     #[test]
     fn every_kernel_becomes_a_pipeline_once() {

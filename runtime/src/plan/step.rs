@@ -178,7 +178,7 @@ impl ConvStep {
     }
 
     /// What one output is summed over: inputs of a group under all taps.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     pub(crate) fn fan_in(&self) -> u64 {
         ((self.inputs / self.groups.max(1)) as u64).saturating_mul(self.taps())
     }

@@ -19,7 +19,7 @@ use crate::device::Pipeline;
 use crate::engine::{Device, Engine, LayerChoice, Options};
 use crate::error::{Error, Result};
 use crate::plan::Memory;
-use crate::times::interleaved;
+use crate::times::{interleaved, median};
 use crate::tune;
 use arrangement::Arrangement;
 use states::Kept;
@@ -82,7 +82,7 @@ impl Session {
             let mut session = Self::new(device, artifact, &Options { ranks, ..options.clone() })?;
             let noise = session.engine.noise();
             let run = |_: usize, engine: &mut &mut Engine| engine.run_noise(&noise);
-            let ms = interleaved(&mut [&mut session.engine], BUDGET_RUNS.0, BUDGET_RUNS.1, run)?[0].p50();
+            let ms = median(interleaved(&mut [&mut session.engine], BUDGET_RUNS.0, BUDGET_RUNS.1, run)?.concat());
             Ok((session, ranks, ms))
         };
         let wanted = budget.as_secs_f64() * 1e3;

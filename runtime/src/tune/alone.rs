@@ -1,11 +1,12 @@
 //! Times each layer as a network of its own: where a device has no clock for single layers, or runs of the network take too long.
 
+use super::alike::{Alike, MOST_SECONDS, decide};
 use super::ways::Way;
-use super::{Alike, Choice, MOST_SECONDS, decide, median};
 use crate::artifact::{Artifact, Layer, Model, Op, Residual, TensorData, Weight};
 use crate::clock::Instant;
-use crate::engine::{Device, Engine, Options};
+use crate::engine::{Choice, Device, Engine, Options};
 use crate::error::{Error, Result};
+use crate::times::median;
 
 /// Sessions that each contestant is timed in: where buffers happen to lie is worth up to a third of a small layer's time.
 const INSTANCES: usize = 2;
@@ -17,16 +18,16 @@ const ROUND_SECONDS: f64 = 1.5e-3;
 const MAX_REPEATS: usize = 2000;
 
 /// A way to run a one-layer network against others.
-pub(super) struct Contestant {
+pub(crate) struct Contestant {
     engine: Engine,
     /// Runs that one timing takes together.
     repeats: usize,
     /// Microseconds of a run, each turn.
-    pub(super) times: Vec<f64>,
+    pub(crate) times: Vec<f64>,
 }
 
 impl Contestant {
-    pub(super) fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
+    pub(crate) fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
         let mut engine = Engine::new(device, artifact, options, vec![choice])?;
         // The first run compiles shaders and warms caches; what follows computes with what it brought.
         engine.run_noise(&engine.noise())?;
@@ -36,14 +37,14 @@ impl Contestant {
     }
 
     /// Takes its turn.
-    pub(super) fn time(&mut self) -> Result<()> {
+    pub(crate) fn time(&mut self) -> Result<()> {
         self.times.push(self.engine.time(self.repeats)?.as_secs_f64() * 1e6 / self.repeats as f64);
         Ok(())
     }
 }
 
 /// Chooses for each of `groups`, until the session has been timing for too long: `start` is when it began. `None` for those that are left.
-pub(super) fn all(
+pub(crate) fn all(
     device: &Device,
     artifact: &Artifact,
     options: &Options,
@@ -59,7 +60,7 @@ pub(super) fn all(
 
 /// Times ways to run a one-layer artifact against each other, in turn, so that a drift of the machine meets all alike. Nothing is timed
 /// where there is nothing to choose. What the device, or the session's budget, has no room for does not take part.
-pub(super) fn race(device: &Device, artifact: &Artifact, options: &Options, ways: &[Way]) -> Result<Choice> {
+pub(crate) fn race(device: &Device, artifact: &Artifact, options: &Options, ways: &[Way]) -> Result<Choice> {
     if let [only] = ways {
         return Ok(only.choice.clone());
     }
@@ -91,7 +92,7 @@ pub(super) fn race(device: &Device, artifact: &Artifact, options: &Options, ways
 }
 
 /// Layer `layer` of `artifact` as a network of its own.
-pub(super) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact> {
+pub(crate) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact> {
     let source = &artifact.model().layers[layer];
     let mut tensors = Vec::new();
     let mut copy = |id: u32| {

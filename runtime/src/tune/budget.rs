@@ -1,9 +1,8 @@
 //! Forms of all layers within what a session may take: each was chosen for itself, the room is for their sum.
 
-use super::Choice;
 use super::ways::Way;
 use crate::artifact::Artifact;
-use crate::engine::{Device, Engine, Options, check_room};
+use crate::engine::{Choice, Device, Engine, Options, check_room};
 use crate::error::{Error, Result};
 use crate::plan::Form;
 

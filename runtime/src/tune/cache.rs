@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Choice;
 use crate::artifact::write_atomic;
+use crate::engine::Choice;
 use crate::plan::Form;
 
 /// No file longer than this is read: ours have some hundred bytes a layer.
@@ -82,15 +82,15 @@ fn line(line: &str) -> Option<(String, Choice)> {
 
 /// A kernel that this build has; `-` is whichever the estimate gives.
 fn kernel(name: &str) -> Option<Option<&'static str>> {
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     let known = thinfer_shaders::kernel(name).map(|k| Some(k.name));
-    #[cfg(not(feature = "gpu"))]
+    #[cfg(not(feature = "wgpu"))]
     let known = None;
     if name == "-" { Some(None) } else { known }
 }
 
 /// FNV-1a, 64 bits: the same in every build.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
 }
 
 /// What makes two layers cost the same, as one line: the key of a cache. A budget counts: it says which forms could be timed at all.
-pub(super) fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+pub(crate) fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
     let op = &artifact.model().layers[layer].op;
     let weight = op.weight();
     let scheme = weight.map_or("", |w| w.scheme(matches!(op, Op::Conv { .. })));

@@ -1,58 +1,25 @@
 //! Which form each factored layer takes on a device, and on a GPU which kernels run it: measured, kept from an earlier
 //! measurement, or by a written-down rule.
 
-mod alone;
+pub(crate) mod alike;
+pub(crate) mod alone;
 mod budget;
-mod cache;
-mod check;
-#[cfg(feature = "gpu")]
-mod few;
-mod key;
-pub mod latency;
-mod measure;
-mod place;
+pub(crate) mod cache;
+pub(crate) mod key;
+pub(crate) mod place;
 mod rule;
-mod runner;
-mod variants;
-mod ways;
+pub(crate) mod runner;
+#[cfg(feature = "wgpu")]
+mod software;
+pub(crate) mod ways;
 
 use crate::artifact::Artifact;
 use crate::clock::Instant;
 use crate::engine::{Choice, Device, Forms, Options};
 use crate::error::{Error, Result};
 use crate::plan::{Factored, Form, Plan};
-use crate::times::Times;
-pub use check::{LayerCheck, against_dense};
-pub(crate) use key::shape_of;
-
-/// The median; 0 of nothing.
-fn median(samples: Vec<f64>) -> f64 {
-    Times::new(samples).p50()
-}
-
-/// The share of the dense form's time below which factors are taken: a draw goes to dense.
-const CLEARLY: f64 = 0.97;
-/// Seconds after which a session times nothing more; layers that are left run dense where they may, and their turn comes when a later
-/// session finds the others in the cache.
-const MOST_SECONDS: f64 = 20.0;
-
-/// Layers that cost the same and are not in the cache.
-struct Alike {
-    /// In the cache.
-    key: String,
-    layers: Vec<usize>,
-    /// At least two, dense ones first.
-    ways: Vec<ways::Way>,
-}
-
-/// The fastest of ways that took so many microseconds; a dense one unless others are clearly faster.
-fn decide(mut results: Vec<(f64, &Choice)>) -> Choice {
-    results.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let best = |form: Form| results.iter().find(|r| r.1.form == form).map(|r| (form, r.0));
-    let measured_us = [Form::Dense, Form::TwoStage, Form::Fused].into_iter().filter_map(best).collect();
-    let dense = results.iter().find(|r| r.1.form == Form::Dense).filter(|d| results[0].0 > CLEARLY * d.0);
-    dense.or(results.first()).map_or_else(|| Choice::of(Form::TwoStage), |r| Choice { measured_us, ..r.1.clone() })
-}
+use alike::Alike;
+use ways::Allowed;
 
 /// Chooses for every layer of `artifact`.
 pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) -> Result<Vec<Choice>> {
@@ -97,9 +64,6 @@ fn is_vast(layer: &Factored) -> bool {
     const TIMES: u64 = 16;
     layer.dense_macs > SMALL && layer.dense_macs / TIMES > layer.thin_macs
 }
-
-/// Whether a layer may take a form.
-type Allowed<'a> = &'a dyn Fn(&Factored, Form) -> bool;
 
 /// Times what is in neither the cache nor known from a layer alike.
 fn timed(

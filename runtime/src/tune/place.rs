@@ -4,11 +4,12 @@
 //! Whole networks are run, each layer in one of its ways, until every way has had its turns; layers alike share theirs out. One network
 //! that stays the same runs in turn with each: it says how fast the machine was.
 
+use super::alike::{Alike, MOST_SECONDS, decide};
 use super::runner::{Runner, Sample, in_turn, step_us};
-use super::{Alike, Choice, MOST_SECONDS, decide};
+use super::ways::Way;
 use crate::artifact::Artifact;
 use crate::clock::Instant;
-use crate::engine::{Device, Options};
+use crate::engine::{Choice, Device, Options};
 use crate::error::{Error, Result};
 use crate::plan::Form;
 
@@ -57,7 +58,7 @@ struct Bench<'a> {
 ///
 /// # Errors
 /// [`Error::Limit`] where there is no room for `base`; [`Error::Gpu`] when the device fails.
-pub(super) fn race(
+pub(crate) fn race(
     device: &Device,
     artifact: &Artifact,
     options: &Options,
@@ -192,7 +193,7 @@ impl Bench<'_> {
         let step = step_us(self.device, &self.rests);
         let one = |(group, tried): (&Alike, &Vec<Tried>)| {
             let known = || group.ways.iter().zip(tried).filter(|(_, t)| !t.refused);
-            let time = |way: &super::ways::Way, t: &Tried| (typical(&t.samples) + step * way.steps as f64).max(0.0);
+            let time = |way: &Way, t: &Tried| (typical(&t.samples) + step * way.steps as f64).max(0.0);
             known().all(|(_, t)| !t.samples.is_empty()).then(|| decide(known().map(|(w, t)| (time(w, t), &w.choice)).collect()))
         };
         self.groups.iter().zip(&self.tried).map(one).collect()

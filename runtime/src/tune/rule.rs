@@ -1,9 +1,11 @@
 //! Without a clock: what is known of a class of devices.
 
-use super::{Allowed, Choice};
+#[cfg(feature = "wgpu")]
+use super::software;
+use super::ways::Allowed;
 use crate::artifact::Artifact;
 use crate::device::DeviceClass;
-use crate::engine::{Device, Options};
+use crate::engine::{Choice, Device, Options};
 use crate::error::Result;
 use crate::plan::{Factored, Form};
 
@@ -16,9 +18,9 @@ pub(super) fn choose(
     factored: &[Option<Factored>],
     allowed: Allowed<'_>,
 ) -> Result<Vec<Choice>> {
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "wgpu")]
     if let Some(gpu) = device.gpu().filter(|gpu| gpu.compiles_slowly()) {
-        return few_pipelines(gpu, artifact, options, factored, allowed);
+        return software::choose(gpu, artifact, options, factored, allowed);
     }
     let class = device.info().class;
     let form = |f: &Option<Factored>| match f {
@@ -48,65 +50,6 @@ fn form(class: DeviceClass, layer: &Factored, batch: usize) -> Form {
     } else {
         Form::TwoStage
     }
-}
-
-/// What compiling one more kernel is worth, in cycles of every run: 100 ms a kernel, shared by some two hundred runs.
-#[cfg(feature = "gpu")]
-const PIPELINE: u64 = 1_500_000;
-/// What launching a kernel costs, in cycles: 50 µs.
-#[cfg(feature = "gpu")]
-const LAUNCH: u64 = 170_000;
-
-#[cfg(feature = "gpu")]
-fn few_pipelines(
-    gpu: &crate::gpu::Gpu,
-    artifact: &Artifact,
-    options: &Options,
-    factored: &[Option<Factored>],
-    allowed: Allowed<'_>,
-) -> Result<Vec<Choice>> {
-    use super::few::{self, Way};
-    use crate::gpu::pipelines_of;
-    use crate::plan::Plan;
-
-    const FORMS: [Form; 3] = [Form::Dense, Form::TwoStage, Form::Fused];
-    /// A form, and the kernels that could run each of its steps.
-    type Kernels = (Form, Vec<Vec<&'static str>>);
-    let mut ways: Vec<Vec<Way>> = vec![Vec::new(); factored.len()];
-    let mut names: Vec<Vec<Kernels>> = vec![Vec::new(); factored.len()];
-    let mut pipelines = Vec::new();
-    for form in FORMS {
-        let plan = Plan::new(artifact, options.batch, |f| if allowed(f, form) { form } else { Form::TwoStage })?;
-        for (layer, f) in factored.iter().enumerate() {
-            if !f.as_ref().map_or(form == Form::Dense, |f| allowed(f, form) && plan.forms[layer] == form) {
-                continue;
-            }
-            let (mut way, mut called) = (Way::new(), Vec::new());
-            for step in plan.steps.iter().filter(|s| s.layer == layer) {
-                let mut candidates = Vec::new();
-                let mut kernels = Vec::new();
-                for (pipeline, name, time) in pipelines_of(gpu, artifact, options.batch, step) {
-                    let known = pipelines.iter().position(|p| *p == pipeline);
-                    candidates.push((known.unwrap_or(pipelines.len()), time + LAUNCH));
-                    kernels.push(name);
-                    if known.is_none() {
-                        pipelines.push(pipeline);
-                    }
-                }
-                way.push(candidates);
-                called.push(kernels);
-            }
-            ways[layer].push(way);
-            names[layer].push((form, called));
-        }
-    }
-    let choice = |(layer, taken): (usize, Option<few::Taken>)| {
-        let Some(taken) = taken else { return Choice::of(Form::TwoStage) };
-        let (form, called) = &names[layer][taken.way];
-        let kernels = called.iter().zip(&taken.steps).map(|(names, &at)| Some(names[at])).collect();
-        Choice { form: *form, kernels, measured_us: Vec::new() }
-    };
-    Ok(few::choose(&ways, PIPELINE).into_iter().enumerate().map(choice).collect())
 }
 
 #[cfg(test)]

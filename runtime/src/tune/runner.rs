@@ -1,57 +1,38 @@
 //! A network on a device, and what a run and its layers take.
 
-use super::alone::single_layer;
-use super::median;
 use crate::artifact::Artifact;
 use crate::clock::Instant;
 use crate::device::DeviceClass;
 use crate::engine::{Choice, Device, Engine, Noise, Options};
 use crate::error::Result;
 use crate::plan::Plan;
-
-/// Runs of a network in turn with the dense one, at least and at most.
-const ROUNDS: (usize, usize) = (5, 25);
-/// Seconds that the rounds of one network should take where more than the least are made.
-const ROUND_SECONDS: f64 = 0.1;
-/// What one timing of a layer alone should last at least.
-const ALONE_SECONDS: f64 = 1e-3;
+use crate::times::median;
 
 /// A network and what it is run on.
-pub(super) struct Runner {
+pub(crate) struct Runner {
     engine: Engine,
     noise: Noise,
     steps: usize,
-    /// Where the device has no clock of its own: each layer with a weight as a network of its own, and how often it is
-    /// repeated.
-    alone: Vec<Option<(Engine, usize)>>,
 }
 
 /// What one run of a network took, microseconds.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Round {
-    pub(super) layers: Vec<f64>,
+pub(crate) struct Round {
+    pub(crate) layers: Vec<f64>,
     /// From upload to readback.
-    pub(super) whole: f64,
-}
-
-impl Round {
-    /// The median of several.
-    pub(super) fn middle(rounds: &[Self]) -> Self {
-        let Sample { layers, whole, .. } = Sample::of(rounds, 0);
-        Self { layers, whole }
-    }
+    pub(crate) whole: f64,
 }
 
 /// One network's times, microseconds: medians over rounds.
-pub(super) struct Sample {
-    pub(super) layers: Vec<f64>,
-    pub(super) whole: f64,
-    pub(super) steps: usize,
+pub(crate) struct Sample {
+    pub(crate) layers: Vec<f64>,
+    pub(crate) whole: f64,
+    pub(crate) steps: usize,
 }
 
 impl Sample {
     /// Of a network of so many steps; of at least one round.
-    pub(super) fn of(rounds: &[Round], steps: usize) -> Self {
+    pub(crate) fn of(rounds: &[Round], steps: usize) -> Self {
         let layers = rounds.first().map_or(0, |r| r.layers.len());
         Self {
             layers: (0..layers).map(|l| median(rounds.iter().map(|r| r.layers[l]).collect())).collect(),
@@ -60,66 +41,41 @@ impl Sample {
         }
     }
 
-    pub(super) fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         self.layers.iter().sum::<f64>().max(1e-9)
     }
 
     /// Steps, and microseconds that a run takes beyond its layers.
-    pub(super) fn rest(&self) -> (f64, f64) {
+    pub(crate) fn rest(&self) -> (f64, f64) {
         (self.steps as f64, self.whole - self.total())
     }
 }
 
 impl Runner {
-    /// For a table of times; on a device that cannot time a layer in its network, each is timed as one of its own.
-    pub(super) fn new(device: &Device, artifact: &Artifact, batch: usize, choices: Vec<Choice>) -> Result<Self> {
-        let options = Options { batch, keep_factors: true, cache: None, ..Options::default() };
-        let (mut runner, times_layers) = Self::open(device, artifact, &options, choices.clone())?;
-        if !times_layers {
-            for (layer, choice) in choices.into_iter().enumerate() {
-                runner.alone.push(match artifact.model().layers[layer].op.weight() {
-                    Some(_) => Some(by_itself(device, &single_layer(artifact, layer)?, &options, choice)?),
-                    None => None,
-                });
-            }
-        }
-        Ok(runner)
-    }
-
     /// `None` where a layer cannot be timed in its network: the device has no clock for it, or, in a browser, one too coarse.
-    pub(super) fn in_place(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<Option<Self>> {
+    pub(crate) fn in_place(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<Option<Self>> {
         let (runner, times_layers) = Self::open(device, artifact, options, choices)?;
         Ok((times_layers && cfg!(not(target_family = "wasm"))).then_some(runner))
     }
 
     /// And whether its device times layers.
-    fn open(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<(Self, bool)> {
+    pub(crate) fn open(device: &Device, artifact: &Artifact, options: &Options, choices: Vec<Choice>) -> Result<(Self, bool)> {
         let steps = Plan::new(artifact, options.batch, |f| choices[f.layer].form)?.steps.len();
         let mut engine = Engine::new(device, artifact, options, choices)?;
         let noise = engine.noise();
         // The first run compiles shaders and warms caches.
         engine.run_noise(&noise)?;
         let times_layers = engine.layer_times()?.is_some();
-        Ok((Self { engine, noise, steps, alone: Vec::new() }, times_layers))
-    }
-
-    /// Whether its layers are timed each as a network of its own.
-    pub(super) fn is_alone(&self) -> bool {
-        !self.alone.is_empty()
+        Ok((Self { engine, noise, steps }, times_layers))
     }
 
     /// Steps of a run.
-    pub(super) fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// How many rounds it is worth.
-    pub(super) fn rounds(&mut self) -> Result<usize> {
-        Ok(((ROUND_SECONDS * 1e6 / (4.0 * self.run()?).max(1.0)) as usize).clamp(ROUNDS.0, ROUNDS.1))
-    }
-
     /// Microseconds of a whole run, upload and readback too.
-    pub(super) fn run(&mut self) -> Result<f64> {
+    pub(crate) fn run(&mut self) -> Result<f64> {
         let start = Instant::now();
         self.engine.run_noise(&self.noise)?;
         Ok(start.elapsed().as_secs_f64() * 1e6)
@@ -127,35 +83,32 @@ impl Runner {
 
     /// Microseconds of each layer in one run.
     fn layers(&mut self) -> Result<Vec<f64>> {
-        if self.alone.is_empty() {
-            let times = self.engine.layer_times()?.unwrap_or_default().0;
-            return Ok(times.into_iter().map(|t| t.as_secs_f64() * 1e6).collect());
-        }
-        let time = |alone: &mut Option<(Engine, usize)>| match alone {
-            Some((engine, repeats)) => Ok(engine.time(*repeats)?.as_secs_f64() * 1e6 / *repeats as f64),
-            None => Ok(0.0),
-        };
-        self.alone.iter_mut().map(time).collect()
+        let times = self.engine.layer_times()?.unwrap_or_default().0;
+        Ok(times.into_iter().map(|t| t.as_secs_f64() * 1e6).collect())
     }
 }
 
-/// A layer as a network of its own, and how often it is repeated for one timing.
-fn by_itself(device: &Device, layer: &Artifact, options: &Options, choice: Choice) -> Result<(Engine, usize)> {
-    let mut engine = Engine::new(device, layer, options, vec![choice])?;
-    engine.run_noise(&engine.noise())?;
-    let once = engine.time(2)?.as_secs_f64() / 2.0;
-    Ok((engine, ((ALONE_SECONDS / once.max(1e-9)) as usize).clamp(1, 1000)))
+/// What [`in_turn`] runs. Layers are timed behind a run of their own network, which left in the caches what it leaves there in use, and
+/// values as it computes them.
+pub(crate) trait Rounds {
+    /// Runs the network and times its layers.
+    fn round(&mut self) -> Result<Round>;
 }
 
-/// Runs networks in turn; the rounds of each. Layers are timed behind a run of their own network, which left in the caches what it
-/// leaves there in use, and values as it computes them.
-pub(super) fn in_turn<const N: usize>(runners: [&mut Runner; N], rounds: usize) -> Result<[Vec<Round>; N]> {
+impl Rounds for Runner {
+    fn round(&mut self) -> Result<Round> {
+        let whole = self.run()?;
+        Ok(Round { layers: self.layers()?, whole })
+    }
+}
+
+/// Runs networks in turn; the rounds of each.
+pub(crate) fn in_turn<R: Rounds, const N: usize>(runners: [&mut R; N], rounds: usize) -> Result<[Vec<Round>; N]> {
     let mut runners = runners;
     let mut all = std::array::from_fn(|_| Vec::with_capacity(rounds));
     for _ in 0..rounds {
         for (runner, rounds) in runners.iter_mut().zip(&mut all) {
-            let whole = runner.run()?;
-            rounds.push(Round { layers: runner.layers()?, whole });
+            rounds.push(runner.round()?);
         }
     }
     Ok(all)
@@ -163,7 +116,7 @@ pub(super) fn in_turn<const N: usize>(runners: [&mut Runner; N], rounds: usize) 
 
 /// The line y = a·x + b through the points, b not negative: (a, b). The slope is the median of all pairs' (Theil and Sen), so
 /// that a few runs that were disturbed do not turn it.
-pub(super) fn line(points: &[(f64, f64)]) -> (f64, f64) {
+pub(crate) fn line(points: &[(f64, f64)]) -> (f64, f64) {
     let pairs = points.iter().enumerate().flat_map(|(i, a)| points[..i].iter().map(move |b| (a.0 - b.0, a.1 - b.1)));
     let slope = median(pairs.filter(|d| d.0 != 0.0).map(|d| d.1 / d.0).collect());
     let at_zero = median(points.iter().map(|p| p.1 - slope * p.0).collect());
@@ -172,7 +125,7 @@ pub(super) fn line(points: &[(f64, f64)]) -> (f64, f64) {
 
 /// What each step of a network takes on `device` beside what its own clock says, microseconds, by [`Sample::rest`] of many runs. The CPU
 /// goes from one step to the next at once.
-pub(super) fn step_us(device: &Device, rests: &[(f64, f64)]) -> f64 {
+pub(crate) fn step_us(device: &Device, rests: &[(f64, f64)]) -> f64 {
     if device.info().class == DeviceClass::Cpu { 0.0 } else { line(rests).0 }
 }
 

@@ -1,23 +1,25 @@
 //! The ways to run each layer that are worth timing: the forms that it may take, and the kernels that promise most for each.
 
-use super::{Allowed, Choice};
 use crate::artifact::Artifact;
-use crate::engine::{Device, Options, kept_bytes};
+use crate::engine::{Choice, Device, Options, kept_bytes};
 use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, Step};
 
+/// Whether a layer may take a form.
+pub(crate) type Allowed<'a> = &'a dyn Fn(&Factored, Form) -> bool;
+
 /// A way to run a layer.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
-    pub(super) choice: Choice,
+pub(crate) struct Way {
+    pub(crate) choice: Choice,
     /// What a session keeps for its steps, values apart.
-    pub(super) bytes: u64,
-    pub(super) steps: usize,
+    pub(crate) bytes: u64,
+    pub(crate) steps: usize,
 }
 
 /// The ways of every layer, dense ones first; none for a layer without a weight. `factored` are those that have a choice of forms, and
 /// `allowed` says of which.
-pub(super) fn of(
+pub(crate) fn of(
     device: &Device,
     artifact: &Artifact,
     options: &Options,
@@ -43,8 +45,8 @@ pub(super) fn of(
 
 /// The sets of kernels that a layer's steps are timed with: the estimate's, and with one step each by another kernel that is estimated to
 /// take not much longer.
-#[cfg(feature = "gpu")]
-pub(super) fn kernels(device: &Device, batch: usize, steps: &[&Step]) -> Vec<Vec<Option<&'static str>>> {
+#[cfg(feature = "wgpu")]
+pub(crate) fn kernels(device: &Device, batch: usize, steps: &[&Step]) -> Vec<Vec<Option<&'static str>>> {
     /// Kernels of a step that are tried, and how much longer than the best they may be estimated to take.
     const TRIED: usize = 3;
     const LONGER: f64 = 1.5;
@@ -68,7 +70,7 @@ pub(super) fn kernels(device: &Device, batch: usize, steps: &[&Step]) -> Vec<Vec
     sets
 }
 
-#[cfg(not(feature = "gpu"))]
-pub(super) fn kernels(_: &Device, _: usize, _: &[&Step]) -> Vec<Vec<Option<&'static str>>> {
+#[cfg(not(feature = "wgpu"))]
+pub(crate) fn kernels(_: &Device, _: usize, _: &[&Step]) -> Vec<Vec<Option<&'static str>>> {
     vec![Vec::new()]
 }

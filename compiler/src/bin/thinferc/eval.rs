@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::inspect::Description;
-use thinfer::print;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::print;
 use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{batch, check_fit, evaluate};

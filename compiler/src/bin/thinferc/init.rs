@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use thinfer::print;
+use thinfer::tools::print;
 use thinfer_compiler::import::{self, Checkpoint, Meta};
 use thinfer_compiler::{Result, graph, zoo};
 
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let network = zoo::build(&arguments.model)?;
-    thinfer::print::check_output(&arguments.output)?;
+    thinfer::tools::print::check_output(&arguments.output)?;
     let meta = Meta {
         model: Some(arguments.model.clone()),
         method: Some(format!("none (random weights, seed {})", arguments.seed)),

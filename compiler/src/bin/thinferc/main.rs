@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use thinfer::print;
+use thinfer::tools::print;
 use thinfer_compiler::{Error, Result};
 
 /// Makes trained networks thin: trains, factors, chooses ranks and writes .thin files.

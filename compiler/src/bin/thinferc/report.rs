@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
-use thinfer::inspect::Description;
-use thinfer::table::{Table, bytes, count};
-use thinfer::{Artifact, print};
+use thinfer::Artifact;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::print;
+use thinfer::tools::table::{Table, bytes, count};
 use thinfer_compiler::factor::Spectrum;
 use thinfer_compiler::report::{Bars, Chart, Csv, Section, Series, html_report};
 use thinfer_compiler::{Error, Result, files, import};
@@ -178,7 +179,7 @@ fn swept(dir: &Path) -> Result<Section> {
 fn compiled(path: &Path) -> Result<Section> {
     let description = Description::of(&Artifact::open(path)?);
     let cut: Vec<_> = description.layers.iter().filter(|l| l.rank.is_some()).collect();
-    let of = |value: &dyn Fn(&thinfer::inspect::LayerDescription) -> f64| cut.iter().map(|l| value(l)).collect::<Vec<f64>>();
+    let of = |value: &dyn Fn(&thinfer::tools::inspect::LayerDescription) -> f64| cut.iter().map(|l| value(l)).collect::<Vec<f64>>();
     let mut figures = Vec::new();
     if !cut.is_empty() {
         let ranks = Bars {

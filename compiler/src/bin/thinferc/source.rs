@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use thinfer::artifact::{Channels, Input, InputKind, Preprocess};
-use thinfer::print;
+use thinfer::tools::print;
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part};
 use thinfer_compiler::eval::check_takes;
 use thinfer_compiler::factor::Factors;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use thinfer::artifact::Dtype;
-use thinfer::inspect::Description;
-use thinfer::print;
-use thinfer::table::{Table, count};
+use thinfer::tools::inspect::Description;
+use thinfer::tools::print;
+use thinfer::tools::table::{Table, count};
 use thinfer::{Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{batch, check_fit, evaluate};

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use thinfer::{Artifact, print};
+use thinfer::Artifact;
+use thinfer::tools::print;
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::import::{self, Checkpoint, Choice, Ends};
 use thinfer_compiler::train::{

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use thinfer::bench::{self, Ceiling, Cold, LayerCheck, LayerSpec, Times};
-use thinfer::inspect::Description;
-use thinfer::print;
-use thinfer::table::{Table, bytes, count};
+use thinfer::tools::bench::{self, Ceiling, Cold, LayerCheck, LayerSpec, Times};
+use thinfer::tools::inspect::Description;
+use thinfer::tools::print;
+use thinfer::tools::table::{Table, bytes, count};
 use thinfer::{Artifact, Device, DeviceClass, Error, Form, Forms, LayerChoice, Options, Pipeline, Result, Session};
 
 use crate::DeviceArguments;

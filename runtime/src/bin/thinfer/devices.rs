@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::print;
-use thinfer::table::Table;
+use thinfer::tools::print;
+use thinfer::tools::table::Table;
 use thinfer::{Device, Result};
 
 #[derive(Args)]

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::inspect::Description;
-use thinfer::npy::NpyData;
-use thinfer::print;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::npy::NpyData;
+use thinfer::tools::print;
 use thinfer::{Artifact, Device, Error, Forms, Result};
 
 use crate::DeviceArguments;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use thinfer::artifact::Input;
-use thinfer::npy::{self, NpyData};
+use thinfer::tools::npy::{self, NpyData};
 use thinfer::{ArrayView, Artifact, Error, Result};
 
 /// An array as the network declares it: 8-bit images still to be normalised, or the network's own input.

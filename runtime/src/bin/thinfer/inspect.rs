@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::inspect::Description;
-use thinfer::print;
-use thinfer::table::Table;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::print;
+use thinfer::tools::table::Table;
 use thinfer::{Artifact, Device, DeviceKind, Form, LayerChoice, Options, Result, Session};
 
 #[derive(Args)]

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use thinfer::inspect::Description;
-use thinfer::print;
+use thinfer::tools::inspect::Description;
+use thinfer::tools::print;
 use thinfer::{Artifact, Device, DeviceKind, Error, Forms, Options, Result, Session};
 
 /// Runs compressed networks (.thin files) on any GPU, or on the CPU.

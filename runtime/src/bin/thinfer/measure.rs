@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use thinfer::{Artifact, Device, DeviceKind, Error, Result, latency, print};
+use thinfer::tools::{latency, print};
+use thinfer::{Artifact, Device, DeviceKind, Error, Result};
 
 #[derive(Args)]
 pub(crate) struct Arguments {

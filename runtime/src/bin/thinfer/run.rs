@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use thinfer::artifact::{Meaning, Output, TensorSpec, write_atomic};
 use thinfer::{ArrayView, Artifact, Device, Error, Forms, NamedArray, Outputs, Result};
-use thinfer::{npy, print};
+use thinfer::tools::{npy, print};
 
 use crate::DeviceArguments;
 use crate::input::{Samples, read_all};

@@ -10,7 +10,7 @@ use crate::conformance::cases::{Case, LayerCase};
 use crate::conformance::conv_cases::ConvCase;
 use crate::conformance::reference;
 use crate::error::{Error, Result};
-use crate::gpu::memory::Storage;
+use crate::gpu::software::storage::Storage;
 use crate::gpu::{Executor, Gpu, supports_fused};
 use crate::plan::{Form, Plan};
 

@@ -2,11 +2,12 @@
 
 use thinfer_shaders::Kernel;
 
-use super::shape::Shape;
-use super::{Candidate, Context, Dispatch, Grid, Values};
 use crate::artifact::Window;
 use crate::error::Result;
 use crate::gpu::device::Gpu;
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
+use crate::gpu::software;
 use crate::plan::AttentionStep;
 
 /// What could run `step`: of the variants for its kind of heads those that leave the fewest lanes idle come first.
@@ -21,19 +22,17 @@ pub(super) fn candidates(gpu: &Gpu, step: &AttentionStep) -> Vec<Candidate> {
         Candidate { kernel, time: work * 64 + 64 / queries + if narrow { 0 } else { 1 << 32 } }
     };
     let fits = |k: &&'static Kernel| (k.define("RAGGED") == Some(1)) == ragged;
-    let lanes = gpu.variants("attention_lanes").filter(|_| !ragged).map(|kernel| {
-        // A part of a head computes all scores; what all lanes load is handed around for each block of queries.
-        let (owned, queries) = (channels4(kernel), u64::from(kernel.define("BQ").unwrap_or(1)));
-        Candidate { kernel, time: size4.div_ceil(owned) * (size4 + owned) * (64 + 128 / queries) / 64 }
-    });
-    let lanes: Vec<Candidate> = lanes.collect();
+    let lanes = if ragged { Vec::new() } else { software::attention::candidates(gpu, size4) };
     if lanes.is_empty() { gpu.variants("attention").filter(fits).map(one).collect() } else { lanes }
 }
 
 /// vec4s of a head that a workgroup owns.
 fn channels4(kernel: &Kernel) -> u64 {
+    if kernel.lanes().is_some() {
+        return software::attention::channels4(kernel);
+    }
     let define = |name| u64::from(kernel.define(name).unwrap_or(1));
-    define("TN") * kernel.lanes().map_or_else(|| define("C4"), u64::from)
+    define("TN") * define("C4")
 }
 
 /// Binds the step: queries, keys and values may be channels of one value.
@@ -43,7 +42,7 @@ pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Valu
     let size4 = step.size.div_ceil(4) as u64;
     let parts = size4.div_ceil(channels4(kernel)) as u32;
     let define = |name| kernel.define(name).unwrap_or(1);
-    let (queries, tile) = (define("BQ"), if kernel.lanes().is_some() { 8 * define("KN") } else { define("BK") });
+    let (queries, tile) = (define("BQ"), if kernel.lanes().is_some() { software::attention::keys(kernel) } else { define("BK") });
     let mut shape = Shape::new(values, &Window::POINT);
     shape.column_groups = parts;
     (shape.heads, shape.head_size, shape.keys) = (step.heads as u32, step.size as u32, keys.pixels() as u32);

@@ -3,16 +3,17 @@
 use thinfer_shaders::Kernel;
 
 use super::cost::Machine;
-use super::lanes;
 use super::linear;
-use super::low_rank::{self, Factors};
-use super::shape::Shape;
-use super::{Candidate, Context, Dispatch, Grid, Values};
+use super::low_rank;
 use crate::artifact::Artifact;
 use crate::error::Result;
 use crate::gpu::buffers::Weight;
 use crate::gpu::device::Gpu;
-use crate::gpu::memory::Storage;
+use crate::gpu::factors::Factors;
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
+use crate::gpu::software::lanes;
+use crate::gpu::software::storage::Storage;
 use crate::plan::{self, ConvStep};
 
 /// How a convolution's channels fall into groups, as kernels see it.

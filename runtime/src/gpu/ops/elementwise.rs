@@ -1,11 +1,11 @@
 //! y = act(x + r): sums and activations that stand alone.
 
-use super::shape::Shape;
-use super::{Context, Dispatch, Grid, Values};
 use thinfer_shaders::Kernel;
 
 use crate::artifact::Window;
 use crate::error::Result;
+use crate::gpu::launch::{Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
 
 /// Binds the step.
 pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values) -> Result<Dispatch> {

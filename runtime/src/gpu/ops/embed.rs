@@ -2,10 +2,10 @@
 
 use thinfer_shaders::Kernel;
 
-use super::shape::Shape;
-use super::{Context, Dispatch, Grid, Values};
 use crate::artifact::{Artifact, TensorId, Window};
 use crate::error::Result;
+use crate::gpu::launch::{Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
 
 /// Binds the step; the table lies as a sample of the output does.
 pub(super) fn step(

@@ -2,12 +2,12 @@
 
 use thinfer_shaders::Kernel;
 
-use super::shape::Shape;
-use super::{Candidate, Context, Dispatch, Grid, Values};
 use crate::artifact::{Artifact, Window};
 use crate::error::Result;
 use crate::gpu::buffers::pack_bias;
 use crate::gpu::device::Gpu;
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
 use crate::plan::LayerNormStep;
 
 /// Both variants; a barrier over many invocations is dear where a core walks through them.

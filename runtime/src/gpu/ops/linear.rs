@@ -3,15 +3,16 @@
 use thinfer_shaders::Kernel;
 
 use super::cost::{Machine, Stage};
-use super::lanes;
-use super::low_rank::{self, Factors};
-use super::shape::Shape;
-use super::{Candidate, Context, Dispatch, Grid, Values};
+use super::low_rank;
 use crate::artifact::{Artifact, Window};
 use crate::error::Result;
 use crate::gpu::buffers::{PANEL, Weight};
 use crate::gpu::device::Gpu;
-use crate::gpu::memory::Storage;
+use crate::gpu::factors::Factors;
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
+use crate::gpu::software::lanes;
+use crate::gpu::software::storage::Storage;
 use crate::plan::{LinearStep, matrix};
 
 /// The tiles with their estimated times for `rows` × `outputs4` vec4s: large ones win, until they are more than the rows or

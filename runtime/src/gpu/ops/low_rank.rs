@@ -4,20 +4,14 @@
 use thinfer_shaders::{Kernel, variants};
 
 use super::cost::{Machine, Stage};
-use super::lanes;
-use super::shape::Shape;
-use super::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
 use crate::error::Result;
 use crate::gpu::buffers::{PANEL, Weight};
 use crate::gpu::device::Gpu;
-use crate::gpu::memory::Storage;
-use crate::plan::StepKind;
-
-/// A factored weight: V, whose outputs are the rank, and U as [outputs, rank] row-major.
-pub(super) struct Factors<'a> {
-    pub(super) v: Weight<'a>,
-    pub(super) u: &'a [f32],
-}
+use crate::gpu::factors::{Factors, Lengths, RANK};
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS};
+use crate::gpu::shape::{Shape, Values};
+use crate::gpu::software::lanes;
+use crate::gpu::software::storage::Storage;
 
 /// The constants of a variant and what follows from them.
 struct Variant {
@@ -31,38 +25,6 @@ struct Variant {
     slices: u64,
     capacity4: usize,
     registers: bool,
-}
-
-/// vec4s of a layer's inputs, rank and outputs, and the elements of its window.
-#[derive(Clone, Copy)]
-pub(super) struct Lengths {
-    pub(super) inputs4: u64,
-    /// `None` for rows of features.
-    pub(super) taps: Option<u64>,
-    pub(super) rank4: u64,
-    pub(super) outputs4: u64,
-}
-
-impl Lengths {
-    /// Of a step that is fused; `None` of any other.
-    pub(super) fn of(step: &StepKind) -> Option<Self> {
-        let quarter = |n: usize| n.div_ceil(4) as u64;
-        let (inputs, taps, rank, outputs) = match step {
-            StepKind::Linear(l) if l.second.is_some() => (l.inputs, None, l.rank, l.outputs),
-            StepKind::Conv(c) if c.second.is_some() => {
-                let [height, width] = c.window.kernel.map(u64::from);
-                (c.inputs, (!c.is_pointwise()).then_some(height * width), c.rank, c.outputs)
-            }
-            _ => return None,
-        };
-        Some(Self { inputs4: quarter(inputs), taps, rank4: quarter(rank), outputs4: quarter(outputs) })
-    }
-
-    /// Iterations over all taps with `inputs4` vec4s under each.
-    fn trips(&self, inputs4: u64) -> u64 {
-        // A window is two more loops.
-        self.taps.map_or(inputs4, |taps| taps * (2 + inputs4))
-    }
 }
 
 impl Variant {
@@ -151,9 +113,6 @@ pub(super) fn capacity(gpu: &Gpu) -> u64 {
     };
     kernels.into_iter().flat_map(variants).filter_map(|k| k.define("R4")).max().map_or(0, |r| u64::from(r) * 4)
 }
-
-/// What a rank is called where it is too large.
-pub(super) const RANK: &str = "components in a fused layer";
 
 /// Packs the factors for `kernel` and binds the step; `windows` says whether V moves over an image.
 pub(super) fn dispatch(

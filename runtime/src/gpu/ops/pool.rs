@@ -1,11 +1,11 @@
 //! Pools: the largest or the mean value under a window, and the mean of a whole channel.
 
-use super::shape::Shape;
-use super::{Context, Dispatch, Grid, Values};
 use thinfer_shaders::Kernel;
 
 use crate::artifact::{PoolKind, Window};
 use crate::error::Result;
+use crate::gpu::launch::{Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
 use crate::plan::PoolStep;
 
 /// Binds a pool under a window.

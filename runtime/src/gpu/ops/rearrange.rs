@@ -1,11 +1,11 @@
 //! Elements in another order.
 
-use super::shape::Shape;
-use super::{Context, Dispatch, Grid, Values};
 use thinfer_shaders::Kernel;
 
 use crate::artifact::Window;
 use crate::error::Result;
+use crate::gpu::launch::{Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
 use crate::plan::RearrangeStep;
 
 /// Binds the step; its strides go to the kernel in a buffer, innermost first.

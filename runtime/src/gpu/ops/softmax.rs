@@ -2,11 +2,10 @@
 
 use thinfer_shaders::Kernel;
 
-use super::shape::Shape;
-use super::{Context, Dispatch, Grid, Values};
-
 use crate::artifact::Window;
 use crate::error::Result;
+use crate::gpu::launch::{Context, Dispatch, Grid};
+use crate::gpu::shape::{Shape, Values};
 
 /// Binds the step: a workgroup a row.
 pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Values, log: bool) -> Result<Dispatch> {

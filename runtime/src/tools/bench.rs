@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::str::FromStr;
 
+pub use super::check::{LayerCheck, against_dense};
+pub use super::times::Times;
 use crate::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight, Window};
 use crate::clock::Instant;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
-pub use crate::noise::noise;
 use crate::plan::Form;
-pub use crate::times::Times;
-pub use crate::tune::{LayerCheck, against_dense};
+use crate::times;
 use crate::{Device, Forms, LayerChoice, Options, Pipeline, Session};
 
 /// A cold start, milliseconds.
@@ -86,16 +86,7 @@ impl Ceiling {
 /// As [`Session::run`].
 pub fn interleaved(sessions: &mut [&mut Session], warmup: usize, runs: usize) -> Result<Vec<Times>> {
     let inputs: Vec<Vec<f32>> = sessions.iter().map(|s| noise(s.input_len() * s.batch())).collect();
-    let mut samples = vec![Vec::new(); sessions.len()];
-    for round in 0..warmup + runs {
-        for ((session, input), samples) in sessions.iter_mut().zip(&inputs).zip(&mut samples) {
-            let start = Instant::now();
-            session.run(input)?;
-            if round >= warmup {
-                samples.push(start.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-    }
+    let samples = times::interleaved(sessions, warmup, runs, |at, session| session.run(&inputs[at]).map(drop))?;
     Ok(samples.into_iter().map(Times::new).collect())
 }
 
@@ -171,6 +162,11 @@ pub struct FormTimes {
     pub macs: u64,
     /// Milliseconds of one run of the batch, without upload and readback.
     pub times: Times,
+}
+
+/// Repeatable values in −1…1, so that no kernel meets denormals or a special case.
+pub fn noise(len: usize) -> Vec<f32> {
+    crate::noise::noise(len)
 }
 
 /// Races the dense form of a layer against both factored forms at each of `ranks`, interleaved, `runs` timings each.

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::table::{Table, bytes, count};
 use crate::artifact::{Activation, Artifact, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight, layer_macs};
-use crate::table::{Table, bytes, count};
 
 /// An artifact in figures.
 #[derive(Clone, Debug, Serialize)]

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::alone::{self, Contestant, single_layer};
-use super::runner::{Round, Runner, in_turn, step_us};
-use super::ways::{self, Way};
-use super::{Alike, Choice, key, place};
+use super::times::Times;
 use crate::artifact::Artifact;
 use crate::clock::Instant;
-use crate::engine::{Device, Options};
+use crate::engine::{Choice, Device, Options};
 use crate::error::{Error, Result};
 use crate::plan::{Form, Plan};
 use crate::session::Session;
-use crate::times::Times;
+use crate::tune::alike::Alike;
+use crate::tune::alone::{self, Contestant, single_layer};
+use crate::tune::runner::{Round, Runner, Sample, in_turn, step_us};
+use crate::tune::ways::{self, Way};
+use crate::tune::{key, place};
 
 /// A layer that is stored as factors against its dense form, timed in turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,7 +166,7 @@ impl Check<'_> {
             let runs = ((ROUND_SECONDS * 1e6 / once.run()?.max(1.0)) as usize).clamp(1, RUNS);
             let steps = [taken.steps(), once.steps(), again.steps()];
             let all = in_turn([&mut taken, &mut once, &mut again], runs * self.rounds.div_ceil(INSTANCES))?;
-            let all = all.map(|all| all.chunks(runs).map(Round::middle).collect::<Vec<_>>());
+            let all = all.map(|all| all.chunks(runs).map(middle).collect::<Vec<_>>());
             let rest = |round: &Round, steps: usize| (steps as f64, round.whole - round.layers.iter().sum::<f64>());
             let rests: Vec<_> = all.iter().zip(steps).flat_map(|(rounds, steps)| rounds.iter().map(move |r| rest(r, steps))).collect();
             let step = step_us(self.device, &rests);
@@ -203,6 +204,12 @@ impl Check<'_> {
         self.found.insert(layer, figures(times));
         Ok(())
     }
+}
+
+/// The median of several rounds.
+fn middle(rounds: &[Round]) -> Round {
+    let Sample { layers, whole, .. } = Sample::of(rounds, 0);
+    Round { layers, whole }
 }
 
 /// Of rounds: as taken, as dense, as dense again, microseconds each.

@@ -1,9 +1,20 @@
-//! What a kernel is told about the step at hand.
+//! What a step reads and writes, and what its kernel is told of that.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Values;
-use crate::artifact::{Activation, Window};
+use crate::artifact::{Activation, Residual, Window};
+use crate::plan::Slot;
+
+/// What a step reads and writes, and how its kernel ends.
+pub(super) struct Values {
+    pub(super) input: Slot,
+    pub(super) second: Option<Slot>,
+    pub(super) third: Option<Slot>,
+    /// How the second input is added, if it is.
+    pub(super) residual: Option<Residual>,
+    pub(super) output: Slot,
+    pub(super) activation: Activation,
+}
 
 /// `Shape` of wgsl/shared/shape.wgsl, field by field.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]

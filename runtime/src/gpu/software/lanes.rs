@@ -3,13 +3,13 @@
 
 use thinfer_shaders::Kernel;
 
-use super::low_rank::{Factors, Lengths, RANK};
-use super::shape::Shape;
-use super::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS, Values};
+use super::storage::LANES;
 use crate::error::Result;
 use crate::gpu::buffers::Weight;
 use crate::gpu::device::Gpu;
-use crate::gpu::memory::LANES;
+use crate::gpu::factors::{Factors, Lengths, RANK};
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS};
+use crate::gpu::shape::{Shape, Values};
 
 /// Prices in units of a multiply–add of a vector, from lavapipe 22 on Zen 4: a texel for each lane, handing one float
 /// around, storing a vec4, and what a tap costs beyond its loads.
@@ -68,7 +68,7 @@ impl Tile {
 }
 
 /// The variants with their estimated times for `rows` rows of so many vec4s, summed over `taps` × `inputs4`.
-pub(super) fn tiles(gpu: &Gpu, rows: u64, outputs4: u64, taps: u64, inputs4: u64) -> Vec<Candidate> {
+pub(in crate::gpu) fn tiles(gpu: &Gpu, rows: u64, outputs4: u64, taps: u64, inputs4: u64) -> Vec<Candidate> {
     let time = |t: Tile| t.time(rows, outputs4, taps, inputs4, gpu.cores());
     let all = gpu.variants("lanes").map(|kernel| (kernel, Tile::new(kernel)));
     let fitting = all.filter(|(_, t)| t.trips(taps, inputs4) <= SOFTWARE_TRIPS);
@@ -76,7 +76,7 @@ pub(super) fn tiles(gpu: &Gpu, rows: u64, outputs4: u64, taps: u64, inputs4: u64
 }
 
 /// Binds rows × a matrix, under a window or not.
-pub(super) fn dispatch(
+pub(in crate::gpu) fn dispatch(
     context: &Context<'_>,
     kernel: &'static Kernel,
     taps: u64,
@@ -125,13 +125,13 @@ impl Pair {
 }
 
 /// The variants that can run a factor pair of these lengths, with their estimated times for `rows` rows.
-pub(super) fn pairs(gpu: &Gpu, rows: u64, l: Lengths) -> Vec<Candidate> {
+pub(in crate::gpu) fn pairs(gpu: &Gpu, rows: u64, l: Lengths) -> Vec<Candidate> {
     let all = gpu.variants("lanes_low_rank").map(|kernel| (kernel, Pair::new(kernel)));
     all.filter(|(_, p)| p.fits(l)).map(|(kernel, p)| Candidate { kernel, time: p.time(rows, l, gpu.cores()) }).collect()
 }
 
 /// Binds a factor pair.
-pub(super) fn dispatch_pair(
+pub(in crate::gpu) fn dispatch_pair(
     context: &Context<'_>,
     kernel: &'static Kernel,
     mut shape: Shape,

@@ -1,20 +1,18 @@
-//! A device's times of a network's layers in every form that they may be given, so that ranks can be chosen for that device
-//! elsewhere.
+//! The table of times, as a file keeps it.
 //!
 //! A run is predicted as `fixed_us` + Σ over the layers of `us` + `dispatches` · `dispatch_us`.
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::fnv1a;
-pub use super::measure::measure;
-use super::shape_of;
 use super::variants::dtype;
 use crate::artifact::{Artifact, Dtype};
 use crate::device::DeviceClass;
 use crate::engine::Device;
 use crate::error::{Error, Result};
 use crate::plan::Form;
-use crate::table::Table;
+use crate::tools::table::Table;
+use crate::tune::cache::fnv1a;
+use crate::tune::key::shape_of;
 
 /// The newest version of a table that this build reads and the one that it writes.
 pub const VERSION: u32 = 1;
@@ -234,7 +232,7 @@ pub fn newer(found: u32) -> String {
 }
 
 /// As tables call it.
-pub(crate) fn dtype_name(dtype: Dtype) -> &'static str {
+pub(super) fn dtype_name(dtype: Dtype) -> &'static str {
     match dtype {
         Dtype::F32 => "f32",
         Dtype::F16 => "f16",
@@ -245,6 +243,7 @@ pub(crate) fn dtype_name(dtype: Dtype) -> &'static str {
 mod tests {
     use super::*;
     use crate::artifact::tests::two_layers;
+    use crate::tools::latency::measure;
 
     pub(super) fn table() -> LatencyTable {
         measure(&Device::cpu(), &two_layers(), 2, 1.0, &mut |_, _| ()).unwrap()
@@ -258,7 +257,7 @@ mod tests {
         assert!(table.is_of(&Device::cpu()) && table.is_of_cpu());
         let error = table.fits("t.json", &artifact, Dtype::F16).unwrap_err().to_string();
         assert!(error.contains("t.json") && error.contains("f16"), "{error}");
-        let other = crate::bench::layer_artifact("linear:6,4".parse().unwrap(), None).unwrap();
+        let other = crate::tools::bench::layer_artifact("linear:6,4".parse().unwrap(), None).unwrap();
         assert!(table.fits("t.json", &other, Dtype::F32).unwrap_err().to_string().contains("another network"));
         let mut moved = table.clone();
         moved.layers[1].shape = "linear 5 to 3".into();

@@ -8,17 +8,19 @@
 
 use std::collections::BTreeMap;
 
-use super::alone::single_layer;
-use super::latency::{CandidateTime, LatencyTable, LayerTimes, VERSION, dtype_name};
-use super::runner::{Runner, Sample, in_turn, line};
+use super::runner::TableRunner;
+use super::table::{CandidateTime, LatencyTable, LayerTimes, VERSION, dtype_name};
 use super::variants::{Cut, Site, dtype, recut, site};
-use super::ways::kernels;
-use super::{Choice, median, shape_of};
 use crate::artifact::Artifact;
 use crate::clock::Instant;
-use crate::engine::Device;
+use crate::engine::{Choice, Device};
 use crate::error::Result;
 use crate::plan::{Form, Plan};
+use crate::times::median;
+use crate::tune::alone::single_layer;
+use crate::tune::key::shape_of;
+use crate::tune::runner::{Sample, in_turn, line};
+use crate::tune::ways::kernels;
 
 /// How many ranks of a scheme are tried, as long as there is time for more: each has those of the one before.
 const COUNTS: [usize; 4] = [3, 5, 8, 16];
@@ -69,7 +71,7 @@ pub fn measure(
     let start = Instant::now();
     let layers = artifact.model().layers.len();
     let dense = recut(artifact, &|_| Cut::Dense)?;
-    let reference = Runner::new(device, &dense, batch, vec![Choice::of(Form::Dense); layers])?;
+    let reference = TableRunner::new(device, &dense, batch, vec![Choice::of(Form::Dense); layers])?;
     let mut bench = Bench { device, dense: &dense, batch, rounds: 0, reference, seen: Vec::new() };
     bench.rounds = bench.reference.rounds()?;
     let mut groups = groups(&dense);
@@ -153,7 +155,7 @@ struct Bench<'a> {
     dense: &'a Artifact,
     batch: usize,
     rounds: usize,
-    reference: Runner,
+    reference: TableRunner,
     seen: Vec<Pass>,
 }
 
@@ -172,7 +174,7 @@ impl Bench<'_> {
             let variant = |layer: usize| taken[layer].map(|(g, v)| &groups[g].variants[v]);
             let network = recut(self.dense, &|layer| variant(layer).map_or(Cut::Dense, |v| v.cut))?;
             let choices = (0..layers).map(|l| variant(l).map_or_else(|| Choice::of(Form::Dense), |v| v.choice.clone())).collect();
-            let mut runner = Runner::new(self.device, &network, self.batch, choices)?;
+            let mut runner = TableRunner::new(self.device, &network, self.batch, choices)?;
             let [now, then] = in_turn([&mut runner, &mut self.reference], self.rounds)?;
             let (now, then) = (Sample::of(&now, runner.steps()), Sample::of(&then, self.reference.steps()));
             self.seen.push(Pass { taken, now, then });
