@@ -5,6 +5,8 @@
 //! through however many re-exports. No arrow is a `mod` line, nor a re-export of what a part of the module defines and the module
 //! itself does not use; nor is a call of a method. Code of tests does not count.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod circles;
 mod lex;
 mod resolve;
