@@ -1,10 +1,10 @@
 //! Files that import each other in a circle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::resolve::Arrows;
 
-/// Each circle as a text: the files, and what each takes from another of the circle.
+/// Every set of files in circles with each other as a text: a shortest circle, and what each file of it takes from the next.
 pub(crate) fn circles(arrows: &Arrows) -> Vec<String> {
     let reach: BTreeMap<&str, BTreeSet<&str>> = arrows.keys().map(|file| (file.as_str(), reached(arrows, file))).collect();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
@@ -35,14 +35,32 @@ fn reached<'a>(arrows: &'a Arrows, file: &str) -> BTreeSet<&'a str> {
 }
 
 fn told(arrows: &Arrows, circle: &BTreeSet<&str>) -> String {
-    let mut text = format!("a circle of {} files", circle.len());
-    for file in circle {
-        for (other, names) in arrows[*file].iter().filter(|(other, _)| circle.contains(other.as_str())) {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            text += &format!("\n    {file} takes {} from {other}", names.join(", "));
-        }
+    let shortest = circle.iter().map(|file| way_back(arrows, circle, file)).min_by_key(Vec::len).unwrap_or_default();
+    let mut text = format!("{} files are in circles with each other, the shortest of which is", circle.len());
+    for (i, file) in shortest.iter().enumerate() {
+        let other = shortest[(i + 1) % shortest.len()];
+        let names: Vec<&str> = arrows[*file][other].iter().map(String::as_str).collect();
+        text += &format!("\n    {file} takes {} from {other}", names.join(", "));
     }
     text
+}
+
+/// The files of a shortest way from one of a circle back to it.
+fn way_back<'a>(arrows: &'a Arrows, circle: &BTreeSet<&'a str>, start: &'a str) -> Vec<&'a str> {
+    let mut ways: VecDeque<Vec<&str>> = VecDeque::from([vec![start]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        let next = arrows.get(*way.last().unwrap_or(&start)).into_iter().flat_map(|to| to.keys());
+        for other in next.map(String::as_str).filter(|other| circle.contains(other)) {
+            if other == start {
+                return way;
+            }
+            if seen.insert(other) {
+                ways.push_back([&way[..], &[other]].concat());
+            }
+        }
+    }
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -61,8 +79,9 @@ mod tests {
         ]);
         let told = circles(&found.arrows);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("a circle of 3 files\n"), "{}", told[0]);
-        assert!(told[0].contains("k/src/c.rs takes D from k/src/d.rs"), "{}", told[0]);
+        let way =
+            "\n    k/src/b.rs takes G from k/src/c.rs\n    k/src/c.rs takes D from k/src/d.rs\n    k/src/d.rs takes f from k/src/b.rs";
+        assert!(told[0].starts_with("3 files") && told[0].ends_with(way), "{}", told[0]);
     }
 
     #[test]
