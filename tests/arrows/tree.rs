@@ -112,9 +112,8 @@ impl Tree {
             ["static", .., name] => self.modules[id].items.push((*name).into()),
             _ => {}
         }
-        if rest.first().and_then(Token::name) == Some("macro_rules") {
-            let name = rest.iter().filter_map(Token::name).nth(1).unwrap_or_default();
-            self.modules[id].items.push(name.into());
+        if rest.get(1).is_some_and(|t| t.is('!')) {
+            self.modules[id].items.extend(made_by(rest));
         }
         if words.first() != Some(&"mod") {
             self.code(&item[start..], id);
@@ -186,6 +185,18 @@ struct Place<'a> {
     sources: &'a Sources,
     file: &'a str,
     children: &'a str,
+}
+
+/// The items that a macro may make: what its definition defines, or the names that a call gives it.
+fn made_by(item: &[Token]) -> Vec<String> {
+    let is_definition = item[0].name() == Some("macro_rules");
+    let is_made = |i: usize| match item[i - 1].name() {
+        Some("struct" | "enum" | "union" | "trait" | "type" | "fn" | "const" | "static" | "macro_rules") => true,
+        Some(_) => false,
+        None => !is_definition && item[i - 1] != Token::Colons && item.get(i + 1) != Some(&Token::Colons),
+    };
+    let names = (1..item.len()).filter(|&i| i == 2 || is_made(i)).filter_map(|i| item[i].name());
+    names.map(String::from).collect()
 }
 
 /// The file that `#[path = "…"]` names.
@@ -261,14 +272,14 @@ mod tests {
     #[test]
     fn a_file_is_read_into_items_imports_and_paths() {
         let text = "use crate::a::{self, B as C, d::{E, F}}; pub(crate) const fn f() -> u8 { g::h::<u8>(); <T as x::Y>::Z } \
-                    static mut S: u8 = 0; pub struct P(pub u8); impl P { fn m() { use q::R; } } macro_rules! mac { () => {} }";
+                    static mut S: u8 = 0; pub struct P(pub u8); impl P { fn m() { use q::R; } } macro_rules! mac { () => { enum M {} } } mac!(N, o::P);";
         let sources = Sources::from([("k/src/lib.rs".into(), text.into())]);
         let tree = Tree::read(&sources, &[("k", "k")]);
         let module = &tree.modules[0];
-        assert_eq!(module.items, ["f", "S", "P", "mac"]);
+        assert_eq!(module.items, ["f", "S", "P", "mac", "M", "N"]);
         let imports: Vec<String> = module.imports.iter().map(|i| format!("{} as {}", i.path.join("::"), i.alias)).collect();
         assert_eq!(imports, ["crate::a as a", "crate::a::B as C", "crate::a::d::E as E", "crate::a::d::F as F", "q::R as R"]);
-        assert_eq!(module.paths, [vec!["g", "h"], vec!["x", "Y"]]);
+        assert_eq!(module.paths, [vec!["g", "h"], vec!["x", "Y"], vec!["o", "P"]]);
     }
 
     #[test]
