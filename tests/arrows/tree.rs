@@ -88,6 +88,7 @@ impl Tree {
         id
     }
 
+    /// Notes what an item of a module defines, imports and names.
     fn item(&mut self, place: &Place<'_>, item: &[Token], id: ModuleId) {
         let mut i = 0;
         let mut path = None;
@@ -120,6 +121,7 @@ impl Tree {
         }
     }
 
+    /// Reads the module that a `mod` item declares. That of a file that is not there is a test's or a build script's.
     fn child(&mut self, place: &Place<'_>, item: &[Token], name: &str, path: Option<String>, id: ModuleId) {
         let below = format!("{}/{name}", place.children);
         let open = item.iter().position(|t| t.is('{'));
