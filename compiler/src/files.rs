@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all, and what kind one is.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -28,13 +28,4 @@ pub fn first_bytes(path: &Path) -> Option<[u8; 4]> {
 /// [`Error::Io`] naming `path`.
 pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io(path))
-}
-
-/// Appends `line` and a newline to the file at `path`, flushed to the disk.
-///
-/// # Errors
-/// [`Error::Io`] naming `path`.
-pub fn append_line(path: &Path, line: &str) -> Result<()> {
-    let mut file = File::options().create(true).append(true).open(path).map_err(Error::io(path))?;
-    file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data()).map_err(Error::io(path))
 }

@@ -38,11 +38,6 @@ impl Tensor {
         &mut self.data
     }
 
-    /// Gives up the elements, row-major.
-    pub fn into_data(self) -> Vec<f32> {
-        self.data
-    }
-
     /// Rows and columns of the unfolding that keeps the first axis: [out, in·k²] for a weight. (1, 1) for a scalar.
     pub fn unfolded(&self) -> (usize, usize) {
         let rows = self.shape.first().copied().unwrap_or(1);

@@ -17,18 +17,18 @@ const BATCH: usize = 256;
 
 /// How well some images are classified.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
+pub(super) struct Score {
     /// Mean cross entropy, without smoothing.
-    pub loss: f32,
+    pub(super) loss: f32,
     /// Images whose largest logit is their label's; the first of equal ones counts.
-    pub correct: usize,
+    pub(super) correct: usize,
     /// Images judged.
-    pub count: usize,
+    pub(super) count: usize,
 }
 
 impl Score {
     /// Images classified rightly, in percent; 0 of no images.
-    pub fn accuracy(&self) -> f32 {
+    pub(super) fn accuracy(&self) -> f32 {
         100.0 * self.correct as f32 / self.count.max(1) as f32
     }
 }
@@ -44,15 +44,10 @@ pub fn logits(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Da
     logits_of(&Device::flex(), graph, params, preprocess, data, &images)
 }
 
-/// How well the images of `data` at `images` are classified; as [`logits`].
+/// How well the images of `data` at `images` are classified on a device, the rest as [`logits`] has it.
 ///
 /// # Errors
 /// As [`logits`].
-pub fn score(graph: &Graph, params: &Params, preprocess: &Preprocess, data: &Dataset, images: &[usize]) -> Result<Score> {
-    score_on(&Device::flex(), graph, params, preprocess, data, images)
-}
-
-/// [`score`] on a device of choice.
 pub(super) fn score_on(
     device: &Device,
     graph: &Graph,

@@ -37,7 +37,7 @@ mod tokens;
 pub use batches::split;
 pub use config::{Distil, OptimizerKind, Schedule, TrainConfig};
 pub use device::TrainDevice;
-pub use eval::{Score, logits, score};
+pub use eval::logits;
 pub use job::Job;
 pub use report::{EpochRecord, Gauge, Progress, StepReport, Summary};
 pub use run::train;

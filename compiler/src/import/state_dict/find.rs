@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry::{Asked, Entry};
-use super::words::{CHOOSE, joined, listed};
+use super::messages::{CHOOSE, joined, listed};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::import::factors::Place;

@@ -3,15 +3,15 @@
 
 mod entry;
 mod find;
-mod words;
+mod messages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub(super) use self::entry::{Asked, Element, Entry, Held};
 use self::find::{Finder, Fit, usual};
-pub(super) use self::words::OWN;
-use self::words::{CHOOSE, LISTED, joined, listed};
+pub(super) use self::messages::OWN;
+use self::messages::{CHOOSE, LISTED, joined, listed};
 use crate::error::{Error, Result};
 use crate::tensor::{Params, Tensor};
 

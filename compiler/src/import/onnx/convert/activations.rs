@@ -1,6 +1,6 @@
 //! Functions of each element alone.
 
-use super::{Converter, Step, Value, functions};
+use super::{Converter, Step, Value, elementwise};
 use crate::graph::{Activation, Op};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
@@ -13,11 +13,11 @@ impl<'a> Converter<'a> {
 
     pub(super) fn activation(&mut self, node: &'a Node) -> Step<Value> {
         let name = node.label().to_string();
-        if !functions::is_one(&node.op) {
+        if !elementwise::is_one(&node.op) {
             return Err("is an operation on computed values that is not supported".into());
         }
         let view = self.computed(node, 0)?;
-        if let Some(f) = functions::plain(node) {
+        if let Some(f) = elementwise::plain(node) {
             return self.function(name, f, &view).map(Value::Computed);
         }
         let close = |a: f32, b: f32| (a - b).abs() <= 1e-7;

@@ -1,7 +1,6 @@
 //! Nodes with weights.
 
-use super::pads::Pads;
-use super::{Converter, Step, Value};
+use super::{Converter, Pads, Step, Value};
 use crate::graph::{Conv2d, Linear, Op, Window};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;

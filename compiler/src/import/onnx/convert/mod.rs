@@ -8,16 +8,15 @@ mod channels;
 mod concat;
 mod declared;
 mod dispatch;
+mod elementwise;
 mod ends;
 mod faults;
-mod functions;
 mod index;
 mod layers;
 mod moves;
 mod norms;
 mod operations;
 mod pad;
-mod pads;
 mod parts;
 mod pools;
 mod product;
@@ -25,6 +24,7 @@ mod reduce;
 mod resize;
 mod shapes;
 mod transformer;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,7 +43,7 @@ pub(super) use ends::{Samples, input_view};
 use faults::Failure;
 pub(super) use faults::Faults;
 use operations::never;
-use pads::Pads;
+use value::{Pads, Step, Stop, Value};
 
 /// The nodes that something was done with, by what was done.
 type Notes = BTreeMap<Cow<'static, str>, Vec<String>>;
@@ -56,35 +56,6 @@ pub(super) struct Converted {
     pub(super) ends: Ends,
     /// What was done on the way: the nodes by rule.
     pub(super) notes: Notes,
-}
-
-/// Why a node cannot be converted.
-enum Stop {
-    /// The reason.
-    Why(String),
-    /// It reads what could not be converted: its own fault is not known.
-    Blocked,
-    /// An input of the network, by its number, must be an image of this shape.
-    Input(ValueId, Vec<usize>),
-}
-
-impl<S: Into<String>> From<S> for Stop {
-    fn from(why: S) -> Self {
-        Self::Why(why.into())
-    }
-}
-
-type Step<T> = Result<T, Stop>;
-
-/// An ONNX value.
-#[derive(Clone, Debug)]
-enum Value {
-    Constant(Arc<Array>),
-    Computed(View),
-    /// A value with elements of one number around it. A window takes zeros in; for everybody else they are computed.
-    Padded(View, Pads),
-    /// Some elements of a value, beginning with the one of this number; moved when somebody reads them who needs that.
-    Part(View, usize),
 }
 
 struct Converter<'a> {

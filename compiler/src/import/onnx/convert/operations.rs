@@ -1,11 +1,11 @@
 //! The operations by name: which are converted, and what is said of the others.
 
-use super::functions;
+use super::elementwise;
 use crate::import::onnx::eval;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
-/// Operations on computed values, beside the functions of each element (`functions.rs`).
+/// Operations on computed values, beside the functions of each element (`elementwise.rs`).
 const KNOWN: [&str; 59] = [
     "Add",
     "Attention",
@@ -123,7 +123,7 @@ pub(super) fn moves(op: &str) -> bool {
 
 /// What is said of an operation that is not converted; `None` of one that is.
 fn unknown(op: &str) -> Option<String> {
-    if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || functions::is_one(op) {
+    if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || elementwise::is_one(op) {
         return None;
     }
     if let Some(why) = eval::never(op) {

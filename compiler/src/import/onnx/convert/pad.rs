@@ -1,7 +1,6 @@
 //! Padding: numbers around a value, or its own elements repeated at the ends.
 
-use super::pads::Pads;
-use super::{Converter, Step, Value};
+use super::{Converter, Pads, Step, Value};
 use crate::graph::{Conv2d, Op, ShortcutA, Window};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;

@@ -1,8 +1,7 @@
 //! Windows over images and over lines, and pools.
 
 use super::channels::Front;
-use super::pads::Pads;
-use super::{Converter, Step, Stop, Value};
+use super::{Converter, Pads, Step, Stop, Value};
 use crate::graph::{Conv2d, Op, Window};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;

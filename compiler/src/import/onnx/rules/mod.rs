@@ -1,9 +1,9 @@
 //! Rewrites of what exporters take apart: each finds nodes that are together one operation and puts that in their place.
 //!
 //! A rule is an optimisation: without it the plain nodes give the same values. It sees names and constants, not shapes, so it
-//! keeps the plain nodes beside the one that it makes ([`Pattern`]), and the converter, which knows the shapes, takes them
-//! where the one does not apply. Each rule states what must hold as its `requires`; what depends on shapes is checked by the
-//! conversion that is named there.
+//! keeps the plain nodes beside the one that it makes ([`Pattern`](super::node::Pattern)), and the converter, which knows the
+//! shapes, takes them where the one does not apply. Each rule states what must hold as its `requires`; what depends on shapes is
+//! checked by the conversion that is named there.
 
 pub(super) mod attention;
 mod bias;
