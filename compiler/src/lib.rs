@@ -11,6 +11,7 @@ pub mod factor;
 pub mod files;
 pub mod graph;
 pub mod import;
+pub mod job;
 pub mod judge;
 pub mod lower;
 pub mod rank;

@@ -14,7 +14,9 @@ use thinfer_compiler::lower::{Options, SchemeChoice, Spectra};
 use thinfer_compiler::rank::energy_rank;
 
 use crate::cut::SpectraName;
+use crate::output;
 use crate::source::SourceArguments;
+use crate::watch::Watcher;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -30,11 +32,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    crate::check_figures(&arguments.source.file, arguments.json.as_deref())?;
+    output::check_figures(&arguments.source.file, arguments.json.as_deref())?;
     if arguments.source.file.extension().is_some_and(|e| e == "thin") {
         let description = Description::of(&Artifact::open(&arguments.source.file)?);
         print::text(&description)?;
-        return crate::write_json(arguments.json.as_deref(), &json!(description));
+        return output::write_json(arguments.json.as_deref(), &json!(description));
     }
     inspect_checkpoint(arguments, arguments.spectra.into())
 }
@@ -43,8 +45,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
 
 fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
-    let source = arguments.source.load()?;
-    let factored = source.factor(Options { spectra, scheme: SchemeChoice::Only(Scheme::Channel), ..Options::default() })?;
+    let network = arguments.source.source().open()?;
+    let watcher = Watcher::new();
+    let options = Options { spectra, scheme: SchemeChoice::Only(Scheme::Channel), ..Options::default() };
+    let factored = network.factor(options, &|progress| watcher.tell(progress))?;
+    drop(watcher);
     let mut table = Table::new([
         "layer",
         "held as",
@@ -67,7 +72,7 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         let ranks = ENERGIES.map(|e| energy_rank(&sigma, e));
         let (layer_macs, layer_params) = (weighted.dense_macs(), weighted.dense_params());
         let (first, last) = (sigma.first().copied().unwrap_or(0.0), sigma.last().copied().unwrap_or(0.0));
-        let held = source.held.get(&layer.name).map(|f| format!("{} {}", f.scheme, f.rank));
+        let held = network.held.get(&layer.name).map(|f| format!("{} {}", f.scheme, f.rank));
         table.row([
             layer.name.clone(),
             held.clone().unwrap_or_else(|| "dense".into()),
@@ -86,23 +91,23 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         macs += layer_macs;
         params += layer_params;
     }
-    let meta = &source.checkpoint.meta;
+    let meta = &network.checkpoint.meta;
     print::line(format_args!(
         "{}: {:?} → {:?}, {} MACs, {} parameters",
-        source.graph.name,
-        source.graph.input,
-        source.graph.output_shape()?,
+        network.graph.name,
+        network.graph.input,
+        network.graph.output_shape()?,
         count(macs),
         count(params)
     ))?;
-    if !source.held.is_empty() {
-        print::line(format_args!("{} layers are held as factors; what follows is of their products", source.held.len()))?;
+    if !network.held.is_empty() {
+        print::line(format_args!("{} layers are held as factors; what follows is of their products", network.held.len()))?;
     }
     // What the file does not say is left out.
     let said = [("trained by", &meta.method), ("on", &meta.data)];
     let said: String = said.iter().filter_map(|(by, what)| Some(format!("{by} {}; ", what.as_ref()?))).collect();
-    print::line(format_args!("{said}input = {}\n", source.preprocess))?;
+    print::line(format_args!("{said}input = {}\n", network.preprocess()))?;
     print::text(&table)?;
-    let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
-    crate::write_json(arguments.json.as_deref(), &figures)
+    let figures = json!({ "model": network.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
+    output::write_json(arguments.json.as_deref(), &figures)
 }
