@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use crate::factor::Rank;
-use crate::factor::Scheme;
+use crate::factor::{Rank, Scheme};
 use crate::lower::Factored;
-use crate::rank::{Cut, Policy, Timed, Timing};
+use crate::lower::folded::Weighted;
+use crate::rank::{Cut, LayerChoices, Policy, Timed, Timing};
 
 /// What became of a layer with a weight.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,18 +64,22 @@ impl fmt::Display for WrittenAs {
 /// What became of each layer of `factored` that has a weight, when `policy` gave its layers the forms `cuts`.
 pub(super) fn report(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Vec<LayerReport> {
     let keep = policy == Policy::Keep;
-    let weighted = factored.layers().iter().zip(cuts).filter_map(|(layer, cut)| Some((layer, layer.weighted()?, *cut)));
-    let of_layer = |((layer, weighted, cut), choice): ((&crate::lower::FoldedLayer, &crate::lower::folded::Weighted, Cut), _)| {
-        let choice: crate::rank::LayerChoices<'_> = choice;
-        let factoring = cut.and_then(|(scheme, _)| choice.factorings.iter().find(|f| f.scheme() == scheme));
-        let (as_cut, dense) = (choice.candidate(cut, 0.0), choice.candidate(None, 0.0));
+    let weighted = factored.layers().iter().zip(cuts).filter_map(|(layer, cut)| Some((&layer.name, layer.weighted()?, *cut)));
+    weighted.zip(factored.choices()).map(|((name, weight, cut), choices)| LayerReport::of(name, weight, cut, &choices, keep)).collect()
+}
+
+impl LayerReport {
+    /// Of the layer `name` that became `cut`; `keep` if that is as the file holds it.
+    fn of(name: &str, weight: &Weighted, cut: Cut, choices: &LayerChoices<'_>, keep: bool) -> Self {
+        let factoring = cut.and_then(|(scheme, _)| choices.factorings.iter().find(|f| f.scheme() == scheme));
+        let (as_cut, dense) = (choices.candidate(cut, 0.0), choices.candidate(None, 0.0));
         let pays = as_cut.macs < dense.macs || as_cut.params < dense.params;
-        LayerReport {
-            name: layer.name.clone(),
-            outputs: weighted.kernel.outputs,
-            inputs: weighted.kernel.columns(),
+        Self {
+            name: name.into(),
+            outputs: weight.kernel.outputs,
+            inputs: weight.kernel.columns(),
             cut,
-            full_rank: cut.map(|(scheme, _)| scheme.full_rank(&weighted.kernel)),
+            full_rank: cut.map(|(scheme, _)| scheme.full_rank(&weight.kernel)),
             // What is written dense loses nothing.
             lost: match cut {
                 Some(_) if keep || !pays => Some(0.0),
@@ -89,12 +93,11 @@ pub(super) fn report(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Vec<L
                 Some(_) if keep => WrittenAs::DearFactors,
                 Some(_) => WrittenAs::Cheaper,
                 None if keep => WrittenAs::Held,
-                None if choice.factorings.is_empty() => WrittenAs::Unfactored,
+                None if choices.factorings.is_empty() => WrittenAs::Unfactored,
                 None => WrittenAs::Dense,
             },
         }
-    };
-    weighted.zip(factored.choices()).map(of_layer).collect()
+    }
 }
 
 /// A layer with a weight whose form was chosen by the clock.
@@ -116,28 +119,27 @@ pub struct TimedLayer {
 
 /// The candidates of each layer of `factored` that was timed, when its layers were given the forms `cuts`.
 pub(super) fn timed(factored: &Factored, timing: &Timing, cuts: &[Cut]) -> Vec<TimedLayer> {
-    let layers = factored.layers().iter().enumerate().filter_map(|(at, l)| Some((at, &l.name, l.weighted()?)));
-    let of_layer = |(place, (at, name, weighted)): (usize, (usize, &String, &crate::lower::folded::Weighted))| {
-        let won = timing.find(place, cuts.get(at).copied().flatten())?;
-        let all = &timing.layers[place];
-        let mut shown = best(all);
-        if !shown.iter().any(|c| c.cut == won.cut) {
-            shown.push(won);
-        }
-        if !shown.iter().any(|c| c.cut.is_none()) {
-            shown.extend(all.first());
-        }
-        shown.sort_by(|a, b| a.us.total_cmp(&b.us));
-        Some(TimedLayer {
-            name: name.clone(),
-            at,
-            timed: all.len(),
-            is_linear: weighted.window.is_none(),
-            chosen: shown.iter().position(|c| c.cut == won.cut).unwrap_or(0),
-            candidates: shown.into_iter().cloned().collect(),
-        })
+    let weighted = factored.layers().iter().zip(cuts).enumerate().filter_map(|(at, (l, cut))| Some((at, &l.name, l.weighted()?, *cut)));
+    let of_layer = |(place, (at, name, weight, cut)): (usize, (usize, &String, &Weighted, Cut))| {
+        let (candidates, chosen) = shown(&timing.layers[place], timing.find(place, cut)?);
+        let (timed, is_linear) = (timing.layers[place].len(), weight.window.is_none());
+        Some(TimedLayer { name: name.clone(), at, timed, is_linear, candidates, chosen })
     };
-    layers.enumerate().filter_map(of_layer).collect()
+    weighted.enumerate().filter_map(of_layer).collect()
+}
+
+/// Of all candidates of a layer, of which `won` was chosen, those worth a line, the fastest first, and the place of that one.
+fn shown(all: &[Timed], won: &Timed) -> (Vec<Timed>, usize) {
+    let mut shown = best(all);
+    if !shown.iter().any(|c| c.cut == won.cut) {
+        shown.push(won);
+    }
+    if !shown.iter().any(|c| c.cut.is_none()) {
+        shown.extend(all.first());
+    }
+    shown.sort_by(|a, b| a.us.total_cmp(&b.us));
+    let place = shown.iter().position(|c| c.cut == won.cut).unwrap_or(0);
+    (shown.into_iter().cloned().collect(), place)
 }
 
 /// Those that no other is both faster and better than.
@@ -191,9 +193,10 @@ mod tests {
         let dense = Timed { cut: None, form: "dense".into(), us: 50.0, error: 0.0 };
         let all = [dense.clone(), timed(4, 20.0, 0.4), timed(8, 30.0, 0.1), timed(6, 40.0, 0.2)];
         // The third is slower than the second and loses more.
-        let candidates: Vec<Timed> = best(&all).into_iter().cloned().collect();
+        let (candidates, chosen) = shown(&all, &all[2]);
         assert_eq!(candidates, [timed(4, 20.0, 0.4), timed(8, 30.0, 0.1), dense.clone()]);
-        let layer = TimedLayer { name: "a".into(), at: 0, timed: 4, is_linear: true, candidates, chosen: 1 };
+        assert_eq!(shown(&all, &all[3]).1, 2);
+        let layer = TimedLayer { name: "a".into(), at: 0, timed: 4, is_linear: true, candidates, chosen };
         assert_eq!(layer.why(), "won: 10.0 µs less would lose 30.000 % more; 10.000 % less lost would take 20.0 µs more");
         assert_eq!(layer.label(layer.candidates[1].cut), "low-rank 8");
         let layer = TimedLayer { candidates: vec![dense], chosen: 0, ..layer };

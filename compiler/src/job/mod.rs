@@ -15,6 +15,7 @@ mod pixels;
 mod progress;
 mod ranks;
 mod source;
+mod spectra;
 mod sweep;
 mod train;
 
@@ -26,5 +27,6 @@ pub use layers::{LayerReport, TimedLayer, WrittenAs};
 pub use pixels::Pixels;
 pub use progress::{Note, Progress, Stage, Watch};
 pub use source::{Network, Source};
-pub use sweep::{Curve, Family, Point, Spectra, Sweep, Swept};
+pub use spectra::LayerSpectrum;
+pub use sweep::{Curve, Family, Point, SchemeSpectra, Sweep, Swept};
 pub use train::{Prepared, Share, Train, usual_lr};

@@ -89,7 +89,7 @@ pub struct Swept {
     /// For each scheme a curve a family.
     pub curves: Vec<Curve>,
     /// For each scheme the singular values of each layer.
-    pub spectra: Vec<Spectra>,
+    pub spectra: Vec<SchemeSpectra>,
     /// The images that were classified.
     pub data: String,
     /// How many there were.
@@ -137,7 +137,7 @@ impl Point {
 
 /// The singular values of a network's layers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spectra {
+pub struct SchemeSpectra {
     /// The scheme that they are of.
     pub scheme: SchemeChoice,
     /// Each layer that can be cut, and its values, the largest first.
@@ -196,7 +196,7 @@ impl Sweep {
             curves.extend(self.curves(scheme, &factored, &device, &test, watch)?);
             let layers =
                 factored.layers().iter().zip(factored.factorings()).filter_map(|(l, f)| Some((l.name.clone(), f.first()?.sigma())));
-            spectra.push(Spectra { scheme, layers: layers.collect() });
+            spectra.push(SchemeSpectra { scheme, layers: layers.collect() });
         }
         Ok(Swept { curves, spectra, data: test.name.clone(), images: test.len(), device: device.info().clone() })
     }
