@@ -10,6 +10,7 @@ use super::compiled::{Compiled, Times};
 use super::cut::CutSettings;
 use super::layers;
 use super::progress::{Note, Watch};
+use super::ranks::Ranks;
 use super::source::{Network, Source};
 use crate::data::{Augment, DataSpec};
 use crate::error::{Error, Result};
@@ -88,10 +89,11 @@ impl Compile {
         self.check_use()?;
         self.cut.check()?;
         self.clock.check(self.policy)?;
-        match self.policy {
-            Policy::Accuracy(_) if self.holdout.is_none() && self.cut.calibrate.is_none() => Err(self.unjudged()),
-            _ => Ok(()),
-        }
+        self.ranks().check()
+    }
+
+    fn ranks(&self) -> Ranks<'_> {
+        Ranks { policy: self.policy, dtype: self.dtype, holdout: self.holdout.as_ref(), cut: &self.cut }
     }
 
     /// Refuses what says how to cut beside a policy that cuts nothing, and what judges beside one that asks for no judgement.
@@ -132,10 +134,10 @@ impl Compile {
         let timed = self.timed(table, &network, watch)?;
         let factored = network.factor(self.options(&network)?, watch)?;
         let timing = timed.as_ref().map(|(table, _)| factored.timing(table)).transpose()?;
-        let cuts = self.choose(&network, &factored, timing.as_ref(), watch)?;
+        let cuts = self.ranks().choose(&network, &factored, timing.as_ref(), watch)?;
 
         let mut thinned = factored.thin(self.policy, &cuts, false)?;
-        if let Some(images) = self.judged_on() {
+        if let Some(images) = self.ranks().judged_on() {
             thinned = thinned.judged_on(&images);
         }
         if let Some((table, _)) = &timed {

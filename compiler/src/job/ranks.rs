@@ -3,10 +3,10 @@
 use thinfer::artifact::Dtype;
 use thinfer::inspect::Description;
 
-use super::compile::Compile;
+use super::cut::CutSettings;
 use super::progress::{Note, Progress, Watch};
 use super::source::Network;
-use crate::data::{self, Part};
+use crate::data::{self, DataSpec, Part};
 use crate::error::{Error, Result};
 use crate::eval::check_fit;
 use crate::judge::Judge;
@@ -16,7 +16,27 @@ use crate::rank::{Cut, JUDGEMENTS, Policy, Timing};
 /// Training images to judge a drop on.
 const JUDGED_IMAGES: usize = 2000;
 
-impl Compile {
+/// How ranks are chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ranks<'a> {
+    pub(super) policy: Policy,
+    /// What artifacts are judged as.
+    pub(super) dtype: Dtype,
+    /// Whose test images decide under `accuracy:POINTS`.
+    pub(super) holdout: Option<&'a DataSpec>,
+    /// Whose training images decide else, behind those that are calibrated with.
+    pub(super) cut: &'a CutSettings,
+}
+
+impl Ranks<'_> {
+    /// Refuses a policy that lacks images to judge by.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.policy {
+            Policy::Accuracy(_) if self.holdout.is_none() && self.cut.calibrate.is_none() => Err(self.unjudged()),
+            _ => Ok(()),
+        }
+    }
+
     /// The form of each layer of `factored`; `timing` if a device's times decide.
     pub(super) fn choose(&self, network: &Network, factored: &Factored, timing: Option<&Timing>, watch: Watch<'_>) -> Result<Vec<Cut>> {
         match (self.policy, timing) {
@@ -32,7 +52,7 @@ impl Compile {
         if let Some(images) = self.judged_on() {
             watch(Progress::Note(&Note::JudgedOn { images }));
         }
-        if let Some(spec) = &self.holdout {
+        if let Some(spec) = self.holdout {
             watch(Progress::Note(&Note::Flatters { set: spec.set() }));
         }
         let mut tried = 0;
@@ -47,7 +67,7 @@ impl Compile {
 
     /// The images that decide under `accuracy:POINTS`, without their folder: an artifact must not tell where its maker keeps files.
     pub(super) fn judged_on(&self) -> Option<String> {
-        match (self.policy, &self.holdout, &self.cut.calibrate) {
+        match (self.policy, self.holdout, &self.cut.calibrate) {
             (Policy::Accuracy(_), Some(spec), _) => Some(format!("test images of {}", spec.set())),
             (Policy::Accuracy(_), None, Some(spec)) => Some(format!("shifted training images of {}", spec.data.set())),
             _ => None,
@@ -57,7 +77,7 @@ impl Compile {
     /// What says how much a cut loses: a held-out set if there is one, else training images that were not calibrated with.
     fn judge(&self, network: &Network, factored: &Factored) -> Result<Judge> {
         let dense = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense)?, Dtype::F32, false)?;
-        match (&self.holdout, &self.cut.calibrate) {
+        match (self.holdout, &self.cut.calibrate) {
             (Some(spec), _) => {
                 let held_out = data::load(spec, Part::Test)?;
                 check_fit(&dense, &held_out)?;
@@ -72,7 +92,7 @@ impl Compile {
     }
 
     /// The refusal where there are no images to judge by.
-    pub(super) fn unjudged(&self) -> Error {
+    fn unjudged(&self) -> Error {
         let why = "needs images to judge by: --calibrate SET:DIR (training images) or --holdout SET:DIR";
         Error::invalid(format!("--ranks {}", self.policy), why)
     }
