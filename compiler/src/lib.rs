@@ -2,7 +2,8 @@
 //! into truncated factor pairs, chooses each layer's rank and writes one `.thin` file.
 //!
 //! Data goes one way: [`import`] → [`graph`] → [`train`] → [`lower`] (which folds, asks [`factor`] and [`rank`], and
-//! emits the artifact). ARCHITECTURE.md draws the whole house.
+//! emits the artifact). [`job`] walks the whole way, from the name of a file to what is written; start there.
+//! ARCHITECTURE.md draws the whole house.
 
 pub mod data;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod factor;
 pub mod files;
 pub mod graph;
 pub mod import;
+pub mod job;
 pub mod judge;
 pub mod lower;
 pub mod rank;

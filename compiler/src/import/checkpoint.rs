@@ -46,13 +46,13 @@ pub struct Checkpoint {
 }
 
 impl Ends {
-    /// What the first input of `graph` is, by what its checkpoint says of it, pixels as `preprocess` says.
+    /// What the input of `graph` is that pixels are meant for, by what its checkpoint says of it, pixels as `preprocess` says.
     ///
     /// # Errors
     /// As [`Graph::shapes`].
     pub fn input_of(graph: &Graph, meta: &Meta, preprocess: &Preprocess) -> Result<Input> {
         let ends = meta.ends.clone().map_or_else(|| Self::of(graph), Ok)?;
-        ends.inputs(graph, preprocess).into_iter().next().ok_or_else(|| Error::invalid(&graph.name, "has no input"))
+        ends.inputs(graph, preprocess).into_iter().nth(ends.of_pixels()).ok_or_else(|| Error::invalid(&graph.name, "has no input"))
     }
 }
 

@@ -78,12 +78,15 @@ impl Ends {
         }
     }
 
-    /// The arrays that `graph` takes, pixels as `preprocess` says: of a network with several inputs those of its images, or of the first
-    /// where none is known to be one.
+    /// The number of the input that pixels are meant for: its first image, or the first where none is known to be one.
+    pub fn of_pixels(&self) -> usize {
+        self.inputs.iter().position(|i| i.kind == InputKind::Image).unwrap_or(0)
+    }
+
+    /// The arrays that `graph` takes, pixels of all images as `preprocess` says, or of the first where none is known to be one.
     pub fn inputs(&self, graph: &Graph, preprocess: &Preprocess) -> Vec<Input> {
-        let images = self.inputs.iter().any(|i| i.kind == InputKind::Image);
         let of = |(at, (declared, shape)): (usize, (&Declared, &Vec<usize>))| {
-            let takes_pixels = if images { declared.kind == InputKind::Image } else { at == 0 };
+            let takes_pixels = declared.kind == InputKind::Image || at == self.of_pixels();
             let preprocess = if takes_pixels { preprocess.clone() } else { Preprocess::none() };
             Input { spec: declared.spec.clone(), kind: declared.kind, preprocess, ..Input::new(&small(shape)) }
         };

@@ -10,7 +10,11 @@ use thinfer::tools::print;
 use thinfer::{Artifact, Device, DeviceClass, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Part};
 use thinfer_compiler::eval::{batch, check_fit, evaluate};
+use thinfer_compiler::job::{Progress, Stage};
 use thinfer_compiler::{Error, Result};
+
+use crate::output;
+use crate::watch::Watcher;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -41,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.limit == Some(0) {
         return Err(Error::invalid("--limit", "must be at least 1"));
     }
-    crate::check_figures(&arguments.model, arguments.json.as_deref())?;
+    output::check_figures(&arguments.model, arguments.json.as_deref())?;
     let artifact = Artifact::open(&arguments.model)?;
     let mut data = data::load(&arguments.data, Part::Test)?;
     data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
@@ -50,11 +54,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let batch = batch(&artifact, arguments.batch);
     let options = Options { batch, forms: Forms::Ruled, keep_factors: arguments.keep_factors, ..Options::default() };
     let mut session = Session::new(&device, &artifact, &options)?;
-    let bar = crate::train::bar(data.len() as u64, "evaluating");
+    let (watcher, total) = (Watcher::new(), data.len());
     let start = Instant::now();
-    let accuracy = evaluate(&mut session, &data, |done| bar.set_position(done as u64))?;
+    let accuracy = evaluate(&mut session, &data, |done| watcher.tell(Progress::Stage { stage: Stage::Evaluating, done, total }))?;
     let seconds = start.elapsed().as_secs_f64();
-    bar.finish_and_clear();
+    drop(watcher);
     print::line(format_args!("{accuracy} on {}, {}, batch {}, {seconds:.1} s", data.name, device.info(), batch))?;
     let (d, info) = (Description::of(&artifact), device.info());
     let figures = json!({
@@ -62,5 +66,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "params": d.params, "dense_params": d.dense_params, "bytes": d.bytes, "batch": batch, "seconds": seconds,
         "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software,
     });
-    crate::write_json(arguments.json.as_deref(), &figures)
+    output::write_json(arguments.json.as_deref(), &figures)
 }

@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use thinfer::Artifact;
 use thinfer::tools::inspect::Description;
 use thinfer::tools::print;
 use thinfer::tools::table::{Table, count};
 use thinfer_compiler::Result;
-use thinfer_compiler::factor::Scheme;
-use thinfer_compiler::lower::{Options, SchemeChoice, Spectra};
+use thinfer_compiler::job::LayerSpectrum;
 use thinfer_compiler::rank::energy_rank;
 
 use crate::cut::SpectraName;
+use crate::output;
 use crate::source::SourceArguments;
+use crate::watch::Watcher;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -30,21 +31,56 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    crate::check_figures(&arguments.source.file, arguments.json.as_deref())?;
+    output::check_figures(&arguments.source.file, arguments.json.as_deref())?;
     if arguments.source.file.extension().is_some_and(|e| e == "thin") {
         let description = Description::of(&Artifact::open(&arguments.source.file)?);
         print::text(&description)?;
-        return crate::write_json(arguments.json.as_deref(), &json!(description));
+        return output::write_json(arguments.json.as_deref(), &json!(description));
     }
-    inspect_checkpoint(arguments, arguments.spectra.into())
+    inspect_checkpoint(arguments)
 }
 
 /// Shares of the energy whose ranks are shown.
 const ENERGIES: [f64; 3] = [0.5, 0.9, 0.99];
 
-fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
-    let source = arguments.source.load()?;
-    let factored = source.factor(Options { spectra, scheme: SchemeChoice::Only(Scheme::Channel), ..Options::default() })?;
+fn inspect_checkpoint(arguments: &Arguments) -> Result<()> {
+    let network = arguments.source.source().open()?;
+    let watcher = Watcher::new();
+    let layers = network.layers(arguments.spectra.into(), &|progress| watcher.tell(progress))?;
+    drop(watcher);
+    let (macs, params): (u64, u64) = (layers.iter().map(|l| l.macs).sum(), layers.iter().map(|l| l.params).sum());
+    print::line(format_args!(
+        "{}: {:?} → {:?}, {} MACs, {} parameters",
+        network.graph.name,
+        network.input.value_shape,
+        network.graph.output_shape()?,
+        count(macs),
+        count(params)
+    ))?;
+    if !network.held.is_empty() {
+        print::line(format_args!("{} layers are held as factors; what follows is of their products", network.held.len()))?;
+    }
+    // What the file does not say is left out.
+    let meta = &network.checkpoint.meta;
+    let said = [("trained by", &meta.method), ("on", &meta.data)];
+    let said: String = said.iter().filter_map(|(by, what)| Some(format!("{by} {}; ", what.as_ref()?))).collect();
+    print::line(format_args!("{said}input = {}\n", network.preprocess()))?;
+    print::text(table(&layers))?;
+    let layers: Vec<Value> = layers.iter().map(figures).collect();
+    let figures = json!({ "model": network.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": layers });
+    output::write_json(arguments.json.as_deref(), &figures)
+}
+
+/// The fewest singular values that hold each of [`ENERGIES`].
+fn ranks(layer: &LayerSpectrum) -> [usize; 3] {
+    ENERGIES.map(|e| energy_rank(&layer.sigma, e))
+}
+
+fn held(layer: &LayerSpectrum) -> Option<String> {
+    layer.held.map(|(scheme, rank)| format!("{scheme} {rank}"))
+}
+
+fn table(layers: &[LayerSpectrum]) -> Table {
     let mut table = Table::new([
         "layer",
         "held as",
@@ -59,50 +95,31 @@ fn inspect_checkpoint(arguments: &Arguments, spectra: Spectra) -> Result<()> {
         "largest σ",
         "smallest σ",
     ]);
-    let (mut figures, mut macs, mut params) = (Vec::new(), 0, 0);
-    for (layer, factorings) in factored.layers().iter().zip(factored.factorings()) {
-        let (Some(factoring), Some(weighted)) = (factorings.first(), layer.weighted()) else { continue };
-        let kernel = weighted.kernel;
-        let sigma = factoring.sigma();
-        let ranks = ENERGIES.map(|e| energy_rank(&sigma, e));
-        let (layer_macs, layer_params) = (weighted.dense_macs(), weighted.dense_params());
-        let (first, last) = (sigma.first().copied().unwrap_or(0.0), sigma.last().copied().unwrap_or(0.0));
-        let held = source.held.get(&layer.name).map(|f| format!("{} {}", f.scheme, f.rank));
+    for layer in layers {
+        let (first, last) = (layer.sigma.first().copied().unwrap_or(0.0), layer.sigma.last().copied().unwrap_or(0.0));
+        let ranks = ranks(layer);
         table.row([
             layer.name.clone(),
-            held.clone().unwrap_or_else(|| "dense".into()),
-            kernel.columns().to_string(),
-            kernel.outputs.to_string(),
-            count(layer_macs),
-            count(layer_params),
-            sigma.len().to_string(),
+            held(layer).unwrap_or_else(|| "dense".into()),
+            layer.inputs.to_string(),
+            layer.outputs.to_string(),
+            count(layer.macs),
+            count(layer.params),
+            layer.sigma.len().to_string(),
             ranks[0].to_string(),
             ranks[1].to_string(),
             ranks[2].to_string(),
             format!("{first:.4}"),
             format!("{last:.2e}"),
         ]);
-        figures.push(json!({ "name": layer.name, "held": held, "shape": [kernel.columns(), kernel.outputs], "macs": layer_macs, "params": layer_params, "full_rank": sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": sigma }));
-        macs += layer_macs;
-        params += layer_params;
     }
-    let meta = &source.checkpoint.meta;
-    print::line(format_args!(
-        "{}: {:?} → {:?}, {} MACs, {} parameters",
-        source.graph.name,
-        source.graph.input(),
-        source.graph.output_shape()?,
-        count(macs),
-        count(params)
-    ))?;
-    if !source.held.is_empty() {
-        print::line(format_args!("{} layers are held as factors; what follows is of their products", source.held.len()))?;
-    }
-    // What the file does not say is left out.
-    let said = [("trained by", &meta.method), ("on", &meta.data)];
-    let said: String = said.iter().filter_map(|(by, what)| Some(format!("{by} {}; ", what.as_ref()?))).collect();
-    print::line(format_args!("{said}input = {}\n", source.preprocess))?;
-    print::text(&table)?;
-    let figures = json!({ "model": source.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": figures });
-    crate::write_json(arguments.json.as_deref(), &figures)
+    table
+}
+
+fn figures(layer: &LayerSpectrum) -> Value {
+    let ranks = ranks(layer);
+    json!({
+        "name": layer.name, "held": held(layer), "shape": [layer.inputs, layer.outputs], "macs": layer.macs, "params": layer.params,
+        "full_rank": layer.sigma.len(), "rank_50": ranks[0], "rank_90": ranks[1], "rank_99": ranks[2], "sigma": layer.sigma,
+    })
 }

@@ -10,7 +10,7 @@ use thinfer::tools::print;
 use thinfer::tools::table::{Table, bytes, count};
 use thinfer_compiler::factor::Spectrum;
 use thinfer_compiler::report::{Bars, Chart, Csv, Section, Series, html_report};
-use thinfer_compiler::{Error, Result, files, import};
+use thinfer_compiler::{Error, Result, files, import, job};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sources: Vec<&Path> = arguments.sources.iter().map(PathBuf::as_path).collect();
-    crate::check_outputs(&sources, &[&arguments.output])?;
+    crate::output::check_outputs(&sources, &[&arguments.output])?;
     if files::first_bytes(&arguments.output).is_some_and(|start| start[0] != b'<') {
         let why = "is there already and is no page: it stays, choose another name";
         return Err(Error::invalid(arguments.output.display().to_string(), why));
@@ -198,7 +198,7 @@ fn compiled(path: &Path) -> Result<Section> {
 
 /// What a device takes for each layer of a network.
 fn timed(path: &Path) -> Result<Section> {
-    let table = crate::clock::read(path)?;
+    let table = job::read_table(path)?;
     let of = |value: &dyn Fn(usize) -> Option<f64>| (0..table.layers.len()).map(|i| value(i).unwrap_or(f64::NAN)).collect::<Vec<f64>>();
     let dense = |i: usize| table.fastest(i, "dense", None, None).map(|c| table.cost_us(c));
     let least = |i: usize| table.layers[i].candidates.iter().map(|c| table.cost_us(c)).reduce(f64::min);

@@ -1,25 +1,20 @@
 //! `thinferc train`: trains a network of the zoo or a checkpoint, with progress, checkpoints and a summary.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-use thinfer::Artifact;
 use thinfer::tools::print;
-use thinfer_compiler::data::{self, DataSpec, Part};
-use thinfer_compiler::import::{self, Checkpoint, Choice, Ends};
-use thinfer_compiler::train::{
-    Distil, EpochRecord, Job, OptimizerKind, Progress, Schedule, StepReport, Summary, TrainConfig, TrainDevice, train,
-};
-use thinfer_compiler::{Error, Result, zoo};
+use thinfer_compiler::data::DataSpec;
+use thinfer_compiler::job::{Share, Source, Train, usual_lr};
+use thinfer_compiler::train::{OptimizerKind, Schedule, Summary, TrainConfig, TrainDevice};
+use thinfer_compiler::{Error, Result};
 
 use crate::method::{MethodName, Settings};
-use crate::source::{PixelArguments, note_unknown_pixels};
+use crate::source::PixelArguments;
+use crate::watch::Watcher;
 
 /// Train a network so that it becomes low-rank, or plainly
 #[derive(clap::Args, Debug)]
@@ -123,224 +118,109 @@ enum DeviceName {
     Cuda,
 }
 
+impl From<OptimizerName> for OptimizerKind {
+    fn from(name: OptimizerName) -> Self {
+        match name {
+            OptimizerName::Adam => Self::Adam,
+            OptimizerName::Sgd => Self::Sgd,
+        }
+    }
+}
+
+impl From<ScheduleName> for Schedule {
+    fn from(name: ScheduleName) -> Self {
+        match name {
+            ScheduleName::Constant => Self::Constant,
+            ScheduleName::Linear => Self::Linear,
+            ScheduleName::Cosine => Self::Cosine,
+            ScheduleName::Plateau => Self::Plateau,
+        }
+    }
+}
+
+impl From<DeviceName> for TrainDevice {
+    fn from(name: DeviceName) -> Self {
+        match name {
+            DeviceName::Cpu => Self::Cpu,
+            DeviceName::Wgpu => Self::Wgpu,
+            DeviceName::Cuda => Self::Cuda,
+        }
+    }
+}
+
+impl Args {
+    fn job(&self) -> Result<Train> {
+        let from = self.source()?;
+        let usual = match from {
+            Some(source) => Train::from(source, &self.data, &self.output),
+            None => Train::new(self.model.clone().unwrap_or_default(), &self.data, &self.output),
+        };
+        Ok(Train {
+            config: self.config(usual.config)?,
+            teachers: self.teacher.clone(),
+            share: self.distil.unwrap_or_default(),
+            resume: self.resume,
+            checkpoint_every: Duration::from_secs(self.checkpoint_seconds),
+            ..usual
+        })
+    }
+
+    /// What the run starts from, if not from random weights.
+    fn source(&self) -> Result<Option<Source>> {
+        let pixels = self.pixels.pixels();
+        let Some(file) = self.from.clone() else {
+            return match pixels.are_given() {
+                true => Err(Error::invalid("--range, --channels, --mean, --std", "go with --from")),
+                false => Ok(None),
+            };
+        };
+        Ok(Some(Source { file, model: self.model.clone(), state_dict: self.state_dict.clone(), pixels }))
+    }
+
+    fn config(&self, usual: TrainConfig) -> Result<TrainConfig> {
+        let (method, optimizer) = (self.settings.method(self.method)?, self.optimizer.into());
+        Ok(TrainConfig {
+            lr: self.lr.unwrap_or_else(|| usual_lr(optimizer, &method)),
+            method,
+            augment: self.augment || usual.augment && !self.no_augment,
+            epochs: self.epochs,
+            batch: self.batch,
+            optimizer,
+            schedule: self.schedule.into(),
+            warmup: self.warmup,
+            weight_decay: self.weight_decay,
+            label_smoothing: self.label_smoothing,
+            ema: self.ema,
+            device: self.device.into(),
+            limit: self.limit,
+            seed: self.seed,
+            ..usual
+        })
+    }
+}
+
 /// Runs the command.
-///
-/// # Errors
-/// As [`train`]; [`Error::Data`] and [`Error::Io`] for the data set.
-pub(crate) fn run(args: Args) -> Result<()> {
-    let choice = Choice { model: args.model.as_deref(), state_dict: args.state_dict.as_deref(), ..Choice::default() };
-    let mut start = args.from.as_deref().map(|path| import::import_with(path, &choice)).transpose()?.map(|(checkpoint, _)| checkpoint);
-    if args.pixels.are_given() && start.is_none() {
-        return Err(Error::invalid("--range, --channels, --mean, --std", "go with --from"));
-    }
-    // A file without a word of its pixels is taken by the flags, as when it is compiled; a network from random weights sees
-    // images as its data set is usually seen.
-    let mut unknown_pixels = None;
-    if let (Some(checkpoint), Some(path)) = (&mut start, &args.from) {
-        let name = model(&args, Some(checkpoint))?;
-        let graph = checkpoint.meta.graph.clone().map_or_else(|| zoo::build(&name), Ok)?;
-        args.pixels.mark(&mut checkpoint.meta, graph.input())?;
-        let stated = checkpoint.meta.preprocess.as_ref();
-        let preprocess = args.pixels.over(stated, graph.input())?;
-        let input = Ends::input_of(&graph, &checkpoint.meta, &preprocess)?;
-        unknown_pixels = args.pixels.are_unknown(stated, &input).then_some(path);
-        checkpoint.meta.preprocess = Some(preprocess);
-    }
-    let teachers: Vec<Artifact> = args.teacher.iter().map(Artifact::open).collect::<Result<_, _>>()?;
-    let config = TrainConfig { distil: distil(&args, &teachers)?, ..config(&args, start.as_ref())? };
-    config.validate()?;
-    let data = data::load(&args.data, Part::Train)?;
-    if let Some(path) = unknown_pixels {
-        note_unknown_pixels(path);
-    }
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let watcher = Watcher::of_epochs(args.epochs);
+    let watch = |progress: thinfer_compiler::job::Progress<'_>| watcher.tell(progress);
+    let run = args.job()?.prepare(&watch)?;
+    let summary = run.run(&watch, &*stop()?);
+    drop(watcher);
+    show(&summary?)
+}
+
+/// Becomes true when the user asks to stop. The first request ends the step and saves; the second one ends the process, should
+/// that take too long.
+fn stop() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    // The first request ends the step and saves; the second one ends the process, should that take too long.
     let handler = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
     });
     handler.map_err(|e| Error::invalid("signals", e.to_string()))?;
-    let checkpoint_every = Duration::from_secs(args.checkpoint_seconds);
-    let (start, run_dir) = (start.as_ref(), &args.output);
-    let job = Job { config: &config, start, teachers: &teachers, data: &data, run_dir, resume: args.resume, checkpoint_every };
-    let mut shown = Shown::new(config.epochs);
-    let summary = train(&job, &mut shown, &stop);
-    shown.bar.finish_and_clear();
-    show(&summary?)
-}
-
-/// What the flags say of teachers; each is known again by its file's name and checksum.
-fn distil(args: &Args, teachers: &[Artifact]) -> Result<Option<Distil>> {
-    if teachers.is_empty() {
-        return Ok(None);
-    }
-    let Share { weight, temperature } = args.distil.unwrap_or_default();
-    let known = |(path, file): (&PathBuf, &Artifact)| format!("{} ({:08x})", path.display(), crc32fast::hash(file.as_bytes()));
-    let teachers = args.teacher.iter().zip(teachers).map(known).collect();
-    Ok(Some(Distil { teachers, weight, temperature }))
-}
-
-/// What teachers count for: `WEIGHT` or `WEIGHT:TEMPERATURE`.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    weight: f64,
-    temperature: f64,
-}
-
-impl Default for Share {
-    fn default() -> Self {
-        Self { weight: 0.5, temperature: 4.0 }
-    }
-}
-
-impl FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let number = |part: &str| part.parse().map_err(|_| format!("'{text}' is no weight, or weight:temperature, such as 0.5:4"));
-        match text.split_once(':') {
-            Some((weight, temperature)) => Ok(Self { weight: number(weight)?, temperature: number(temperature)? }),
-            None => Ok(Self { weight: number(text)?, ..Self::default() }),
-        }
-    }
-}
-
-/// The architecture that the command line or the checkpoint names.
-fn model(args: &Args, start: Option<&Checkpoint>) -> Result<String> {
-    let path = args.from.clone().unwrap_or_default();
-    if let Some(graph) = start.and_then(|c| c.meta.graph.as_ref()) {
-        return match &args.model {
-            Some(name) => Err(Error::invalid(format!("--model {name}"), format!("{} brings its own network", path.display()))),
-            None => Ok(graph.name.clone()),
-        };
-    }
-    let stated = args.model.clone().or_else(|| start.and_then(|c| c.meta.model.clone().or_else(|| zoo::guess(&c.params))));
-    let why = crate::UNNAMED.to_string();
-    let name = stated.ok_or(Error::Checkpoint { path, why })?;
-    match start {
-        Some(checkpoint) => Ok(zoo::build_for(&name, &checkpoint.params)?.name),
-        None => Ok(name),
-    }
-}
-
-fn config(args: &Args, start: Option<&Checkpoint>) -> Result<TrainConfig> {
-    if start.is_none() && args.method == MethodName::Finetune {
-        return Err(Error::invalid("finetune", "needs a network to go on with: --from FILE.safetensors"));
-    }
-    let method = args.settings.method(args.method)?;
-    let (optimizer, lr) = match args.optimizer {
-        // What is trained already is led back, not shaken.
-        OptimizerName::Adam if args.method == MethodName::Finetune => (OptimizerKind::Adam, 1e-4),
-        OptimizerName::Adam => (OptimizerKind::Adam, 1e-3),
-        OptimizerName::Sgd => (OptimizerKind::Sgd, 1e-2),
-    };
-    let schedule = match args.schedule {
-        ScheduleName::Constant => Schedule::Constant,
-        ScheduleName::Linear => Schedule::Linear,
-        ScheduleName::Cosine => Schedule::Cosine,
-        ScheduleName::Plateau => Schedule::Plateau,
-    };
-    let base = TrainConfig::new(model(args, start)?, args.data.to_string());
-    Ok(TrainConfig {
-        from: args.from.as_ref().map(|path| path.display().to_string()),
-        method,
-        augment: args.augment || base.augment && !args.no_augment,
-        epochs: args.epochs,
-        batch: args.batch,
-        optimizer,
-        lr: args.lr.unwrap_or(lr),
-        schedule,
-        warmup: args.warmup,
-        weight_decay: args.weight_decay,
-        label_smoothing: args.label_smoothing,
-        ema: args.ema,
-        device: match args.device {
-            DeviceName::Cpu => TrainDevice::Cpu,
-            DeviceName::Wgpu => TrainDevice::Wgpu,
-            DeviceName::Cuda => TrainDevice::Cuda,
-        },
-        limit: args.limit,
-        seed: args.seed,
-        ..base
-    })
-}
-
-/// A line every half minute where standard error is no terminal, so that a log tells that work goes on.
-pub(crate) struct Beat(Mutex<Instant>);
-
-impl Beat {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Instant::now()))
-    }
-
-    pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
-        let Ok(mut last) = self.0.lock() else { return };
-        if last.elapsed() >= Duration::from_secs(30) && !std::io::stderr().is_terminal() {
-            *last = Instant::now();
-            print::note(text());
-        }
-    }
-}
-
-/// A bar where standard error is a terminal, a line an epoch elsewhere.
-struct Shown {
-    bar: ProgressBar,
-    terminal: bool,
-    beat: Beat,
-    epochs: usize,
-}
-
-impl Shown {
-    fn new(epochs: usize) -> Self {
-        Self { bar: bar(0, ""), terminal: std::io::stderr().is_terminal(), beat: Beat::new(), epochs }
-    }
-}
-
-/// A progress bar on standard error, hidden where that is no terminal.
-pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(length) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:20}] {pos}/{len} {msg}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.with_prefix(what)
-}
-
-impl Progress for Shown {
-    fn step(&mut self, r: &StepReport) {
-        let line =
-            || format!("epoch {}/{}  step {} of {}  loss {:.4}  {} left", r.epoch, r.epochs, r.step, r.steps, r.loss, span(r.seconds_left));
-        self.beat.tell(line);
-        if self.terminal {
-            self.bar.set_length(r.steps as u64);
-            self.bar.set_position(r.step as u64);
-            self.bar.set_prefix(format!("epoch {}/{}", r.epoch, r.epochs));
-            self.bar.set_message(format!("loss {:.4}  accuracy {:.2} %  {} left", r.loss, r.accuracy, span(r.seconds_left)));
-        }
-    }
-
-    fn epoch(&mut self, r: &EpochRecord) {
-        let split = match (r.split_loss, r.split_accuracy) {
-            (Some(loss), Some(accuracy)) => format!("  held-out loss {loss:.4} accuracy {accuracy:.2} %"),
-            _ => String::new(),
-        };
-        let line = format!(
-            "epoch {}/{}  loss {:.4} accuracy {:.2} %{split}  lr {:.2e}  {:.1} s, {:.1} steps/s",
-            r.epoch, self.epochs, r.train_loss, r.train_accuracy, r.lr, r.seconds, r.steps_per_second
-        );
-        self.bar.suspend(|| print::note(&line));
-    }
-}
-
-/// Seconds as hours, minutes and seconds.
-fn span(seconds: f64) -> String {
-    let s = seconds.round() as u64;
-    match (s / 3600, s / 60 % 60, s % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s:02} s"),
-        (h, m, _) => format!("{h} h {m:02} min"),
-    }
+    Ok(stop)
 }
 
 fn show(s: &Summary) -> Result<()> {
