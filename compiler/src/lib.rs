@@ -14,6 +14,8 @@ pub mod import;
 pub mod judge;
 pub mod lower;
 pub mod rank;
+#[cfg(test)]
+mod reference;
 pub mod report;
 pub mod rng;
 pub mod tensor;

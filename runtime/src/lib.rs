@@ -18,6 +18,8 @@ mod noise;
 pub mod npy;
 pub mod plan;
 pub mod print;
+#[cfg(any(test, feature = "reference"))]
+pub mod reference;
 mod scores;
 mod session;
 pub mod table;
