@@ -16,6 +16,8 @@ pub mod job;
 pub mod judge;
 pub mod lower;
 pub mod rank;
+#[cfg(test)]
+mod reference;
 pub mod report;
 pub mod rng;
 pub mod tensor;

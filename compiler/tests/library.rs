@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use thinfer::{Device, latency};
+use thinfer::Device;
+use thinfer::tools::latency;
 use thinfer_compiler::data::DataSpec;
 use thinfer_compiler::job::{Clock, Compile, CutSettings, Family, Note, Progress, Source, Stage, Sweep, Train};
 use thinfer_compiler::lower::SchemeChoice;

@@ -13,6 +13,8 @@ mod error;
 pub(crate) mod gpu;
 mod noise;
 pub mod plan;
+#[cfg(any(test, feature = "reference"))]
+pub mod reference;
 mod scores;
 mod session;
 mod times;
@@ -22,8 +24,7 @@ mod tune;
 mod wait;
 
 pub use artifact::Artifact;
-pub use device::Pipeline;
-pub use device::{DeviceClass, DeviceInfo, DeviceKind};
+pub use device::{DeviceClass, DeviceInfo, DeviceKind, Pipeline};
 pub use engine::{Device, Forms, LayerChoice, Options};
 pub use error::{Error, Result};
 pub use plan::Form;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thinfer::artifact::{Artifact, Dtype};
+use thinfer::tools::bench;
 use thinfer::tools::latency::{self, LatencyTable};
-use thinfer::{Device, DeviceKind, Session, bench};
+use thinfer::{Device, DeviceKind, Session};
 
 use super::progress::{Note, Progress, Stage, Watch};
 use crate::error::{Error, Result};

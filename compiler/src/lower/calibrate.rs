@@ -3,11 +3,13 @@
 
 use rayon::prelude::*;
 
-use super::folded::{FoldedLayer, FoldedOp, Weighted};
-use super::host::{self, Value, Values};
+use super::folded::{Folded, Weighted};
 use super::patches;
+use super::stage::Stage;
+use super::values::{Value, Values};
+use super::weights::Written;
 use crate::error::{Error, Result};
-use crate::factor::{LayerMoments, Moments, Regression, multiply};
+use crate::factor::{LayerMoments, Moments, Regression};
 
 /// Patches of more values than this are not kept moments of: those of their layer's outputs must do.
 const WIDEST: usize = 2304;
@@ -26,12 +28,10 @@ impl Images {
     /// # Errors
     /// [`Error::Invalid`] when there is no image or the last is not whole.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Result<Self> {
-        let shape = match *shape {
-            [features] => [features, 1, 1],
-            [c, h, w] => [c, h, w],
-            _ => return Err(Error::invalid("calibration images", format!("have shape {shape:?}"))),
-        };
-        let input = Value { shape, data };
+        if ![1, 3].contains(&shape.len()) {
+            return Err(Error::invalid("calibration images", format!("have shape {shape:?}")));
+        }
+        let input = Value { shape: shape.to_vec(), data };
         if input.len() == 0 || input.data.is_empty() || !input.data.len().is_multiple_of(input.len()) {
             return Err(Error::invalid("calibration images", format!("{} values for images of {shape:?}", input.data.len())));
         }
@@ -44,38 +44,29 @@ impl Images {
     }
 }
 
-/// A weight in the place of a layer's own, and its bias.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Replacement {
-    /// W', [out, in·kh·kw].
-    pub weight: Vec<f32>,
-    /// b', [out].
-    pub bias: Option<Vec<f32>>,
-}
-
 /// Moments of what each weighted layer sees in the dense network, in layer order; `None` for others and for grouped
 /// ones. `progress` hears how many layers are done.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming a layer whose input is not what the network says.
-pub fn moments(layers: &[FoldedLayer], images: &Images, progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Option<LayerMoments>>> {
-    let mut values = Values::new(layers, images.input.clone());
-    let mut all = Vec::with_capacity(layers.len());
-    for (i, layer) in layers.iter().enumerate() {
-        let inputs = inputs_of(&values, layer)?;
-        let mut found = None;
-        let value = match &layer.op {
-            FoldedOp::Weighted(w) => {
-                check(&layer.name, w, inputs[0])?;
-                if w.is_factorable() {
-                    found = Some(layer_moments(w, inputs[0]));
-                }
-                let bare = host::bare(w, &w.folded_weight(), inputs[0]);
-                host::finish(w, w.bias.as_deref(), bare, inputs.get(1).copied())
+/// [`Error::Invalid`] for images that are not what the network takes.
+pub(super) fn moments(network: &Folded, images: &Images, progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Option<LayerMoments>>> {
+    let mut values = Values::new(network, &images.input)?;
+    let mut all = Vec::with_capacity(network.layers.len());
+    for (i, layer) in network.layers.iter().enumerate() {
+        let inputs = values.of(layer)?;
+        let value = match layer.weighted().filter(|w| w.is_factorable()) {
+            Some(w) if w.kernel.columns() > WIDEST => {
+                let (value, bare) = Stage::with_bare(layer, w, &w.dense(), &inputs)?.both(&inputs)?;
+                all.push(Some(LayerMoments::Outputs(moments_of(&bare, w.kernel.outputs, |image, seen| seen.extend_from_slice(image)))));
+                value
             }
-            op => host::plain(op, &inputs).ok_or_else(|| missing(layer))?,
+            factorable => {
+                let seen = factorable.map(|w| moments_of(inputs[0], w.kernel.columns(), |image, seen| patches::extract(w, image, seen)));
+                all.push(seen.map(LayerMoments::Patches));
+                let dense = layer.weighted().map(Weighted::dense);
+                Stage::whole(layer, dense.as_ref(), &inputs)?.value(&inputs)?
+            }
         };
-        all.push(found);
         values.push(value);
         progress(i + 1);
     }
@@ -83,84 +74,67 @@ pub fn moments(layers: &[FoldedLayer], images: &Images, progress: &(dyn Fn(usize
 }
 
 /// Goes through the network with every layer before already replaced, and asks `cut` for each weighted layer in turn
-/// what it becomes (`None`: what it was). `cut` gets the layer's place and the regression of its DENSE output, what the
-/// residual has lost included, on its CUT input; no regression for grouped layers and very wide patches.
+/// what it becomes. `cut` gets the layer's place and the regression of its DENSE output, what the residual has lost
+/// included, on its CUT input; no regression for grouped layers and very wide patches.
 ///
 /// # Errors
 /// Whatever `cut` returns; [`Error::Invalid`] as [`moments`].
-pub fn in_sequence(
-    layers: &[FoldedLayer],
+pub(super) fn in_sequence(
+    network: &Folded,
     images: &Images,
-    mut cut: impl FnMut(usize, Option<&Regression>) -> Result<Option<Replacement>>,
-) -> Result<Vec<Option<Replacement>>> {
-    let (mut dense, mut thin) = (Values::new(layers, images.input.clone()), Values::new(layers, images.input.clone()));
-    let mut all = Vec::with_capacity(layers.len());
-    for (i, layer) in layers.iter().enumerate() {
-        let (inputs, cut_inputs) = (inputs_of(&dense, layer)?, inputs_of(&thin, layer)?);
-        let mut replaced = None;
-        let (value, thin_value) = match &layer.op {
-            FoldedOp::Weighted(w) => {
-                check(&layer.name, w, inputs[0])?;
-                let bare = host::bare(w, &w.folded_weight(), inputs[0]);
-                let mut seen = None;
-                if w.is_factorable() && w.kernel.columns() <= WIDEST {
-                    let mut target = bare.clone();
-                    if let (Some(how), Some(whole), Some(lossy)) = (&w.residual, inputs.get(1), cut_inputs.get(1)) {
-                        host::add(&mut target, how, whole, 1.0);
-                        host::add(&mut target, how, lossy, -1.0);
-                    }
-                    seen = Some(regression(w, cut_inputs[0], &target));
-                }
-                replaced = cut(i, seen.as_ref())?;
-                let value = host::finish(w, w.bias.as_deref(), bare, inputs.get(1).copied());
-                let thin_value = match &replaced {
-                    Some(r) => host::finish(w, r.bias.as_deref(), host::bare(w, &r.weight, cut_inputs[0]), cut_inputs.get(1).copied()),
-                    None => {
-                        host::finish(w, w.bias.as_deref(), host::bare(w, &w.folded_weight(), cut_inputs[0]), cut_inputs.get(1).copied())
-                    }
+    mut cut: impl FnMut(usize, &Weighted, Option<&Regression>) -> Result<Written>,
+) -> Result<Vec<Option<Written>>> {
+    let (mut dense, mut thin) = (Values::new(network, &images.input)?, Values::new(network, &images.input)?);
+    let mut all = Vec::with_capacity(network.layers.len());
+    for (i, layer) in network.layers.iter().enumerate() {
+        let (inputs, cut_inputs) = (dense.of(layer)?, thin.of(layer)?);
+        let (value, cut_value) = match layer.weighted() {
+            Some(w) => {
+                let (value, seen) = if w.is_factorable() && w.kernel.columns() <= WIDEST {
+                    let with_lossy: Vec<&Value> = inputs.iter().chain(cut_inputs.get(1)).copied().collect();
+                    let (value, target) = Stage::with_target(layer, w, &w.dense(), &with_lossy)?.both(&with_lossy)?;
+                    (value, Some(regression(w, cut_inputs[0], &target)))
+                } else {
+                    (Stage::whole(layer, Some(&w.dense()), &inputs)?.value(&inputs)?, None)
                 };
-                (value, thin_value)
+                let written = cut(i, w, seen.as_ref())?;
+                let cut_value = Stage::whole(layer, Some(&written), &cut_inputs)?.value(&cut_inputs)?;
+                all.push(Some(written));
+                (value, cut_value)
             }
-            op => (host::plain(op, &inputs).ok_or_else(|| missing(layer))?, host::plain(op, &cut_inputs).ok_or_else(|| missing(layer))?),
+            None => {
+                all.push(None);
+                let mut stage = Stage::whole(layer, None, &inputs)?;
+                (stage.value(&inputs)?, stage.value(&cut_inputs)?)
+            }
         };
         dense.push(value);
-        thin.push(thin_value);
-        all.push(replaced);
+        thin.push(cut_value);
     }
     Ok(all)
 }
 
-/// The network's output for every image, layers replaced where `replaced` says so; `replaced` may be shorter than the
-/// network.
-///
-/// # Errors
-/// [`Error::Invalid`] as [`moments`].
-pub fn outputs(layers: &[FoldedLayer], images: &Images, replaced: &[Option<Replacement>]) -> Result<Vec<f32>> {
-    through(layers, images, replaced, |_, _| ())
-}
-
 /// Mean and variance of what a layer's weight gives, before bias, residual and activation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
+pub(super) struct Statistics {
     /// Of each output, [out].
-    pub mean: Vec<f64>,
+    pub(super) mean: Vec<f64>,
     /// Of each output, [out]; unbiased, as PyTorch keeps it.
-    pub variance: Vec<f64>,
+    pub(super) variance: Vec<f64>,
 }
 
-/// [`Statistics`] of each weighted layer, in layer order, layers replaced as for [`outputs`]; `None` for others.
+/// [`Statistics`] of each weighted layer, in layer order, layers in the forms of `written`, one a layer; `None` for others.
 ///
 /// # Errors
 /// [`Error::Invalid`] as [`moments`].
-pub fn statistics(layers: &[FoldedLayer], images: &Images, replaced: &[Option<Replacement>]) -> Result<Vec<Option<Statistics>>> {
-    let mut all = vec![None; layers.len()];
-    through(layers, images, replaced, |i, bare| all[i] = Some(statistics_of(bare)))?;
-    Ok(all)
+pub(super) fn statistics(network: &Folded, images: &Images, written: &[Option<Written>]) -> Result<Vec<Option<Statistics>>> {
+    Ok(through(network, images, written)?.0)
 }
 
 fn statistics_of(bare: &Value) -> Statistics {
-    let [outputs, height, width] = bare.shape;
-    let (positions, count) = ((height * width).max(1), (bare.images() * height * width).max(1) as f64);
+    let outputs = bare.shape.first().copied().unwrap_or(0);
+    let positions = (bare.len() / outputs.max(1)).max(1);
+    let count = (bare.images() * positions).max(1) as f64;
     let over = |o: usize, f: &dyn Fn(f64) -> f64| -> f64 {
         let planes = (0..bare.images()).map(|i| &bare.image(i)[o * positions..(o + 1) * positions]);
         planes.map(|plane| plane.iter().map(|&x| f(f64::from(x))).sum::<f64>()).sum()
@@ -170,52 +144,29 @@ fn statistics_of(bare: &Value) -> Statistics {
     Statistics { mean, variance }
 }
 
-/// Runs the network, layers replaced where `replaced` says so, and shows what each weight gives.
-fn through(
-    layers: &[FoldedLayer],
-    images: &Images,
-    replaced: &[Option<Replacement>],
-    mut see: impl FnMut(usize, &Value),
-) -> Result<Vec<f32>> {
-    let mut values = Values::new(layers, images.input.clone());
-    let mut last = Vec::new();
-    for (i, layer) in layers.iter().enumerate() {
-        let inputs = inputs_of(&values, layer)?;
-        let value = match &layer.op {
-            FoldedOp::Weighted(w) => {
-                check(&layer.name, w, inputs[0])?;
-                let (bare, bias) = match replaced.get(i).and_then(Option::as_ref) {
-                    Some(r) => (host::bare(w, &r.weight, inputs[0]), r.bias.as_deref()),
-                    None => (host::bare(w, &w.folded_weight(), inputs[0]), w.bias.as_deref()),
-                };
-                see(i, &bare);
-                host::finish(w, bias, bare, inputs.get(1).copied())
+/// [`statistics`], and the network's output for every image.
+pub(super) fn through(network: &Folded, images: &Images, written: &[Option<Written>]) -> Result<(Vec<Option<Statistics>>, Vec<f32>)> {
+    let mut values = Values::new(network, &images.input)?;
+    let (mut all, mut last) = (Vec::with_capacity(network.layers.len()), Vec::new());
+    for (i, layer) in network.layers.iter().enumerate() {
+        let inputs = values.of(layer)?;
+        let value = match (layer.weighted(), written.get(i).and_then(Option::as_ref)) {
+            (Some(w), Some(written)) => {
+                let (value, bare) = Stage::with_bare(layer, w, written, &inputs)?.both(&inputs)?;
+                all.push(Some(statistics_of(&bare)));
+                value
             }
-            op => host::plain(op, &inputs).ok_or_else(|| missing(layer))?,
+            (_, written) => {
+                all.push(None);
+                Stage::whole(layer, written, &inputs)?.value(&inputs)?
+            }
         };
-        if i + 1 == layers.len() {
+        if i + 1 == network.layers.len() {
             last.clone_from(&value.data);
         }
         values.push(value);
     }
-    Ok(last)
-}
-
-fn inputs_of<'a>(values: &'a Values, layer: &FoldedLayer) -> Result<Vec<&'a Value>> {
-    values.of(layer).filter(|v| !v.is_empty()).ok_or_else(|| missing(layer))
-}
-
-fn missing(layer: &FoldedLayer) -> Error {
-    Error::invalid(format!("layer '{}'", layer.name), "reads a value that is not there")
-}
-
-fn check(name: &str, w: &Weighted, input: &Value) -> Result<()> {
-    let wanted = w.kernel.inputs * w.groups * w.input_size.iter().product::<usize>();
-    if input.len() == wanted {
-        Ok(())
-    } else {
-        Err(Error::invalid(format!("layer '{name}'"), format!("takes {wanted} values, the images give it {}", input.len())))
-    }
+    Ok((all, last))
 }
 
 /// Which images each part takes.
@@ -223,27 +174,22 @@ fn parts(images: usize) -> Vec<std::ops::Range<usize>> {
     (0..PARTS).map(|p| p * images / PARTS..(p + 1) * images / PARTS).collect()
 }
 
-fn layer_moments(w: &Weighted, input: &Value) -> LayerMoments {
-    let columns = w.kernel.columns();
-    let whole = columns <= WIDEST;
-    let weight = if whole { Vec::new() } else { w.folded_weight() };
+/// Moments of what `columns` makes of each image of `input`, [len, n] row-major.
+fn moments_of(input: &Value, len: usize, columns: impl Fn(&[f32], &mut Vec<f32>) + Sync) -> Moments {
     let each = |range: std::ops::Range<usize>| {
-        let mut m = Moments::new(if whole { columns } else { w.kernel.outputs });
+        let mut m = Moments::new(len);
         let mut seen = Vec::new();
         for i in range {
-            patches::extract(w, 0, input.image(i), &mut seen);
-            if whole {
-                m.add(&seen);
-            } else {
-                m.add(&multiply(&weight, &seen, columns));
-            }
+            seen.clear();
+            columns(input.image(i), &mut seen);
+            m.add(&seen);
         }
         m
     };
     let parts: Vec<Moments> = parts(input.images()).into_par_iter().map(each).collect();
-    let mut sum = Moments::new(if whole { columns } else { w.kernel.outputs });
+    let mut sum = Moments::new(len);
     parts.iter().for_each(|m| sum.merge(m));
-    if whole { LayerMoments::Patches(sum) } else { LayerMoments::Outputs(sum) }
+    sum
 }
 
 fn regression(w: &Weighted, input: &Value, target: &Value) -> Regression {
@@ -252,7 +198,7 @@ fn regression(w: &Weighted, input: &Value, target: &Value) -> Regression {
         let mut r = Regression::new(outputs, columns);
         let mut seen = Vec::new();
         for i in range {
-            patches::extract(w, 0, input.image(i), &mut seen);
+            patches::extract(w, input.image(i), &mut seen);
             r.add(&seen, target.image(i));
         }
         r

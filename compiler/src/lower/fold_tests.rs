@@ -3,15 +3,17 @@
 
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
-use thinfer::artifact::{Activation as Fused, Residual};
+use thinfer::artifact::{Activation as Fused, Dtype, Input, Residual};
+use thinfer::reference as by_f64;
 
+use super::emit::{self, Identity};
 use super::fold::fold;
-use super::folded::{FoldedLayer, FoldedOp, Weighted};
-use super::reference::{run_folded, run_graph};
+use super::folded::{Folded, FoldedLayer, FoldedOp, Weighted};
 use crate::graph::{
     Activation, Attention, BatchNorm, Builder, Conv2d, Embed, Graph, Linear, Op, Positions, Rearrange, ShortcutA, Window, init,
 };
 use crate::rank::Pool;
+use crate::reference::{self, Statistics};
 use crate::rng::{Purpose, keyed};
 use crate::tensor::Params;
 use crate::zoo;
@@ -36,15 +38,26 @@ fn params(graph: &Graph, seed: u64) -> Params {
 fn compare(graph: &Graph, seed: u64) -> Vec<FoldedLayer> {
     let params = params(graph, seed);
     let mut rng = keyed(seed, Purpose::Init, &[8]);
-    let x: Vec<f64> = (0..graph.input().iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let layers = fold(graph, &params).unwrap().layers;
-    let (expected, found) = (run_graph(graph, &params, &x), run_folded(&layers, graph.input(), &x));
+    let x: Vec<f32> = (0..graph.input().iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let exact: Vec<f64> = x.iter().map(|&x| x.into()).collect();
+    let folded = fold(graph, &params).unwrap();
+    let expected = reference::run(graph, &reference::exact(&params), &exact, Statistics::Running).numbers();
+    let found = run_folded(&folded, &x);
     let scale = expected.iter().fold(1.0f64, |m, v| m.max(v.abs()));
     assert_eq!(expected.len(), found.len());
     for (e, f) in expected.iter().zip(&found) {
         assert!((e - f).abs() <= 1e-5 * scale, "{e} {f} in {graph:?}");
     }
-    layers
+    folded.layers
+}
+
+/// The last value of a folded network of one input as it is emitted, in f64.
+fn run_folded(network: &Folded, x: &[f32]) -> Vec<f64> {
+    let written: Vec<_> = network.layers.iter().map(|l| l.weighted().map(Weighted::dense)).collect();
+    let shape: Vec<u32> = network.inputs[0].iter().map(|&d| d as u32).collect();
+    let identity = Identity { inputs: vec![Input::new(&shape)], ..Identity::default() };
+    let (artifact, _) = emit::emit(identity, network, &written, Dtype::F32).unwrap();
+    by_f64::values(&artifact, &[x]).pop().unwrap().numbers()
 }
 
 fn weighted(layers: &[FoldedLayer]) -> Vec<&Weighted> {

@@ -1,23 +1,21 @@
 //! From a graph with its parameters to the artifact: fold, factor, choose ranks, emit.
 
-mod activation;
-mod attend;
-pub mod calibrate;
+pub(crate) mod activation;
+mod calibrate;
 mod emit;
 mod fold;
 #[cfg(test)]
 mod fold_tests;
 pub mod folded;
 mod forward;
-mod host;
 #[cfg(test)]
 mod keep_tests;
 mod patches;
-#[cfg(test)]
-mod reference;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod thinned;
+mod values;
 mod weights;
 
 pub use calibrate::Images;
@@ -148,7 +146,7 @@ impl Factored {
         }
         let total = layers.len();
         let moments = match &images {
-            Some(images) if !dense_only => calibrate::moments(layers, images, &|done| progress("calibrating", done, total))?,
+            Some(images) if !dense_only => calibrate::moments(&network, images, &|done| progress("calibrating", done, total))?,
             _ => vec![None; total],
         };
         let done = std::sync::atomic::AtomicUsize::new(0);
@@ -327,31 +325,26 @@ impl Factored {
         }
     }
 
-    /// A layer cut on its own.
-    fn alone(&self, i: usize, (cut, how): (Cut, How<'_>)) -> Result<Option<Written>> {
-        let layer = &self.network.layers[i];
-        let Some(w) = layer.weighted() else { return Ok(None) };
-        let Some((scheme, rank)) = cut else { return Ok(Some(w.dense())) };
+    /// A layer cut on its own; `None` for one without a weight.
+    fn alone(&self, i: usize, effective: (Cut, How<'_>)) -> Result<Option<Written>> {
+        self.network.layers[i].weighted().map(|w| self.cut_alone(i, w, effective)).transpose()
+    }
+
+    fn cut_alone(&self, i: usize, w: &Weighted, (cut, how): (Cut, How<'_>)) -> Result<Written> {
+        let name = &self.network.layers[i].name;
+        let Some((scheme, rank)) = cut else { return Ok(w.dense()) };
         let factoring = self.factorings[i].iter().find(|f| f.scheme() == scheme);
-        let factoring =
-            factoring.ok_or_else(|| Error::invalid(format!("layer '{}'", layer.name), format!("was never factored as {scheme}")))?;
-        w.cut(&layer.name, factoring, rank, how).map(Some)
+        let factoring = factoring.ok_or_else(|| Error::invalid(format!("layer '{name}'"), format!("was never factored as {scheme}")))?;
+        w.cut(name, factoring, rank, how)
     }
 
     /// All layers, each fitted to the dense network's output behind the layers before it.
     fn corrected<'a>(&self, images: &Images, effective: &dyn Fn(usize) -> (Cut, How<'a>)) -> Result<Vec<Option<Written>>> {
-        let mut all: Vec<Option<Written>> = vec![None; self.network.layers.len()];
         let untouched = |i: usize| self.skip.contains(&self.network.layers[i].name);
-        calibrate::in_sequence(&self.network.layers, images, |i, regression| {
-            let written = match (regression, self.network.layers[i].weighted()) {
-                (Some(r), Some(w)) if !untouched(i) => Some(self.fitted(i, w, r, effective(i))?),
-                _ => self.alone(i, effective(i))?,
-            };
-            let replacement = written.as_ref().map(Written::replacement);
-            all[i] = written;
-            Ok(replacement)
-        })?;
-        Ok(all)
+        calibrate::in_sequence(&self.network, images, |i, w, regression| match regression {
+            Some(r) if !untouched(i) => self.fitted(i, w, r, effective(i)),
+            _ => self.cut_alone(i, w, effective(i)),
+        })
     }
 
     fn fitted(&self, i: usize, w: &Weighted, regression: &Regression, (cut, how): (Cut, How<'_>)) -> Result<Written> {

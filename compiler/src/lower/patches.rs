@@ -2,17 +2,16 @@
 
 use super::folded::{Kernel, Weighted};
 
-/// The patches of one image as columns, [in·kh·kw of group `group`, positions] row-major, in the place of what `into`
-/// held. `image` is [channels, height, width]; a linear layer sees it whole, as its one patch.
-pub(super) fn extract(layer: &Weighted, group: usize, image: &[f32], into: &mut Vec<f32>) {
-    let Kernel { inputs, height: kh, width: kw, .. } = layer.kernel;
+/// The patches of one image under a layer without groups as columns, [in·kh·kw, positions] row-major, in the place of what
+/// `into` held. `image` is [channels, height, width]; a linear layer sees it whole, as its one patch.
+pub(super) fn extract(layer: &Weighted, image: &[f32], into: &mut Vec<f32>) {
+    let Kernel { height: kh, width: kw, .. } = layer.kernel;
     into.clear();
     let Some(window) = &layer.window else {
         into.extend_from_slice(image);
         return;
     };
     let ([h, w], [out_h, out_w]) = (layer.input_size, layer.output_size);
-    let image = &image[group * inputs * h * w..(group + 1) * inputs * h * w];
     let size = |v: [u32; 2]| v.map(|x| x as usize);
     let (stride, dilation) = (size(window.stride), size(window.dilation));
     let (top, left) = (window.padding[0] as usize, window.padding[1] as usize);
@@ -45,11 +44,11 @@ mod tests {
     fn padding_stride_and_dilation_land_where_pytorch_puts_them() {
         let window = Window { kernel: [2, 2], stride: [2, 1], padding: [1, 0, 1, 0], dilation: [1, 2] };
         let layer = Weighted {
-            kernel: Kernel { outputs: 1, inputs: 1, height: 2, width: 2 },
+            kernel: Kernel { outputs: 1, inputs: 2, height: 2, width: 2 },
             pool: Pool::Conv,
             window: Some(window),
-            groups: 2,
-            weight: vec![0.0; 4],
+            groups: 1,
+            weight: vec![0.0; 8],
             scale: None,
             norms: Vec::new(),
             absorbed: None,
@@ -61,8 +60,9 @@ mod tests {
         };
         let image: Vec<f32> = (0..18).map(|x| x as f32).collect();
         let mut patches = Vec::new();
-        extract(&layer, 1, &image, &mut patches);
-        // Rows −1 and 0, then 1 and 2; columns 0 and 2 of the second channel, 9…17.
-        assert_eq!(patches, [0.0, 12.0, 0.0, 14.0, 9.0, 15.0, 11.0, 17.0]);
+        extract(&layer, &image, &mut patches);
+        // Rows −1 and 0, then 1 and 2; columns 0 and 2 of both channels, 0…8 and 9…17.
+        assert_eq!(patches[..8], [0.0, 3.0, 0.0, 5.0, 0.0, 6.0, 2.0, 8.0]);
+        assert_eq!(patches[8..], [0.0, 12.0, 0.0, 14.0, 9.0, 15.0, 11.0, 17.0]);
     }
 }

@@ -111,13 +111,14 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[test]
-fn every_scheme_at_full_rank_is_the_dense_network_and_runs_as_the_host_does() {
+fn every_scheme_at_full_rank_is_the_dense_network_and_layers_one_by_one_are_the_network() {
     for scheme in Scheme::ALL {
         let (f, images) = convolutional(Options { scheme: SchemeChoice::Only(scheme), ..Options::default() });
         let none = vec![None; f.layers().len()];
         let dense = run(&f.emit(Policy::Dense, &none, Dtype::F32, false).unwrap(), &images);
-        let host = calibrate::outputs(f.layers(), &Images::new(&[3, 32, 32], images.clone()).unwrap(), &[]).unwrap();
-        assert!(distance(&host, &dense) < 1e-4, "the host differs");
+        let uncut: Vec<_> = (0..none.len()).map(|i| f.alone(i, (None, How::default())).unwrap()).collect();
+        let one_by_one = calibrate::through(&f.network, &Images::new(&[3, 32, 32], images.clone()).unwrap(), &uncut).unwrap().1;
+        assert!(distance(&one_by_one, &dense) < 1e-4, "layers one by one differ");
         let whole: Vec<Cut> = f.factorings().iter().map(|f| f.first().map(|f| (f.scheme(), f.full_rank()))).collect();
         // Written as factors even where they do not pay, so that the runtime's own forms are compared.
         let written: Vec<_> = (0..whole.len()).map(|i| f.alone(i, (whole[i], How::default())).unwrap()).collect();

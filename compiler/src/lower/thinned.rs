@@ -9,7 +9,7 @@
 
 use thinfer::artifact::{Artifact, Dtype};
 
-use super::calibrate::{self, Images, Replacement, Statistics};
+use super::calibrate::{self, Images, Statistics};
 use super::emit::{self, Identity};
 use super::folded::{Folded, Norm, Weighted};
 use super::weights::{Form, Written};
@@ -68,10 +68,7 @@ impl Thinned<'_> {
     /// [`Error::Invalid`] naming a layer whose fitted bias has no tensor to go to; [`Error::Params`]'s tensors missing.
     pub fn factors(&self, dense: &Params, images: Option<&Images>) -> Result<Params> {
         let statistics = match images {
-            Some(images) => {
-                let replaced: Vec<Option<Replacement>> = self.written.iter().map(|w| w.as_ref().map(Written::replacement)).collect();
-                calibrate::statistics(&self.network.layers, images, &replaced)?
-            }
+            Some(images) => calibrate::statistics(self.network, images, &self.written)?,
             None => vec![None; self.network.layers.len()],
         };
         let mut params = dense.clone();

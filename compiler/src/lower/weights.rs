@@ -2,7 +2,6 @@
 
 use thinfer::artifact::{Dtype, LayerNote, Nested, TensorData, TensorId, Weight};
 
-use super::calibrate::Replacement;
 use super::folded::{Kernel, Weighted};
 use crate::error::{Error, Result};
 use crate::factor::{Factoring, Factors, Rank};
@@ -91,15 +90,6 @@ pub(super) fn shifted(bias: Option<&[f32]>, by: [Option<&[f64]>; 2]) -> Option<V
 }
 
 impl Written {
-    /// The weight multiplied out, for running the layer on the host.
-    pub(super) fn replacement(&self) -> Replacement {
-        let weight = match &self.form {
-            Form::Dense(weight) => weight.clone(),
-            Form::Factors(factors) => factors.product(),
-        };
-        Replacement { weight, bias: self.bias.clone() }
-    }
-
     /// Multiply–accumulates for one sample, and parameters with the bias.
     pub(super) fn cost(&self, layer: &Weighted) -> (u64, u64) {
         let cut = match &self.form {

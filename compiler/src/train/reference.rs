@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor as BurnTensor, TensorData};
 use thinfer::artifact::Preprocess;
 
-use super::host::{self, Matrix, Values};
+use super::host::{self, Matrix, Values, exact};
 use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
 use super::methods::{Dense, Elrt, Finetune, Lorita, Order, TrainingMethod};
@@ -95,10 +95,6 @@ fn token_graph() -> Graph {
     b.push("norm4", norm());
     b.push("head", linear(8, 3, true));
     b.finish().unwrap()
-}
-
-fn exact(params: &Params) -> Values {
-    params.iter().map(|(name, t)| (name.clone(), t.data().iter().map(|&x| f64::from(x)).collect())).collect()
 }
 
 fn rows(data: &[f32], columns: usize) -> Matrix {

@@ -2,8 +2,6 @@
 
 pub(crate) mod cases;
 pub(crate) mod conv_cases;
-mod functions;
-pub(crate) mod reference;
 pub(crate) mod transformer;
 
 use cases::{Case, LayerCase};
@@ -11,7 +9,7 @@ use conv_cases::ConvCase;
 
 use crate::artifact::Activation;
 use crate::plan::Form;
-use crate::{Device, DeviceClass, DeviceKind, Forms, Options, Session};
+use crate::{Device, DeviceClass, DeviceKind, Forms, Options, Session, reference};
 
 /// The CPU, and the GPU where there is one; without one a test says so, or fails if THINFER_REQUIRE_GPU=1.
 pub(crate) fn devices() -> Vec<Device> {
@@ -141,7 +139,7 @@ fn drawn_convolutional_networks_agree_with_f64_in_every_form() {
 fn kept_values_are_those_of_every_layer_and_their_padding_is_zero() {
     for key in 0..60 {
         let case = ConvCase::draw(key);
-        let expected = reference::values(&case.artifact, &case.input());
+        let expected = reference::values(&case.artifact, &[&case.input()]);
         let forms = Forms::Each(case.forms.clone());
         let options = Options { batch: case.batch, forms, keep_factors: true, keep_values: true, ..Options::default() };
         let mut session = Session::new(&Device::cpu(), &case.artifact, &options).unwrap();
@@ -150,7 +148,7 @@ fn kept_values_are_those_of_every_layer_and_their_padding_is_zero() {
         assert!(session.padding_is_zero(), "case {key}");
         for (layer, expected) in expected[1..].iter().enumerate() {
             let got = session.value(layer).unwrap();
-            reference::compare(expected, &got, expected.len() / case.rows).unwrap_or_else(|e| panic!("case {key}, layer {layer}: {e}"));
+            expected.compare(&got).unwrap_or_else(|e| panic!("case {key}, layer {layer}: {e}"));
         }
         assert_eq!(session.value(expected.len() - 1), None);
     }

@@ -1,86 +1,6 @@
-//! What transformers need beside products, in f64; and attention at the sizes that they have.
+//! What transformers need beside products, at the sizes that they have.
 
-use super::reference::{Expected, TOLERANCE};
 use crate::artifact::{Artifact, Layer, Model, Op, TensorData};
-
-/// Each pixel's channels less their mean over their deviation, by `tables` of scales and shifts.
-pub(super) fn layer_norm(x: &[Expected], [channels, height, width]: [usize; 3], tables: &[Vec<f64>; 2], eps: f64) -> Vec<Expected> {
-    let (pixels, count) = (height * width, channels as f64);
-    let mut y = vec![Expected::default(); x.len()];
-    for at in (0..x.len()).filter(|at| at / pixels % channels == 0) {
-        let row = || (0..channels).map(|c| &x[at + c * pixels]);
-        let mean = row().map(|x| x.value).sum::<f64>() / count;
-        let deviation = (row().map(|x| (x.value - mean).powi(2)).sum::<f64>() / count + eps).sqrt();
-        // What a sum of the row may be off by, then each difference from the mean, then their root mean square.
-        let size = row().map(|x| x.value.abs()).sum::<f64>() / count;
-        let off = row().fold(0f64, |m, x| m.max(x.tolerance)) + TOLERANCE * size;
-        for (c, x) in row().enumerate() {
-            let normal = (x.value - mean) / deviation;
-            let value = normal * tables[0][c] + tables[1][c];
-            let relative = (x.tolerance + off + TOLERANCE * x.value.abs()) / deviation + normal.abs() * (2.0 * off / deviation + TOLERANCE);
-            let tolerance = tables[0][c].abs() * relative + TOLERANCE * (value.abs() + tables[1][c].abs());
-            y[at + c * pixels] = Expected { value, tolerance };
-        }
-    }
-    y
-}
-
-/// Attention of one value of queries, keys and values, or of three.
-pub(super) fn attention(inputs: &[(&[Expected], [usize; 3])], to: [usize; 3], heads: usize, scale: f64) -> Vec<Expected> {
-    let (inner, queries) = (to[0], to[1] * to[2]);
-    let size = inner / heads;
-    // Sample, channel and pixel of queries, keys or values.
-    let at = |which: usize, sample: usize, channel: usize, pixel: usize| {
-        let (values, [channels, height, width]) = inputs[which.min(inputs.len() - 1)];
-        let channel = if inputs.len() == 1 { which * inner + channel } else { channel };
-        values[(sample * channels + channel) * height * width + pixel]
-    };
-    let keys = inputs[inputs.len() / 2].1[1..].iter().product::<usize>();
-    let samples = inputs[0].0.len() / inputs[0].1.iter().product::<usize>();
-    let mut y = vec![Expected::default(); samples * inner * queries];
-    for (sample, head, query) in (0..samples * heads * queries).map(|n| (n / queries / heads, n / queries % heads, n % queries)) {
-        let scores: Vec<Expected> = (0..keys)
-            .map(|key| {
-                let mut sum = Expected::default();
-                for c in head * size..(head + 1) * size {
-                    let (q, k) = (at(0, sample, c, query), at(1, sample, c, key));
-                    sum.value += scale * q.value * k.value;
-                    let off = q.value.abs() * k.tolerance + q.tolerance * (k.value.abs() + k.tolerance);
-                    sum.tolerance += scale.abs() * (off + TOLERANCE * (q.value * k.value).abs());
-                }
-                sum
-            })
-            .collect();
-        let largest = scores.iter().fold(f64::NEG_INFINITY, |m, s| m.max(s.value));
-        let total: f64 = scores.iter().map(|s| (s.value - largest).exp()).sum();
-        let off = scores.iter().fold(0f64, |m, s| m.max(s.tolerance));
-        for c in head * size..(head + 1) * size {
-            let mut sum = Expected::default();
-            for (key, s) in scores.iter().enumerate() {
-                let (v, below) = (at(2, sample, c, key), s.value - largest);
-                let p = below.exp() / total;
-                // Every share of a softmax moves by as much as the scores do, twice, and an exponential by its rounded argument.
-                let relative = 2.0 * off + TOLERANCE * (2.0 - below);
-                sum.value += p * v.value;
-                sum.tolerance += p * (v.tolerance + (relative.exp_m1() + TOLERANCE) * v.value.abs());
-            }
-            y[(sample * inner + c) * queries + query] = sum;
-        }
-    }
-    y
-}
-
-/// The table, and the pixels behind its first rows.
-pub(super) fn embed(x: &[Expected], from: [usize; 3], to: [usize; 3], table: &[f32]) -> Vec<Expected> {
-    let (pixels, tokens) = (from[1] * from[2], to[1] * to[2]);
-    let one = |n: usize| {
-        let (line, token) = (n / tokens, n % tokens);
-        let own = f64::from(table[line % to[0] * tokens + token]);
-        let x = (token + pixels).checked_sub(tokens).map_or(Expected::default(), |p| x[line * pixels + p]);
-        Expected { value: own + x.value, tolerance: x.tolerance + TOLERANCE * (own.abs() + x.value.abs()) }
-    };
-    (0..x.len() / pixels * tokens).map(one).collect()
-}
 
 /// A network of one operation.
 pub(crate) fn network(input: [usize; 3], op: Op, tensors: Vec<TensorData>) -> Artifact {
@@ -91,10 +11,10 @@ pub(crate) fn network(input: [usize; 3], op: Op, tensors: Vec<TensorData>) -> Ar
 #[cfg(test)]
 mod tests {
     use super::super::cases::Draw;
-    use super::super::{devices, reference};
+    use super::super::devices;
     use super::network;
     use crate::artifact::{Artifact, Op, TensorData};
-    use crate::{Device, Options, Session};
+    use crate::{Device, Options, Session, reference};
 
     /// Runs on poisoned buffers, twice, against f64.
     fn check(device: &Device, artifact: &Artifact, batch: usize, input: &[f32]) {

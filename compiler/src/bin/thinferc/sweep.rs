@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use thinfer::DeviceKind;
+use thinfer::tools::print;
 use thinfer::tools::table::{Table, count};
-use thinfer::{DeviceKind, print};
 use thinfer_compiler::Result;
 use thinfer_compiler::data::DataSpec;
 use thinfer_compiler::job::{Family, Sweep, Swept};

@@ -174,7 +174,7 @@ impl Args {
                 false => Ok(None),
             };
         };
-        Ok(Some(Source { file, model: self.model.clone(), state_dict: self.state_dict.clone(), pixels }))
+        Ok(Some(Source { file, model: self.model.clone(), state_dict: self.state_dict.clone(), pixels, ..Source::default() }))
     }
 
     fn config(&self, usual: TrainConfig) -> Result<TrainConfig> {

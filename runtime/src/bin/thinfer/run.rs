@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 use thinfer::artifact::{Meaning, Output, TensorSpec, write_atomic};
-use thinfer::{ArrayView, Artifact, Device, Error, Forms, NamedArray, Outputs, Result};
 use thinfer::tools::{npy, print};
+use thinfer::{ArrayView, Artifact, Device, Error, Forms, NamedArray, Outputs, Result};
 
 use crate::DeviceArguments;
 use crate::input::{Samples, read_all};

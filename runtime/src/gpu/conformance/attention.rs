@@ -3,9 +3,10 @@
 use super::gpus;
 use crate::artifact::{Artifact, Op, TensorData};
 use crate::conformance::cases::Draw;
-use crate::conformance::{reference, transformer};
+use crate::conformance::transformer;
 use crate::gpu::{Executor, Gpu};
 use crate::plan::{Form, Plan};
+use crate::reference;
 
 /// Runs `artifact` by `kernel` on `batch` drawn samples, twice.
 fn check(gpu: &Gpu, artifact: &Artifact, batch: usize, kernel: &'static thinfer_shaders::Kernel) {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::artifact::{Activation, Artifact, Dtype, TensorData};
 use crate::conformance::cases::{Case, LayerCase};
 use crate::conformance::conv_cases::ConvCase;
-use crate::conformance::reference;
 use crate::error::{Error, Result};
 use crate::gpu::software::storage::Storage;
 use crate::gpu::{Executor, Gpu, supports_fused};
 use crate::plan::{Form, Plan};
+use crate::reference;
 
 /// The adapter with each kind of storage that it can work with; without one the test passes and says so, unless
 /// THINFER_REQUIRE_GPU=1.
