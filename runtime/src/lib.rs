@@ -11,6 +11,8 @@ mod engine;
 mod error;
 #[cfg(feature = "wgpu")]
 pub(crate) mod gpu;
+mod hash;
+mod lock;
 mod noise;
 pub mod plan;
 #[cfg(any(test, feature = "reference"))]

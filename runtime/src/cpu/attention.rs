@@ -2,7 +2,7 @@
 //! ever written (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135). Keys and values are packed as
 //! weights are, and both products run on the tiles of all others.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::epilogue::{Epilogue, Residual};
 use super::exp::exp;
@@ -12,6 +12,7 @@ use super::simd::vectorized;
 use super::threads;
 use super::tile::{self, Target};
 use crate::artifact;
+use crate::lock::lock;
 use crate::plan::{AttentionStep, Slot, Step};
 
 /// Queries of a block.
@@ -82,11 +83,6 @@ pub(super) fn kept_bytes(step: &AttentionStep, keys: usize, batch: usize) -> u64
 /// Bytes that a thread works in.
 pub(super) fn scratch_bytes(step: &AttentionStep) -> u64 {
     4 * (QUERIES * (KEYS + 2 * step.size.next_multiple_of(4))) as u64
-}
-
-/// Nothing is left half done in what a run writes before it reads.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Attention {

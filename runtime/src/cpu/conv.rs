@@ -103,17 +103,11 @@ impl Conv {
         match &self.kernel {
             Kernel::Pointwise(w, second) => {
                 let x = Rows { data: input, stride: from, width: w.inputs() };
-                match second {
-                    None => product::product(x, pixels, w, epilogue, y, staging),
-                    Some(u) => product::pair(x, pixels, [w, u], epilogue, y, scratches),
-                }
+                product::one_or_two(x, pixels, (w, second.as_ref()), epilogue, y, scratches, staging);
             }
             Kernel::Direct { taps, w, second, zeros } => {
                 let x = Windows { input, taps, first_channel: 0, zeros };
-                match second {
-                    None => product::product(x, pixels, w, epilogue, y, staging),
-                    Some(u) => product::pair(x, pixels, [w, u], epilogue, y, scratches),
-                }
+                product::one_or_two(x, pixels, (w, second.as_ref()), epilogue, y, scratches, staging);
             }
             Kernel::Gathered { taps, w, second } => gathered(taps, [Some(w), second.as_ref()], input, epilogue, y, scratches),
             Kernel::Grouped { taps, groups, zeros } => {

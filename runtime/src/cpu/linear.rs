@@ -39,10 +39,7 @@ impl Linear {
         let (from, to) = (step.input().stride(), step.output.stride());
         let x = Rows { data: &input[..rows * from], stride: from, width: from };
         let y = RowsMut { data: &mut output[..rows * to], stride: to };
-        match &self.second {
-            None => product::product(x, rows, &self.first, epilogue, y, &mut self.staging),
-            Some(u) => product::pair(x, rows, [&self.first, u], epilogue, y, &self.scratches),
-        }
+        product::one_or_two(x, rows, (&self.first, self.second.as_ref()), epilogue, y, &self.scratches, &mut self.staging);
         for row in output.chunks_exact_mut(to).take(rows) {
             row[step.output.channels..].fill(0.0);
         }

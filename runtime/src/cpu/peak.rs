@@ -7,6 +7,7 @@ use super::simd::{Avx2, Avx512};
 use super::simd::{Base, Level, Vector, level};
 use super::threads;
 use crate::clock::Instant;
+use crate::lock::lock;
 
 /// Floats that a thread reads: more than caches hold.
 const FLOATS: usize = 8 << 20;
@@ -25,7 +26,7 @@ pub(crate) fn measure() -> (f64, f64) {
             let done = std::sync::Mutex::new(0f64);
             threads::for_each(std::iter::once, |_, n| {
                 let work = work(n);
-                *done.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += work;
+                *lock(&done) += work;
             });
             let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
             best = best.max(done / start.elapsed().as_secs_f64());

@@ -1,12 +1,13 @@
 //! Products of many rows with a weight, and with two in a row, shared out over the threads.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::epilogue::Epilogue;
 use super::packed::{Packed, Panel};
 use super::threads;
 use super::tile::{self, ROWS, Source, Target};
+use crate::lock::lock;
 
 /// Below this many multiply–accumulates a second thread costs more than it saves.
 pub(super) const PARALLEL_MACS: usize = 100_000;
@@ -92,7 +93,7 @@ impl Scratches {
 
     /// Lends `thread`'s own.
     pub(super) fn lend<T>(&self, thread: usize, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        work(&mut self.0[thread].lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.0[thread]))
     }
 
     /// Fills everything that a run must write before it reads with NaN.
@@ -200,6 +201,22 @@ pub(super) fn pair<S: Source>(source: S, rows: usize, [v, u]: [&Packed; 2], epil
             both(source, range.clone(), [v, u], epilogue, &mut scratch.hidden, Target { y, stride, first_column: 0 })
         });
     });
+}
+
+/// [`product`] of one weight, [`pair`] of two.
+pub(super) fn one_or_two<S: Source>(
+    source: S,
+    rows: usize,
+    (w, second): (&Packed, Option<&Packed>),
+    epilogue: Epilogue<'_>,
+    y: RowsMut<'_>,
+    scratches: &Scratches,
+    staging: &mut Vec<f32>,
+) {
+    match second {
+        None => product(source, rows, w, epilogue, y, staging),
+        Some(u) => pair(source, rows, [w, u], epilogue, y, scratches),
+    }
 }
 
 /// Both stages for `rows` on this thread.

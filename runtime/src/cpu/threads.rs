@@ -2,9 +2,10 @@
 //! find the next at once: a thread that sleeps takes longer to wake than many a layer to compute.
 
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use super::flush::FlushToZero;
+use crate::lock::lock;
 
 /// How often a thread looks for work before it sleeps: some 50 µs.
 const LOOKS: u32 = 4000;
@@ -74,11 +75,6 @@ fn pool() -> &'static Pool {
         let threads = wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         Pool::new(threads.min(MOST) - 1)
     })
-}
-
-/// No job leaves anything half done behind a lock, so a panic elsewhere is no reason to stop.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {

@@ -1,6 +1,6 @@
 //! Adapters and the device that is opened on one of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thinfer_shaders::Kernel;
@@ -9,6 +9,7 @@ use crate::device::{DeviceClass, DeviceInfo};
 use crate::error::{Error, Result};
 use crate::gpu::pipelines::Cache;
 use crate::gpu::software::storage::Storage;
+use crate::lock::lock;
 
 /// An open device; clones share it.
 #[derive(Clone, Debug)]
@@ -32,11 +33,11 @@ struct Fault(Arc<Mutex<Option<String>>>);
 
 impl Fault {
     fn record(&self, why: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        lock(&self.0).get_or_insert(why);
     }
 
     fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 

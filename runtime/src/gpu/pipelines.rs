@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thinfer_shaders::{Binding, BindingKind, Kernel};
@@ -11,6 +11,7 @@ use thinfer_shaders::{Binding, BindingKind, Kernel};
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::gpu::device::Gpu;
+use crate::lock::lock;
 
 /// A kernel that is ready to be bound and launched.
 #[derive(Debug)]
@@ -41,9 +42,9 @@ pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Mutex<Option<Arc<P
 /// # Errors
 /// [`crate::Error::Gpu`] for one that the device or its driver refuses.
 pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Result<Arc<Pipeline>> {
-    let cell = Arc::clone(gpu.pipelines().lock().unwrap_or_else(PoisonError::into_inner).entry((kernel.name, epilogue)).or_default());
+    let cell = Arc::clone(lock(gpu.pipelines()).entry((kernel.name, epilogue)).or_default());
     // Whoever wants the same one waits for it here.
-    let mut kept = cell.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = lock(&cell);
     if let Some(made) = &*kept {
         return Ok(Arc::clone(made));
     }

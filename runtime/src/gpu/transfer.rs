@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::clock::Instant;
 use crate::error::Result;
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
+use crate::lock::lock;
 
 /// How long a thread that waits for a software adapter stays awake.
 const AWAKE: Duration = Duration::from_millis(20);
@@ -104,10 +105,6 @@ impl Staging {
     pub(super) fn ready<'a>(&'a self, gpu: &'a Gpu, patience: Option<Duration>) -> Ready<'a> {
         Ready { staging: self, gpu, start: Instant::now(), patience }
     }
-}
-
-fn lock(mapped: &Mutex<Mapped>) -> std::sync::MutexGuard<'_, Mapped> {
-    mapped.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// See [`Staging::ready`].

@@ -29,10 +29,7 @@ pub(crate) struct Contestant {
 impl Contestant {
     pub(crate) fn new(device: &Device, artifact: &Artifact, options: &Options, choice: Choice) -> Result<Self> {
         let mut engine = Engine::new(device, artifact, options, vec![choice])?;
-        // The first run compiles shaders and warms caches; what follows computes with what it brought.
-        engine.run_noise(&engine.noise())?;
-        let once = engine.time(2)?.as_secs_f64() / 2.0;
-        let repeats = ((ROUND_SECONDS / once.max(1e-9)) as usize).clamp(1, MAX_REPEATS);
+        let repeats = repeats(&mut engine, ROUND_SECONDS, MAX_REPEATS)?;
         Ok(Self { engine, repeats, times: Vec::with_capacity(ROUNDS) })
     }
 
@@ -41,6 +38,14 @@ impl Contestant {
         self.times.push(self.engine.time(self.repeats)?.as_secs_f64() * 1e6 / self.repeats as f64);
         Ok(())
     }
+}
+
+/// Runs a network once and says how many runs take about `seconds`, at most `most`.
+pub(crate) fn repeats(engine: &mut Engine, seconds: f64, most: usize) -> Result<usize> {
+    // The first run compiles shaders and warms caches; what follows computes with what it brought.
+    engine.run_noise(&engine.noise())?;
+    let once = engine.time(2)?.as_secs_f64() / 2.0;
+    Ok(((seconds / once.max(1e-9)) as usize).clamp(1, most))
 }
 
 /// Chooses for each of `groups`, until the session has been timing for too long: `start` is when it began. `None` for those that are left.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact::write_atomic;
 use crate::engine::Choice;
+use crate::hash::fnv1a;
 use crate::plan::Form;
 
 /// No file longer than this is read: ours have some hundred bytes a layer.
@@ -87,11 +88,6 @@ fn kernel(name: &str) -> Option<Option<&'static str>> {
     #[cfg(not(feature = "wgpu"))]
     let known = None;
     if name == "-" { Some(None) } else { known }
-}
-
-/// FNV-1a, 64 bits: the same in every build.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 pub(crate) mod alike;
 pub(crate) mod alone;
 mod budget;
-pub(crate) mod cache;
+mod cache;
 pub(crate) mod key;
 pub(crate) mod place;
 mod rule;

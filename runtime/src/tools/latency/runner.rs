@@ -3,7 +3,7 @@
 use crate::artifact::Artifact;
 use crate::engine::{Choice, Device, Engine, Options};
 use crate::error::Result;
-use crate::tune::alone::single_layer;
+use crate::tune::alone::{repeats, single_layer};
 use crate::tune::runner::{Round, Rounds, Runner};
 
 /// Runs of a network in turn with the dense one, at least and at most.
@@ -12,6 +12,8 @@ const ROUNDS: (usize, usize) = (5, 25);
 const ROUND_SECONDS: f64 = 0.1;
 /// What one timing of a layer alone should last at least.
 const ALONE_SECONDS: f64 = 1e-3;
+/// No timing repeats a layer more often than this.
+const MAX_REPEATS: usize = 1000;
 
 /// A network and, where its device has no clock for layers, each layer with a weight as a network of its own, and how often that is
 /// repeated.
@@ -69,7 +71,6 @@ impl Rounds for TableRunner {
 /// A layer as a network of its own, and how often it is repeated for one timing.
 fn by_itself(device: &Device, layer: &Artifact, options: &Options, choice: Choice) -> Result<(Engine, usize)> {
     let mut engine = Engine::new(device, layer, options, vec![choice])?;
-    engine.run_noise(&engine.noise())?;
-    let once = engine.time(2)?.as_secs_f64() / 2.0;
-    Ok((engine, ((ALONE_SECONDS / once.max(1e-9)) as usize).clamp(1, 1000)))
+    let repeats = repeats(&mut engine, ALONE_SECONDS, MAX_REPEATS)?;
+    Ok((engine, repeats))
 }

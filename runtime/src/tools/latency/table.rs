@@ -9,9 +9,9 @@ use crate::artifact::{Artifact, Dtype};
 use crate::device::DeviceClass;
 use crate::engine::Device;
 use crate::error::{Error, Result};
+use crate::hash::fnv1a;
 use crate::plan::Form;
 use crate::tools::table::Table;
-use crate::tune::cache::fnv1a;
 use crate::tune::key::shape_of;
 
 /// The newest version of a table that this build reads and the one that it writes.

@@ -2,6 +2,8 @@
 
 use crate::artifact::{Artifact, Dtype, Model, Op, TensorData, TensorInfo, Weight};
 use crate::error::{Error, Result};
+use crate::hash::fnv1a;
+use crate::noise::xorshift;
 
 /// A layer whose weight may be cut.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,13 +155,7 @@ impl Cut {
 
 /// Values in −1…1, others for each name: equal weights in a row would let values grow or fade to denormals.
 fn random(name: &str, len: usize) -> impl Iterator<Item = f32> {
-    let mut state = name.bytes().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193)) | 1;
-    (0..len).map(move |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
-    })
+    xorshift(fnv1a(name.as_bytes()) as u32 | 1).take(len)
 }
 
 /// Multiples up to `most` of the smallest power of 2, at least 4, of which there are at most `count`, and its next `halves`
