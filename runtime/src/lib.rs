@@ -30,15 +30,8 @@ pub use device::{DeviceClass, DeviceInfo, DeviceKind, Pipeline};
 pub use engine::{Device, Forms, LayerChoice, Options};
 pub use error::{Error, Result};
 pub use plan::Form;
+pub use scores::top1;
 pub use session::{Array, ArrayView, NamedArray, Outputs, RunInputs, Session};
-
-/// The index of the largest value, the first of equals; `None` if there is none or one is NaN.
-pub fn top1(logits: &[f32]) -> Option<usize> {
-    if logits.iter().any(|x| x.is_nan()) {
-        return None;
-    }
-    (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })
-}
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -2,6 +2,14 @@
 
 use crate::artifact::Meaning;
 
+/// The index of the largest value, the first of equals; `None` if there is none or one is NaN.
+pub fn top1(logits: &[f32]) -> Option<usize> {
+    if logits.iter().any(|x| x.is_nan()) {
+        return None;
+    }
+    (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })
+}
+
 impl Meaning {
     /// The probability of each class by one sample's output, in its order; `None` where the output is no scores of classes.
     /// NaN where the output has a NaN.

@@ -1,31 +1,13 @@
 //! What must hold in a header before anyone trusts it.
 
+use super::bytes::chunks;
 use super::check_ends::{check_inputs, check_specs};
+use super::file::Values;
+use super::limits::{Limits, at_most};
 use super::preamble::ALIGN;
-use super::read::chunks;
-use super::sections::{Sections, at_most};
+use super::sections::Sections;
 use super::shapes::output_shape;
-use super::{FormatError, Model, TensorInfo, Values};
-
-/// Bounds that no file may pass.
-pub struct Limits;
-
-impl Limits {
-    /// Bytes of the postcard header.
-    pub const HEADER_BYTES: u32 = 16 << 20;
-    /// Layers, and entries of any other list in the header.
-    pub const ENTRIES: usize = 1 << 16;
-    /// Bytes of a name or note.
-    pub const NAME_BYTES: usize = 1 << 10;
-    /// Axes of a value, of a declared array and of a stored tensor.
-    pub const AXES: usize = 8;
-    /// Kernels of a tuned layer.
-    pub const KERNELS: usize = 64;
-    /// Elements of one sample at any layer.
-    pub const SAMPLE_LEN: u64 = 1 << 28;
-    /// A window's size, stride, dilation and padding.
-    pub const WINDOW: u32 = 1 << 12;
-}
+use super::{FormatError, Model, TensorInfo};
 
 /// Checks all that `model` claims against the data part; returns what is known of every value. Of a network of version `1`, which
 /// names no output, the output is put in.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Channels, FormatError, Input, InputKind, Limits, Meaning, Model, Values};
+use super::file::Values;
+use super::{Channels, FormatError, Input, InputKind, Limits, Meaning, Model};
 
 fn fail(what: impl Into<String>, why: impl Into<String>) -> FormatError {
     FormatError::Field { what: what.into(), why: why.into() }

@@ -1,6 +1,7 @@
-//! Questions about a layer: its weight, its activation, how its window moves.
+//! Questions about a layer and its tensors: its weight, its activation, how its window moves, how many bytes there are.
 
-use super::{Activation, Artifact, Op, TensorId, Weight, Window};
+use super::file::Artifact;
+use super::{Activation, Dtype, Op, TensorId, TensorInfo, Weight, Window};
 
 impl Op {
     /// The weight of a layer that has one.
@@ -115,5 +116,27 @@ impl Window {
         let span = dilation.saturating_mul(kernel.saturating_sub(1)).saturating_add(1);
         let padded = len.saturating_add(self.padding[axis] as usize).saturating_add(self.padding[axis + 2] as usize);
         if stride == 0 || padded < span { 0 } else { (padded - span) / stride + 1 }
+    }
+}
+
+impl TensorInfo {
+    /// Elements; saturates, so that an impossible shape never looks small.
+    pub fn element_count(&self) -> u64 {
+        self.shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)))
+    }
+
+    /// Bytes in the file, padding left out; saturates as [`TensorInfo::element_count`].
+    pub fn byte_len(&self) -> u64 {
+        self.element_count().saturating_mul(self.dtype.size())
+    }
+}
+
+impl Dtype {
+    /// Bytes an element.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Reading: length and checksum first, then the header, then everything that it claims.
 
-use std::borrow::Cow;
 use std::path::Path;
 
+use super::bytes::Bytes;
+use super::file::Artifact;
 use super::preamble::{self, Preamble};
-use super::{Artifact, Bytes, FormatError, Model, Nested, Section, Sections, check, v1};
+use super::{FormatError, Model, Nested, Section, Sections, check, v1};
 use crate::error::{Error, Result};
 
 impl Artifact {
@@ -80,17 +81,4 @@ fn decode(header: &[u8], version: u16) -> Result<(Model, Sections), String> {
         0 => Ok((model, sections)),
         left => Err(format!("{left} bytes are left over")),
     }
-}
-
-/// Little-endian f32 values: borrowed where the machine can read them in place.
-pub(super) fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
-        _ => Cow::Owned(chunks(bytes).map(f32::from_le_bytes).collect()),
-    }
-}
-
-/// The bytes in groups of N; a ragged end is left out.
-pub(super) fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
-    bytes.chunks_exact(N).map(|chunk| std::array::from_fn(|i| chunk[i]))
 }

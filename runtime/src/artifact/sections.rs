@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{FormatError, Limits, Model, Nested, Section, State, Tuned, Weight};
+use super::limits::{Limits, at_most};
+use super::{FormatError, Model, Nested, Section, State, Tuned, Weight};
 
 /// What stands behind a network, by kind; what is empty is not written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -131,10 +132,6 @@ fn check_tuned(model: &Model, tuned: &[Tuned]) -> Result<(), FormatError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn at_most(what: &str, value: usize, max: usize) -> Result<(), FormatError> {
-    if value > max { Err(FormatError::TooLarge { what: what.into(), value: value as u64, max: max as u64 }) } else { Ok(()) }
 }
 
 #[cfg(test)]

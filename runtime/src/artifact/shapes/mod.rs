@@ -5,7 +5,7 @@ mod windows;
 
 use super::{Activation, Model, Op, PoolKind, Weight};
 use weights::{axes, conv_weight, expect, expect_bias, linear_weight};
-use windows::{check_occupied, check_residual, check_steps, moved};
+use windows::{check_occupied, check_residual, check_steps, moved, narrow};
 
 /// The output's shape of `op` over values of these shapes; the one thing that is wrong as a sentence.
 pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
@@ -163,10 +163,6 @@ fn attention(inputs: &[&Vec<usize>], heads: u32, scale: f32) -> Result<Vec<u32>,
 
 fn exactly<'a, const N: usize>(what: &str, inputs: &[&'a Vec<usize>]) -> Result<[&'a Vec<usize>; N], String> {
     inputs.try_into().map_err(|_| format!("{what} reads {N} value{}, not {}", if N == 1 { "" } else { "s" }, inputs.len()))
-}
-
-fn narrow(shape: &[usize]) -> Result<Vec<u32>, String> {
-    shape.iter().map(|&n| u32::try_from(n).map_err(|_| format!("a shape of {shape:?} is too large"))).collect()
 }
 
 fn image(shape: &[usize]) -> Result<[u32; 3], String> {

@@ -1,6 +1,5 @@
 //! What must hold where elements are reached by steps: windows, residuals, rearrangements.
 
-use super::narrow;
 use crate::artifact::{Limits, Residual, Stride, Window};
 
 /// The output's height and width.
@@ -85,4 +84,9 @@ pub(super) fn check_steps(shape: &[u32], offset: u32, steps: &[Stride], input: &
         .fold(u64::from(offset), |at, s| at.saturating_add(u64::from(s.size.saturating_sub(1)).saturating_mul(s.stride.into())));
     let len = input.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
     if last >= len { Err(format!("reaches element {last} of {len}")) } else { Ok(()) }
+}
+
+/// A shape as the file has it.
+pub(super) fn narrow(shape: &[usize]) -> Result<Vec<u32>, String> {
+    shape.iter().map(|&n| u32::try_from(n).map_err(|_| format!("a shape of {shape:?} is too large"))).collect()
 }

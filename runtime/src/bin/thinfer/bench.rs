@@ -10,7 +10,7 @@ use thinfer::tools::print;
 use thinfer::tools::table::{Table, bytes, count};
 use thinfer::{Artifact, Device, DeviceClass, Error, Form, Forms, LayerChoice, Options, Pipeline, Result, Session};
 
-use crate::DeviceArguments;
+use crate::device::DeviceArguments;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -141,7 +141,7 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
         first["realised"] = json!(speedup / ratio);
         first["against"] = other;
     }
-    crate::write_json(arguments.json.as_deref(), &first)?;
+    crate::output::write_json(arguments.json.as_deref(), &first)?;
     slower.map_or(Ok(()), Err)
 }
 
@@ -350,7 +350,7 @@ fn bench_layer(arguments: &Arguments, spec: LayerSpec) -> Result<()> {
     print::text(&table)?;
     let info = device.info();
     let figures = json!({ "layer": spec.to_string(), "batch": arguments.batch, "adapter": info.name, "backend": info.backend, "software": info.class == DeviceClass::Software, "forms": figures });
-    crate::write_json(arguments.json.as_deref(), &figures)
+    crate::output::write_json(arguments.json.as_deref(), &figures)
 }
 
 fn print_heading(device: &Device, batch: usize, runs: usize) -> Result<()> {

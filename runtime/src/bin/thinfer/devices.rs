@@ -24,5 +24,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     print::text(&table)?;
     let list: Vec<_> =
         devices.iter().map(|d| json!({ "adapter": d.name, "backend": d.backend, "class": d.class.name(), "driver": d.driver })).collect();
-    crate::write_json(arguments.json.as_deref(), &json!({ "devices": list }))
+    crate::output::write_json(arguments.json.as_deref(), &json!({ "devices": list }))
 }

@@ -9,7 +9,7 @@ use thinfer::tools::npy::NpyData;
 use thinfer::tools::print;
 use thinfer::{Artifact, Device, Error, Forms, Result};
 
-use crate::DeviceArguments;
+use crate::device::DeviceArguments;
 use crate::input::{Samples, read_array};
 
 #[derive(Args)]
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let d = Description::of(&artifact.with_ranks(ranks)?);
     print::line(format_args!("{top1:.2} % ({correct} of {count}) on {}", device.info()))?;
     let figures = json!({ "top1": top1, "correct": correct, "count": count, "adapter": device.info().to_string(), "ranks": ranks, "macs": d.macs, "dense_macs": d.dense_macs, "params": d.params, "bytes": d.bytes });
-    crate::write_json(arguments.json.as_deref(), &figures)
+    crate::output::write_json(arguments.json.as_deref(), &figures)
 }
 
 fn read_labels(arguments: &Arguments, classes: usize) -> Result<Vec<usize>> {

@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             layer["multiplied_back"] = json!(is_multiplied_back(choice));
         }
     }
-    crate::write_json(arguments.json.as_deref(), &figures)
+    crate::output::write_json(arguments.json.as_deref(), &figures)
 }
 
 fn is_multiplied_back(choice: &LayerChoice) -> bool {

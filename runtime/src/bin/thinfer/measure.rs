@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             print::note(format_args!("{told} networks timed"));
         }
     })?;
-    crate::write_json(Some(output), &json!(table))?;
+    crate::output::write_json(Some(output), &json!(table))?;
     print::line(&table)?;
     print::line(format_args!("wrote {}", output.display()))
 }

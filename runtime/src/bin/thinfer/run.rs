@@ -8,7 +8,7 @@ use thinfer::artifact::{Meaning, Output, TensorSpec, write_atomic};
 use thinfer::tools::{npy, print};
 use thinfer::{ArrayView, Artifact, Device, Error, Forms, NamedArray, Outputs, Result};
 
-use crate::DeviceArguments;
+use crate::device::DeviceArguments;
 use crate::input::{Samples, read_all};
 
 /// Numbers that an output which is no class scores is shown with.
@@ -48,7 +48,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(folder) = &arguments.outputs {
         write(folder, &outputs)?;
     }
-    crate::write_json(arguments.json.as_deref(), &json!({ "adapter": device.info().to_string(), "ranks": ranks, "results": results }))
+    crate::output::write_json(
+        arguments.json.as_deref(),
+        &json!({ "adapter": device.info().to_string(), "ranks": ranks, "results": results }),
+    )
 }
 
 /// Refuses a folder for outputs that is a file, or whose own folder does not exist, before any work is done for it.

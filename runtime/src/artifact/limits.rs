@@ -1,0 +1,28 @@
+//! What no file may pass.
+
+use super::FormatError;
+
+/// Bounds that no file may pass.
+pub struct Limits;
+
+impl Limits {
+    /// Bytes of the postcard header.
+    pub const HEADER_BYTES: u32 = 16 << 20;
+    /// Layers, and entries of any other list in the header.
+    pub const ENTRIES: usize = 1 << 16;
+    /// Bytes of a name or note.
+    pub const NAME_BYTES: usize = 1 << 10;
+    /// Axes of a value, of a declared array and of a stored tensor.
+    pub const AXES: usize = 8;
+    /// Kernels of a tuned layer.
+    pub const KERNELS: usize = 64;
+    /// Elements of one sample at any layer.
+    pub const SAMPLE_LEN: u64 = 1 << 28;
+    /// A window's size, stride, dilation and padding.
+    pub const WINDOW: u32 = 1 << 12;
+}
+
+/// Refuses a `value` of `what` above `max`.
+pub(super) fn at_most(what: &str, value: usize, max: usize) -> Result<(), FormatError> {
+    if value > max { Err(FormatError::TooLarge { what: what.into(), value: value as u64, max: max as u64 }) } else { Ok(()) }
+}
