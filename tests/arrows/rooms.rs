@@ -106,13 +106,15 @@ impl House<'_> {
     /// Rooms that the table lets use each other in a circle.
     fn circles(&self) -> Vec<String> {
         let name = |at: usize| self.rooms[at].places[0].clone();
-        let row = |at: usize| (name(at), self.allowed(at).iter().map(|&to| (name(to), BTreeSet::new())).collect());
+        let row =
+            |at: usize| (name(at), self.allowed(at).iter().map(|&to| (name(to), BTreeSet::from(["what it likes".to_string()]))).collect());
         let table: Arrows = (0..self.rooms.len()).map(row).collect();
         circles(&table).into_iter().map(|circle| format!("the table lets rooms use each other: {circle}")).collect()
     }
 
     fn allowed(&self, at: usize) -> Vec<usize> {
-        self.rooms[at].uses.iter().flat_map(|name| self.rooms_called(at, name)).collect()
+        let called = self.rooms[at].uses.iter().flat_map(|name| self.rooms_called(at, name));
+        called.filter(|other| *other != at).collect()
     }
 
     /// The room with the longest place around a file.
@@ -126,10 +128,11 @@ impl House<'_> {
         let own = crate_of(&self.rooms[at].places[0]);
         let is_called = |place: &String| {
             let (home, short) = (crate_of(place), short(place));
-            home == name || (home == own && short == name) || format!("{home}/{short}") == name
+            // Nobody can use a program.
+            (home == name && !place.contains("/src/bin/")) || (home == own && short == name) || format!("{home}/{short}") == name
         };
-        let others = self.rooms.iter().enumerate().filter(|(other, _)| *other != at);
-        others.filter(|(_, room)| room.places.iter().any(is_called)).map(|(other, _)| other).collect()
+        let rooms = self.rooms.iter().enumerate();
+        rooms.filter(|(_, room)| room.places.iter().any(is_called)).map(|(other, _)| other).collect()
     }
 }
 
@@ -204,6 +207,14 @@ mod tests {
         files[5].1 = "use k::one::g;";
         files[3].1 = "pub fn g() {} use wgpu::Device;";
         assert_eq!(told(&files, PAGE), ["l/src/lib.rs may not use k/src/one.rs: l/src/lib.rs takes g from k/src/one.rs"]);
+    }
+
+    #[test]
+    fn a_row_may_name_its_own_places_and_a_crate_that_it_is_of() {
+        let mut files = house();
+        files.push(("k/src/bin/p/main.rs", "use k::two;"));
+        let page = PAGE.replace("| low, wgpu |", "| one, two, k, wgpu |\n| `k/src/bin/p/` | a program | k |");
+        assert_eq!(told(&files, &page), [""; 0]);
     }
 
     #[test]
