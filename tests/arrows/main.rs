@@ -26,13 +26,9 @@ const CRATES: [(&str, &str); 4] =
 /// Items that a build script makes.
 const MADE: [(&str, &str); 1] = [("shaders/src/lib.rs", "KERNELS")];
 
-/// Arrows that are still to go: from all files whose paths begin with the first to those whose paths begin with the second. They
-/// are not checked. Whoever removes the last arrow of an entry removes the entry.
-const KNOWN: &[(&str, &str)] = &[];
-
 #[test]
 fn files_use_each_other_in_no_circle() {
-    let circles = circles::circles(&checked().arrows);
+    let circles = circles::circles(&ALL.arrows);
     assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
 
@@ -40,17 +36,8 @@ fn files_use_each_other_in_no_circle() {
 fn rooms_use_what_the_table_lets_them_use() {
     let rooms = rooms::rooms(&text(Path::new("ARCHITECTURE.md")));
     assert!(rooms.len() > 10, "the table of rooms in ARCHITECTURE.md was not found");
-    let faults = rooms::faults(&rooms, &checked());
+    let faults = rooms::faults(&rooms, &ALL);
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-}
-
-#[test]
-fn every_arrow_that_is_still_to_go_is_there() {
-    let is_there = |(from, to): &&(&str, &str)| {
-        ALL.arrows.iter().any(|(file, others)| file.starts_with(from) && others.keys().any(|other| other.starts_with(to)))
-    };
-    let gone: Vec<_> = KNOWN.iter().filter(|entry| !is_there(entry)).collect();
-    assert!(gone.is_empty(), "nothing is left of {gone:?}: take it out of KNOWN");
 }
 
 /// Names that lead nowhere would be arrows that nobody sees.
@@ -68,15 +55,6 @@ static ALL: LazyLock<Named> = LazyLock::new(|| {
     }
     named(&tree)
 });
-
-/// The same without what is still to go.
-fn checked() -> Named {
-    let mut named = ALL.clone();
-    for (file, others) in &mut named.arrows {
-        others.retain(|other, _| !KNOWN.iter().any(|(from, to)| file.starts_with(from) && other.starts_with(to)));
-    }
-    named
-}
 
 /// Every Rust file of the crates that is compiled into them.
 fn sources() -> Sources {
