@@ -1,5 +1,6 @@
 //! Expands, parses, validates and reflects every variant in `permutations` into the table that `src/lib.rs` includes.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -27,8 +28,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The generated source: `pub static KERNELS: &[Kernel]`.
+/// The lines of all kernels, each once: variants differ in few of them, and whole they would be a third of a small program.
+#[derive(Default)]
+struct Lines {
+    texts: Vec<String>,
+    known: HashMap<String, u16>,
+}
+
+impl Lines {
+    /// The number of the line `text`.
+    fn number(&mut self, text: &str) -> Result<u16, String> {
+        if let Some(&number) = self.known.get(text) {
+            return Ok(number);
+        }
+        let number = u16::try_from(self.texts.len()).map_err(|_| "the kernels have more lines than 16 bits can number")?;
+        self.texts.push(text.into());
+        self.known.insert(text.into(), number);
+        Ok(number)
+    }
+}
+
+/// The generated source: `pub static KERNELS: &[Kernel]` and `static LINES: &[&str]`.
 fn table() -> Result<String, String> {
+    let mut all_lines = Lines::default();
     let read = |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
     let mut out = String::from("/// Every variant of every kernel, in the order of `permutations`.\npub static KERNELS: &[Kernel] = &[\n");
     for p in permutations::parse(&read("permutations")?)? {
@@ -49,6 +71,7 @@ fn table() -> Result<String, String> {
         reflect::reflect(&format!("{}, f16", p.name), &halved, &text(&halved), capabilities)?;
         let half: Vec<(&str, &str)> =
             lines.iter().zip(&halved).filter(|(a, b)| a.text != b.text).map(|(a, b)| (a.text.as_str(), b.text.as_str())).collect();
+        let numbers: Vec<u16> = lines.iter().map(|l| all_lines.number(&l.text)).collect::<Result<_, _>>()?;
         let weights: Vec<&str> = original.lines().filter_map(|l| l.strip_prefix("#weights ")?.split_whitespace().nth(1)).collect();
         let weights = weights.join(", ");
         let defines: Vec<(&str, u32)> = p.defines.iter().map(|(n, v)| (n.as_str(), *v)).collect();
@@ -60,7 +83,7 @@ fn table() -> Result<String, String> {
         });
         writeln!(
             out,
-            "Kernel {{ name: {:?}, kernel: {:?}, source: {source:?}, entry: \"main\", workgroup_size: {:?}, workgroup_bytes: {}, bindings: &[{bindings}], defines: &{defines:?}, weights: &[{weights}], half: &{half:?}, hash: {:#x} }},",
+            "Kernel {{ name: {:?}, kernel: {:?}, lines: &{numbers:?}, entry: \"main\", workgroup_size: {:?}, workgroup_bytes: {}, bindings: &[{bindings}], defines: &{defines:?}, weights: &[{weights}], half: &{half:?}, hash: {:#x} }},",
             p.name,
             p.kernel,
             r.workgroup_size,
@@ -70,6 +93,7 @@ fn table() -> Result<String, String> {
         .map_err(|e| e.to_string())?;
     }
     out.push_str("];\n");
+    writeln!(out, "/// Every line of their sources.\nstatic LINES: &[&str] = &{:?};", all_lines.texts).map_err(|e| e.to_string())?;
     Ok(out)
 }
 

@@ -18,8 +18,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// The kernel that it is a variant of (`linear`).
     pub kernel: &'static str,
-    /// WGSL, expanded.
-    pub source: &'static str,
+    /// The lines of the source, by their numbers in `LINES`.
+    lines: &'static [u16],
     /// The entry point.
     pub entry: &'static str,
     /// Invocations of a workgroup.
@@ -82,9 +82,14 @@ impl Kernel {
         self.define("LANES")
     }
 
+    /// WGSL, expanded.
+    pub fn source(&self) -> String {
+        self.lines.iter().flat_map(|&line| [LINES[line as usize], "\n"]).collect()
+    }
+
     /// The source for weights in f16, four to 8 bytes or a texel of RGBA16F.
     pub fn half_source(&self) -> String {
-        self.half.iter().fold(self.source.to_string(), |source, (full, half)| source.replacen(full, half, 1))
+        self.half.iter().fold(self.source(), |source, (full, half)| source.replacen(full, half, 1))
     }
 
     /// Invocations of a workgroup, all three axes together.
@@ -123,6 +128,15 @@ mod tests {
     }
 
     #[test]
+    fn lines_make_the_source_that_was_validated() {
+        let fnv1a = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        for k in KERNELS {
+            let hashed = format!("{}{:?}", k.source(), k.half);
+            assert_eq!(hashed.bytes().fold(0xcbf2_9ce4_8422_2325, fnv1a), k.hash, "{}", k.name);
+        }
+    }
+
+    #[test]
     fn weights_may_be_halves() {
         for k in KERNELS {
             // The declaration, and of buffers how they are read.
@@ -130,7 +144,7 @@ mod tests {
             assert_eq!(k.half.len(), lines * k.weights.len(), "{}", k.name);
             let (half, format) = (k.half_source(), if k.textures() { "rgba16float" } else { "array<vec2u>" });
             assert_eq!(half.matches(format).count(), k.weights.len(), "{}", k.name);
-            assert!(k.half.iter().all(|(full, _)| k.source.matches(full).count() == 1), "{}", k.name);
+            assert!(k.half.iter().all(|(full, _)| k.source().matches(full).count() == 1), "{}", k.name);
         }
         assert_eq!(kernel("lanes_low_rank_2").map(|k| k.weights), Some(&[4, 5][..]));
     }

@@ -1,6 +1,6 @@
 //! What became of each layer, and what that takes.
 
-use super::Device;
+use super::device::Device;
 use crate::artifact::Artifact;
 use crate::cpu;
 use crate::error::{Error, Result};

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn hosts_and_kernels_agree_on_panels() {
         let line = format!("const PANEL = {PANEL}u;");
-        assert!(thinfer_shaders::KERNELS.iter().all(|k| k.source.contains(&line)));
+        assert!(thinfer_shaders::KERNELS.iter().all(|k| k.source().contains(&line)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A pipeline, and what tells it from others.
+//! What a pipeline is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,5 @@
 //! Compute pipelines, made on first use and kept as long as the device.
 
-use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -76,16 +75,17 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let whole =
         device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor { label, bind_group_layouts: &[Some(&layout)], immediate_size: 0 });
-    let source = if epilogue.half { Cow::Owned(kernel.half_source()) } else { Cow::Borrowed(kernel.source) };
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source) });
+    let source = if epilogue.half { kernel.half_source() } else { kernel.source() };
     let constants = [("ACTIVATION", f64::from(epilogue.activation)), ("RESIDUAL", f64::from(epilogue.residual))];
+    let constants = if source.contains("override ACTIVATION") { &constants[..] } else { &[] };
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&whole),
         module: &module,
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants: if kernel.source.contains("override ACTIVATION") { &constants } else { &[] },
+            constants,
             // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
         },

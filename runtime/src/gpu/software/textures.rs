@@ -152,6 +152,6 @@ mod tests {
     #[test]
     fn hosts_and_kernels_agree_on_rows() {
         let texel = format!("vec2u(i & {}u, i >> {}u)", ROW - 1, ROW.ilog2());
-        assert!(thinfer_shaders::KERNELS.iter().filter(|k| k.textures()).all(|k| k.source.contains(&texel)));
+        assert!(thinfer_shaders::KERNELS.iter().filter(|k| k.textures()).all(|k| k.source().contains(&texel)));
     }
 }
