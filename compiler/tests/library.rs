@@ -63,7 +63,7 @@ fn a_network_is_trained_interrupted_and_tuned() {
     let summary = trained(dir, "whole").run(&writing(&told), &go_on).unwrap();
     {
         let told = told.lock().unwrap();
-        assert_eq!((told.epochs, told.steps, summary.epochs.len()), (2, 2 * 28, 2));
+        assert_eq!((told.epochs, told.steps, summary.epochs.len()), (2, 2 * 29, 2));
         assert!(told.notes.is_empty() && summary.epochs[1].train_accuracy > 50.0, "{summary:?}");
     }
     // A watcher that asks to stop after a few steps, and the same run resumed.

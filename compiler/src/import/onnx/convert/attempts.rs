@@ -1,5 +1,7 @@
 //! How a network is converted: with which samples, and whether in an order of its input that its readers ask for.
 
+use thinfer::artifact::TensorSpec;
+
 use super::ends::{self, FirstAxis, Samples};
 use super::faults::{Failure, Faults};
 use super::{Converted, Converter};
@@ -40,10 +42,20 @@ pub(in crate::import::onnx) fn convert(model: &Model, name: &str) -> Result<Conv
             Ok(converted)
         }
         FirstAxis::Of(samples) => {
-            attempt(model, name, Samples::Along(samples)).or_else(|faults| attempt(model, name, Samples::None).map_err(|_| faults))
+            let apart = attempt(model, name, Samples::Along(samples));
+            // Nothing says that these are samples: where an output has them elsewhere, they are an axis like others.
+            match apart.as_ref().is_ok_and(|c| c.ends.outputs.iter().all(stand_in_front)) {
+                true => apart,
+                false => attempt(model, name, Samples::None).or(apart),
+            }
         }
         FirstAxis::None => attempt(model, name, Samples::None),
     }
+}
+
+/// Whether samples of an array stand one after the other.
+fn stand_in_front(spec: &TensorSpec) -> bool {
+    spec.sample_axis.is_some_and(|axis| spec.shape[..axis as usize].iter().all(|d| *d == 1))
 }
 
 fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
