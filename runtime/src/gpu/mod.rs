@@ -14,7 +14,6 @@ mod memory;
 mod ops;
 #[cfg(any(test, feature = "tools"))]
 mod peak;
-mod pipeline;
 mod pipelines;
 mod profile;
 mod shape;
