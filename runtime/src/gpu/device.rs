@@ -7,7 +7,7 @@ use thinfer_shaders::Kernel;
 
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::error::{Error, Result};
-use crate::gpu::pipelines::Cache;
+use crate::gpu::pipeline::Cache;
 use crate::gpu::software::storage::Storage;
 use crate::lock::lock;
 

@@ -14,7 +14,8 @@ use crate::gpu::flight::{FLIGHTS, Flight, Turns, staged};
 use crate::gpu::launch::{Context, Dispatch};
 use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::ops::{dispatch, ending, estimated};
-use crate::gpu::pipelines::{Epilogue, Pipeline, prepare};
+use crate::gpu::pipeline::{Epilogue, Pipeline};
+use crate::gpu::pipelines::prepare;
 use crate::gpu::profile::Timestamps;
 use crate::plan::{Bring, Plan, Slot, Step, Take};
 

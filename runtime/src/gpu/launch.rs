@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::gpu::buffers::constant;
 use crate::gpu::device::Gpu;
 use crate::gpu::memory::{Memory, most_bytes};
-use crate::gpu::pipelines::{Epilogue, Pipeline, pipeline};
+use crate::gpu::pipeline::{Epilogue, Pipeline};
+use crate::gpu::pipelines::pipeline;
 use crate::gpu::shape::{Shape, Values};
 use crate::plan::Slot;
 

@@ -14,6 +14,7 @@ mod memory;
 mod ops;
 #[cfg(any(test, feature = "tools"))]
 mod peak;
+mod pipeline;
 mod pipelines;
 mod profile;
 mod shape;

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::gpu::buffers::{constant, empty};
 use crate::gpu::device::Gpu;
 use crate::gpu::memory::Memory;
-use crate::gpu::pipelines::{Epilogue, pipeline};
+use crate::gpu::pipeline::Epilogue;
+use crate::gpu::pipelines::pipeline;
 
 /// Bytes that are read: more than caches hold.
 const BYTES: u64 = 64 << 20;

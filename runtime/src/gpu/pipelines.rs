@@ -1,41 +1,15 @@
 //! Compute pipelines, made on first use and kept as long as the device.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use thinfer_shaders::{Binding, BindingKind, Kernel};
 
 use crate::clock::Instant;
 use crate::error::Result;
 use crate::gpu::device::Gpu;
+use crate::gpu::pipeline::{Epilogue, Pipeline};
 use crate::lock::lock;
-
-/// A kernel that is ready to be bound and launched.
-#[derive(Debug)]
-pub(super) struct Pipeline {
-    pub(super) kernel: &'static Kernel,
-    /// Group 0, the only one.
-    pub(super) layout: wgpu::BindGroupLayout,
-    pub(super) pipeline: wgpu::ComputePipeline,
-    pub(super) epilogue: Epilogue,
-    /// How long it took to make.
-    pub(super) made: Duration,
-}
-
-/// What a pipeline fixes: of wgsl/shared/epilogue.wgsl the numbers of the activation and of the kind of residual, and
-/// whether weights are f16.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Epilogue {
-    pub(super) activation: u32,
-    pub(super) residual: u32,
-    pub(super) half: bool,
-}
-
-/// The pipelines of a device, by the variant's name.
-pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Mutex<Option<Arc<Pipeline>>>>>;
 
 /// The pipeline of `kernel`, kept once it could be made. In a browser faults are reported by the device, not here.
 ///
@@ -104,7 +78,7 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
     let source = if epilogue.half { kernel.half_source() } else { kernel.source() };
     let constants = [("ACTIVATION", f64::from(epilogue.activation)), ("RESIDUAL", f64::from(epilogue.residual))];
     let constants = if source.contains("override ACTIVATION") { &constants[..] } else { &[] };
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(Cow::Owned(source)) });
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
         layout: Some(&whole),

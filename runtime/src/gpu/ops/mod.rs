@@ -21,7 +21,7 @@ use crate::gpu::buffers::pack_bias;
 use crate::gpu::device::Gpu;
 use crate::gpu::factors::{self, Lengths};
 use crate::gpu::launch::{Candidate, Context, Dispatch, SOFTWARE_TRIPS};
-use crate::gpu::pipelines::Epilogue;
+use crate::gpu::pipeline::Epilogue;
 use crate::gpu::shape::Values;
 use crate::plan::{ConvStep, LinearStep, RearrangeStep, Slot, Step, StepKind};
 
