@@ -81,13 +81,18 @@ class Driver:
 
 
 def runtime(model, x, outputs=None):
+    """ONNX Runtime's outputs of a network of one input, as [`runtime_of`]."""
+    return runtime_of(model, {"x": x}, outputs)
+
+
+def runtime_of(model, inputs, outputs=None):
     """ONNX Runtime's outputs, its own rewrites off; an exception where it takes no such network."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return session.run(outputs, {"x": x})
+    return session.run(outputs, inputs)
 
 
 def reference(network):

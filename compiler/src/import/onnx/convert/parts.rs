@@ -155,7 +155,7 @@ impl<'a> Converter<'a> {
 
     /// If `base` is each so-many-th pixel of another value: that value, and the steps down and to the right.
     pub(super) fn thinned(&self, base: ValueId) -> Option<(ValueId, [usize; 2])> {
-        let node = &self.graph.nodes[base.checked_sub(1)?];
+        let node = self.graph.producer(base)?;
         let Op::MaxPool(window) = &node.op else { return None };
         (*window == Window { stride: window.stride, ..Window::square(1, 1, 0) }).then(|| (node.inputs[0], window.stride))
     }

@@ -200,7 +200,7 @@ impl<'a> Converter<'a> {
 
     /// Whether a value can hold nothing below 0.
     fn is_never_negative(&self, value: usize) -> bool {
-        let Some(node) = value.checked_sub(1).map(|i| &self.graph.nodes[i]) else { return false };
+        let Some(node) = self.graph.producer(value) else { return false };
         match node.op {
             Op::Activation(f) => f.is_never_negative(),
             Op::MaxPool(_) | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Rearrange(_) | Op::Flatten | Op::Concat => {

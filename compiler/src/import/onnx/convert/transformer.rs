@@ -105,7 +105,7 @@ impl<'a> Converter<'a> {
     }
 
     fn heads_of(&self, value: ValueId) -> usize {
-        match value.checked_sub(1).map(|at| &self.graph.nodes[at].op) {
+        match self.graph.producer(value).map(|node| &node.op) {
             Some(Op::Attention(a)) => a.heads,
             _ => 1,
         }
