@@ -2,6 +2,7 @@
 
 pub(crate) mod cases;
 pub(crate) mod conv_cases;
+mod ends;
 pub(crate) mod transformer;
 
 use cases::{Case, LayerCase};

@@ -20,6 +20,8 @@ mod node;
 mod proto;
 mod rules;
 mod scope;
+#[cfg(test)]
+mod several;
 mod sizes;
 mod view;
 

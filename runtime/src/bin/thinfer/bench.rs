@@ -114,7 +114,11 @@ fn bench_models(arguments: &Arguments, model: &Path) -> Result<()> {
     let ceiling = if arguments.layers { Some(Ceiling::measure(&device)?) } else { None };
     for (c, t) in contestants.iter_mut().zip(&times) {
         let layers = match ceiling {
-            Some(ceiling) => Some(Layers { times: bench::layers(&mut c.session, arguments.runs)?, ceiling }),
+            Some(ceiling) => Some(Layers {
+                times: bench::layers(&mut c.session, arguments.runs)?,
+                moved: c.session.move_time()?.map(|time| 1e3 * time.as_secs_f64()),
+                ceiling,
+            }),
             None => None,
         };
         if let Some(layers) = &layers {
@@ -203,6 +207,8 @@ fn check(contestants: &[Contestant], artifacts: &[Artifact], figures: &mut [Valu
 struct Layers {
     /// `None` where the device has no timestamps.
     times: Option<Vec<Times>>,
+    /// Milliseconds that moves between layouts take together.
+    moved: Option<f64>,
     ceiling: Ceiling,
 }
 
@@ -265,6 +271,13 @@ impl Layers {
             ]);
         }
         print::text(&table)?;
+        match c.session.layers().iter().map(|l| l.moves).sum::<usize>() {
+            0 => print::line("no value changes its layout between layers")?,
+            n => {
+                let moved = self.moved.map_or(String::new(), |ms| format!(", {ms:.4} ms of a run, in the times above"));
+                print::line(format_args!("{n} moves of values from one layout to the other{moved}"))?;
+            }
+        }
         let (Ceiling { gflops, gbytes }, memory) = (self.ceiling, c.session.memory());
         print::line(format_args!(
             "the device allows {gflops:.1} GFLOP/s and {gbytes:.1} GB/s from memory; a floor is whichever takes longer. What stays in its caches may be faster"
@@ -296,7 +309,7 @@ fn model_figures(c: &Contestant, times: &Times, device: &Device, measured: Optio
         let figures = measured.and_then(|m| m.figures(c, i));
         json!({
             "name": l.name, "inputs": l.inputs, "outputs": l.outputs, "rank": l.rank, "form": l.form.name(), "kernels": l.kernels,
-            "macs": l.macs, "bytes": l.bytes, "weight_bytes": l.weight_bytes, "ms_p50": figures.map(|f| f.0), "gflops": figures.map(|f| f.1),
+            "macs": l.macs, "moves": l.moves, "bytes": l.bytes, "weight_bytes": l.weight_bytes, "ms_p50": figures.map(|f| f.0), "gflops": figures.map(|f| f.1),
             "floor_ms": figures.map(|f| f.2), "reached": figures.map(|f| f.3), "measured_us": tuned,
         })
     };
