@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use thinfer::artifact::{Activation, Artifact, Layer, Model, Op, TensorData, Weight};
+use thinfer::artifact::{self, Activation, Artifact, Element, Input, Layer, Meaning, Model, Op, Residual, TensorData, TensorSpec, Weight};
 use thinfer::tools::npy::{self, Npy, NpyData};
 
 fn thinfer(arguments: &[&str], dir: &Path) -> Output {
@@ -241,4 +241,48 @@ fn bad_input_is_one_line_that_names_it() {
     assert_eq!(thinfer(&["bench"], dir).status.code(), Some(2));
     assert_eq!(thinfer(&["bench", "--layer", "linear:8", "--rank", "1"], dir).status.code(), Some(2));
     assert_eq!(thinfer(&["run", "m.thin"], dir).status.code(), Some(2));
+}
+
+/// y = a + b and z = relu(a) of samples `a` and one vector of integers `b`.
+fn save_two_inputs(path: &Path) {
+    let add = Op::Add { residual: Residual { stride: 1, offset: 0 }, activation: Activation::None };
+    let layer = |name: &str, inputs: &[u32], op| Layer { name: name.into(), inputs: inputs.to_vec(), op };
+    let output = |name: &str, value| artifact::Output { spec: TensorSpec::new(name, &[3]), value, meaning: Meaning::Values };
+    let whole = TensorSpec { element: Element::I32, shape: vec![3], sample_axis: None, ..TensorSpec::new("b", &[]) };
+    let model = Model {
+        inputs: vec![Input { spec: TensorSpec::new("a", &[3]), ..Input::new(&[3]) }, Input { spec: whole, ..Input::new(&[3]) }],
+        outputs: vec![output("y", 2), output("z", 3)],
+        ..Model::new("two", &[1], vec![layer("add", &[0, 1], add), layer("relu", &[0], Op::Activate(Activation::Relu))])
+    };
+    Artifact::build(model, Vec::new()).unwrap().save(path).unwrap();
+}
+
+#[test]
+fn arrays_are_given_by_name_and_written_in_the_order_of_the_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    save_two_inputs(&dir.join("two.thin"));
+    save_array(&dir.join("a.npy"), &[2, 3], NpyData::F32(vec![1.0, -2.0, 3.0, -4.0, 5.0, -6.0]));
+    save_array(&dir.join("b.npy"), &[3], NpyData::I64(vec![10, 20, 30]));
+    let run = ["run", "two.thin", "--device", "cpu", "--input", "b=b.npy", "--input", "a=a.npy"];
+    let said = succeed(&[&run[..], &["--outputs", "out", "--json", "o.json"]].concat(), dir);
+    assert_eq!(said.lines().count(), 4, "{said}");
+    let read = |name: &str| npy::parse(&fs::read(dir.join("out").join(name)).unwrap()).unwrap();
+    let of = |values: &[f32]| Npy { shape: vec![2, 3], data: NpyData::F32(values.to_vec()) };
+    assert_eq!(read("0.npy"), of(&[11.0, 18.0, 33.0, 6.0, 25.0, 24.0]));
+    assert_eq!(read("1.npy"), of(&[1.0, 0.0, 3.0, 0.0, 5.0, 0.0]));
+    let results = &json(&dir.join("o.json"))["results"];
+    assert_eq!((results[1]["output"][0].as_f64(), results[1]["outputs"]["z"][1].as_f64()), (Some(6.0), Some(5.0)));
+    // Benches and descriptions know all of them.
+    succeed(&["bench", "two.thin", "--device", "cpu", "--runs", "3", "--layers"], dir);
+    assert!(succeed(&["inspect", "two.thin"], dir).contains("takes 'b', int32 [3]"));
+
+    let refused = |more: &[&str], parts: &[&str]| refused(&[&["run", "two.thin", "--device", "cpu"], more].concat(), dir, parts);
+    refused(&["--input", "a.npy"], &["names none of the network's inputs", "--input 'a=FILE' ('a', float32 [N, 3])"]);
+    refused(&["--input", "a=a.npy"], &["gives nothing for 'b', int32 [3]"]);
+    refused(&["--input", "a=a.npy", "--input", "a=a.npy"], &["gives 'a' a second time"]);
+    refused(&["--input", "a=a.npy", "--input", "b=a.npy"], &["has shape [2, 3]; the network takes 'b', int32 [3]"]);
+    refused(&["--input", "a=a.npy", "--input", "b=b.npy", "--outputs", "a.npy"], &["is no folder"]);
+    refused(&["--input", "a=a.npy", "--input", "b=b.npy", "--outputs", "none/out"], &["there is no folder none"]);
+    assert!(!dir.join("none").exists());
 }

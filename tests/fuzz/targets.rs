@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use thinfer::tools::bench::Inputs;
 use thinfer::tools::inspect::Description;
 use thinfer::tools::latency::LatencyTable;
 use thinfer::{Artifact, Device, Form, Forms, Options, Session};
@@ -50,12 +51,14 @@ pub fn thin(bytes: &[u8]) {
         return;
     }
     for (form, ranks) in [(Form::TwoStage, 1.0), (Form::Fused, 0.5), (Form::Dense, 1.0)] {
-        let (batch, samples) = if artifact.input().spec.sample_axis.is_some() { (2, 3) } else { (1, 1) };
+        let (batch, samples) = if artifact.takes_samples() { (2, 3) } else { (1, 1) };
         let options = Options { batch, forms: Forms::All(form), ranks, cache: None, ..Options::default() };
         let Ok(mut session) = Session::new(&Device::cpu(), &artifact, &options) else { continue };
-        let input = thinfer::tools::bench::noise(samples * session.input_len());
-        let output = session.run(&input).expect("a session that opens runs");
-        assert_eq!(output.len(), samples * session.output_len());
+        let outputs = Inputs::noise(&session, samples).run(&mut session).expect("a session that opens runs");
+        for (values, output) in outputs.iter().zip(artifact.outputs()) {
+            let of_each = if output.spec.sample_axis.is_some() { samples } else { 1 };
+            assert_eq!(values.len(), of_each * artifact.elements(output.value as usize));
+        }
     }
 }
 
@@ -176,9 +179,8 @@ impl Run {
         let artifact = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense).ok()?, thinfer::artifact::Dtype::F32, false).ok()?;
         let options = Options { forms: Forms::Ruled, cache: None, ..Options::default() };
         let mut session = Session::new(&Device::cpu(), &artifact, &options).ok()?;
-        let samples = if artifact.input().spec.sample_axis.is_some() { 2 } else { 1 };
-        let input = thinfer::tools::bench::noise(samples * session.input_len());
-        Some(Self { output: session.run(&input).expect("a session that opens runs") })
+        let samples = if artifact.takes_samples() { 2 } else { 1 };
+        Some(Self { output: Inputs::noise(&session, samples).run(&mut session).expect("a session that opens runs").concat() })
     }
 
     /// How far the outputs are apart as a share of the largest. `None` where one overflows or is large: overflow comes at another

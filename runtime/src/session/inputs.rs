@@ -115,9 +115,9 @@ impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &Vec<(&str, V)> {
 impl Session {
     /// The one array of a network that takes and gives one, states apart.
     pub(super) fn one<'a>(&self, array: ArrayView<'a>) -> Result<Feed<'a>> {
-        let (taken, given) = (self.free_inputs().count(), self.free_outputs().count());
+        let (taken, given) = (self.given_inputs().count(), self.free_outputs().count());
         if (taken, given) != (1, 1) {
-            let names = self.free_inputs().map(|number| self.inputs[number].spec.name.as_str()).collect::<Vec<_>>().join("', '");
+            let names = self.given_inputs().map(|number| self.inputs[number].spec.name.as_str()).collect::<Vec<_>>().join("', '");
             let why =
                 format!("the network takes {taken} arrays ('{names}') and gives {given}: give them by name, as [(\"NAME\", array), …]");
             return Err(Error::invalid("input", why));
@@ -125,7 +125,7 @@ impl Session {
         if self.states.is_empty() {
             return Ok(Feed::One(array));
         }
-        let one = self.free_inputs().next();
+        let one = self.given_inputs().next();
         Ok(Feed::Many((0..self.inputs.len()).map(|number| (Some(number) == one).then_some(array)).collect()))
     }
 
@@ -141,7 +141,7 @@ impl Session {
                 return Err(Error::invalid(format!("input '{name}'"), "is given twice"));
             }
         }
-        match self.free_inputs().find(|&number| found[number].is_none()) {
+        match self.given_inputs().find(|&number| found[number].is_none()) {
             Some(missing) => Err(Error::invalid(format!("input {}", self.inputs[missing].spec), "is not given")),
             None => Ok(Feed::Many(found)),
         }

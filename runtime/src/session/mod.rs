@@ -153,8 +153,8 @@ impl Session {
         self.states.iter_mut().for_each(|state| state.array.clear());
     }
 
-    /// Inputs that are no states.
-    fn free_inputs(&self) -> impl Iterator<Item = usize> {
+    /// The numbers of the arrays that a run must be given: all but the states that the session keeps.
+    pub fn given_inputs(&self) -> impl Iterator<Item = usize> {
         (0..self.inputs.len()).filter(|&number| self.states.iter().all(|state| state.input != number))
     }
 

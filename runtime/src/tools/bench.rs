@@ -49,7 +49,8 @@ pub fn cold(kind: DeviceKind, path: &Path, options: &Options) -> Result<Cold> {
     let open = lap();
     let mut built = Session::new(&opened, &artifact, &Options { forms: Forms::Ruled, ..options.clone() })?;
     let session = lap();
-    built.run(&noise(built.input_len() * built.batch()))?;
+    let inputs = Inputs::noise(&built, built.batch());
+    inputs.run(&mut built)?;
     Ok(Cold { device, open, session, first: lap(), pipelines: built.pipelines() })
 }
 
@@ -85,9 +86,37 @@ impl Ceiling {
 /// # Errors
 /// As [`Session::run`].
 pub fn interleaved(sessions: &mut [&mut Session], warmup: usize, runs: usize) -> Result<Vec<Times>> {
-    let inputs: Vec<Vec<f32>> = sessions.iter().map(|s| noise(s.input_len() * s.batch())).collect();
-    let samples = times::interleaved(sessions, warmup, runs, |at, session| session.run(&inputs[at]).map(drop))?;
+    let inputs: Vec<Inputs> = sessions.iter().map(|s| Inputs::noise(s, s.batch())).collect();
+    let samples = times::interleaved(sessions, warmup, runs, |at, session| inputs[at].run(session).map(drop))?;
     Ok(samples.into_iter().map(Times::new).collect())
+}
+
+/// Repeatable values for every array that a network takes, states apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs(Vec<(String, Vec<f32>)>);
+
+impl Inputs {
+    /// Noise in −1…1 for `samples` samples of what `session` takes.
+    pub fn noise(session: &Session, samples: usize) -> Self {
+        let array = |number: usize| {
+            let spec = &session.inputs()[number].spec;
+            let one: usize = spec.sample_shape().iter().product();
+            (spec.name.clone(), noise(one * if spec.sample_axis.is_some() { samples } else { 1 }))
+        };
+        Self(session.given_inputs().map(array).collect())
+    }
+
+    /// Runs `session` on them; the elements of every output.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run(&self, session: &mut Session) -> Result<Vec<Vec<f32>>> {
+        if let ([(_, only)], 1) = (&self.0[..], session.outputs().len()) {
+            return Ok(vec![session.run(only)?]);
+        }
+        let inputs: Vec<(&str, &[f32])> = self.0.iter().map(|(name, array)| (name.as_str(), array.as_slice())).collect();
+        Ok(session.run(&inputs)?.into_iter().map(|output| output.data.to_f32()).collect())
+    }
 }
 
 /// Times of each layer over `runs` runs; `None` where the device has no timestamps.
