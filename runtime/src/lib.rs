@@ -37,3 +37,8 @@ pub use session::{Array, ArrayView, NamedArray, Outputs, RunInputs, Session};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// And those of the page on embedding.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Embedding;
