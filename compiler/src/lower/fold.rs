@@ -32,7 +32,7 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
         attentive: attentive(graph),
         shapes,
         readers,
-        values: inputs.map(|folded| Value::Plain { folded, open: false }).collect(),
+        values: inputs.map(|folded| FoldedValue::Plain { folded, open: false }).collect(),
         inputs: graph.inputs.len(),
         folded_shapes: graph.inputs.clone(),
         layers: Vec::new(),
@@ -42,8 +42,8 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
         fold.values.push(value);
     }
     let outputs = graph.outputs.iter().map(|&v| match fold.values[v] {
-        Value::Plain { folded, .. } => Ok(folded),
-        Value::Shortcut { .. } => Err(Error::Graph {
+        FoldedValue::Plain { folded, .. } => Ok(folded),
+        FoldedValue::Shortcut { .. } => Err(Error::Graph {
             node: graph.name.clone(),
             why: "gives a shortcut without weights, which only an addition can take in".into(),
         }),
@@ -57,7 +57,7 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
 
 /// Where a value of the graph is found in the folded network.
 #[derive(Clone, Copy, Debug)]
-enum Value {
+enum FoldedValue {
     /// It is a folded value.
     Plain {
         /// First the inputs, then the output of each layer.
@@ -83,7 +83,7 @@ struct Fold<'a> {
     /// How often each of the graph's values is read.
     readers: Vec<usize>,
     /// Of the graph's values so far.
-    values: Vec<Value>,
+    values: Vec<FoldedValue>,
     /// How many of the values are inputs.
     inputs: usize,
     /// Of the folded values: they differ from the graph's behind a Flatten.
@@ -93,7 +93,7 @@ struct Fold<'a> {
 
 impl Fold<'_> {
     /// Folds one node; says where its value went.
-    fn node(&mut self, node: &Node) -> Result<Value> {
+    fn node(&mut self, node: &Node) -> Result<FoldedValue> {
         let value = node.inputs[0];
         match &node.op {
             Op::Add => return self.add(node),
@@ -111,7 +111,7 @@ impl Fold<'_> {
             }
             _ => {}
         }
-        let Value::Plain { folded: input, open } = self.values[value] else {
+        let FoldedValue::Plain { folded: input, open } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         let op = match &node.op {
@@ -123,10 +123,10 @@ impl Fold<'_> {
                 FoldedOp::Pool(kind, fused_window(node, window)?)
             }
             Op::GlobalAvgPool => FoldedOp::GlobalAveragePool,
-            Op::Flatten => return Ok(Value::Plain { folded: input, open: open && self.readers[value] == 1 }),
+            Op::Flatten => return Ok(FoldedValue::Plain { folded: input, open: open && self.readers[value] == 1 }),
             Op::ShortcutA(s) => {
                 let residual = Residual { stride: small(node, s.stride)?, offset: small(node, s.offset())? };
-                return Ok(Value::Shortcut { folded: input, residual });
+                return Ok(FoldedValue::Shortcut { folded: input, residual });
             }
             Op::BatchNorm(norm) => return self.per_channel(node, self.normalisation(node, norm)?, value),
             Op::Affine { channels } => {
@@ -164,10 +164,10 @@ impl Fold<'_> {
         Ok(self.push(node, vec![input], op, shape))
     }
 
-    fn push(&mut self, node: &Node, inputs: Vec<usize>, op: FoldedOp, shape: Vec<usize>) -> Value {
+    fn push(&mut self, node: &Node, inputs: Vec<usize>, op: FoldedOp, shape: Vec<usize>) -> FoldedValue {
         self.layers.push(FoldedLayer { name: node.name.clone(), inputs, op });
         self.folded_shapes.push(shape);
-        Value::Plain { folded: self.latest(), open: true }
+        FoldedValue::Plain { folded: self.latest(), open: true }
     }
 
     /// The folded value that the last layer gives.
@@ -178,7 +178,7 @@ impl Fold<'_> {
     /// The layer that gives graph value `value`, if the one node that reads it may be fused into that layer.
     fn open_layer(&mut self, value: ValueId) -> Option<&mut FoldedOp> {
         match self.values[value] {
-            Value::Plain { folded, open: true } if self.readers[value] == 1 => {
+            FoldedValue::Plain { folded, open: true } if self.readers[value] == 1 => {
                 self.layers.get_mut(folded.checked_sub(self.inputs)?).map(|l| &mut l.op)
             }
             _ => None,
@@ -186,7 +186,7 @@ impl Fold<'_> {
     }
 
     /// Adds a table to the one before it, or makes a layer of it.
-    fn embed(&mut self, node: &Node, embed: &Embed, value: ValueId) -> Result<Value> {
+    fn embed(&mut self, node: &Node, embed: &Embed, value: ValueId) -> Result<FoldedValue> {
         let named =
             |name: &str| self.params.get(name).map(|t| t.data().to_vec()).ok_or_else(|| refuse(node, format!("has no tensor '{name}'")));
         let table = embed.table(named)?;
@@ -260,7 +260,7 @@ impl Fold<'_> {
     }
 
     /// Folds a normalisation into the layer before it, or makes a layer of it.
-    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<Value> {
+    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<FoldedValue> {
         let channels = by.k.len();
         match self.open_layer(value) {
             Some(FoldedOp::Weighted(layer))
@@ -284,7 +284,7 @@ impl Fold<'_> {
     }
 
     /// Puts channels together two values at a time.
-    fn concat(&mut self, node: &Node) -> Result<Value> {
+    fn concat(&mut self, node: &Node) -> Result<FoldedValue> {
         let mut joined: Option<(usize, Vec<usize>)> = None;
         for (at, &value) in node.inputs.iter().enumerate() {
             let folded = self.as_seen(node, value)?;
@@ -300,13 +300,13 @@ impl Fold<'_> {
             }
             joined = Some((self.latest(), shape));
         }
-        Ok(Value::Plain { folded: self.latest(), open: true })
+        Ok(FoldedValue::Plain { folded: self.latest(), open: true })
     }
 
     /// The folded value that graph value `value` is, element by element: what was flattened for nobody but linear layers so
     /// far is moved into a vector.
     fn as_it_lies(&mut self, node: &Node, value: ValueId) -> Result<usize> {
-        let Value::Plain { folded, .. } = self.values[value] else {
+        let FoldedValue::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.as_seen(node, value) }
@@ -314,7 +314,7 @@ impl Fold<'_> {
 
     /// The same in the shape that the graph has: a vector and an image of one pixel are told apart.
     fn as_seen(&mut self, node: &Node, value: ValueId) -> Result<usize> {
-        let Value::Plain { folded, .. } = self.values[value] else {
+        let FoldedValue::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         if self.shapes[value] == self.folded_shapes[folded] {
@@ -331,13 +331,13 @@ impl Fold<'_> {
     }
 
     /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
-    fn add(&mut self, node: &Node) -> Result<Value> {
+    fn add(&mut self, node: &Node) -> Result<FoldedValue> {
         let (a, b) = (node.inputs[0], node.inputs[1]);
         // The side that something is added to, and the folded value that is added to it.
         let candidates = [(a, b), (b, a)].map(|(onto, other)| match (self.values[onto], self.values[other]) {
-            (Value::Plain { folded, .. }, Value::Plain { folded: other, .. }) => Some((onto, folded, other, AS_IT_IS)),
-            (Value::Plain { folded, .. }, Value::Shortcut { folded: other, residual }) => Some((onto, folded, other, residual)),
-            (Value::Shortcut { .. }, _) => None,
+            (FoldedValue::Plain { folded, .. }, FoldedValue::Plain { folded: other, .. }) => Some((onto, folded, other, AS_IT_IS)),
+            (FoldedValue::Plain { folded, .. }, FoldedValue::Shortcut { folded: other, residual }) => Some((onto, folded, other, residual)),
+            (FoldedValue::Shortcut { .. }, _) => None,
         });
         // A residual must be there when its convolution runs: only the later of the two can take the other in.
         for (onto, folded, other, residual) in candidates.into_iter().flatten() {

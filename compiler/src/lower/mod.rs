@@ -215,7 +215,6 @@ impl Factored {
                 bias,
                 added: if self.images.is_some() && bias == 0 { w.kernel.outputs } else { 0 },
                 factorings,
-                importance: 1.0,
             });
         }
         all
@@ -236,7 +235,7 @@ impl Factored {
             }
             return Ok(self.kept.iter().map(|f| f.as_ref().map(|f| (f.scheme, f.rank))).collect());
         }
-        Ok(self.spread(&rank::choose(policy, &self.choices())?))
+        Ok(self.per_layer(&rank::choose(policy, &self.choices())?))
     }
 
     /// What every layer with a weight may become and how long it takes by `table`, which must be checked and fit.
@@ -253,11 +252,7 @@ impl Factored {
     /// # Errors
     /// As [`Timing::choose`].
     pub fn within(&self, share: f64, timing: &Timing) -> Result<Vec<Cut>> {
-        Ok(self.spread(&timing.choose(share, &self.importance())?))
-    }
-
-    fn importance(&self) -> Vec<f64> {
-        self.choices().iter().map(|c| c.importance).collect()
+        Ok(self.per_layer(&timing.choose(share)?))
     }
 
     /// The cheapest forms whose drop, which `judge` measures on an artifact, is at most `points` percentage points: those of
@@ -272,17 +267,17 @@ impl Factored {
         timing: Option<&Timing>,
         mut judge: impl FnMut(&Artifact) -> Result<f64>,
     ) -> Result<Vec<Cut>> {
-        let (policy, choices, importance) = (Policy::Accuracy(points), self.choices(), self.importance());
+        let (policy, choices) = (Policy::Accuracy(points), self.choices());
         let solve = |share: f64| match timing {
             None => rank::choose(Policy::Macs(share), &choices),
-            Some(timing) => timing.choose(share, &importance),
+            Some(timing) => timing.choose(share),
         };
-        let judge = |cuts: &[Cut]| judge(&self.emit(policy, &self.spread(cuts), dtype, false)?);
-        Ok(self.spread(&rank::cheapest(points, choices.len(), solve, judge)?))
+        let judge = |cuts: &[Cut]| judge(&self.emit(policy, &self.per_layer(cuts), dtype, false)?);
+        Ok(self.per_layer(&rank::cheapest(points, choices.len(), solve, judge)?))
     }
 
-    /// From one form a weighted layer to one a layer.
-    fn spread(&self, cuts: &[Cut]) -> Vec<Cut> {
+    /// Expands one cut for each layer with a weight to one for each layer; `None` for layers without.
+    fn per_layer(&self, cuts: &[Cut]) -> Vec<Cut> {
         let mut cuts = cuts.iter();
         self.network.layers.iter().map(|l| l.weighted().and_then(|_| cuts.next().copied().flatten())).collect()
     }
@@ -315,7 +310,7 @@ impl Factored {
         let effective = |i: usize| {
             let cut = cuts.get(i).copied().flatten();
             let pays = self.network.layers[i].weighted().is_some_and(|w| w.pays(cut));
-            (cut.filter(|_| pays || always_cut), How { gain: self.energy_gain, recompose: !pays, shift: None })
+            (cut.filter(|_| pays || always_cut), How { rescale: self.energy_gain, recompose: !pays, shift: None })
         };
         match &self.images {
             Some(images) if self.correct && (0..self.network.layers.len()).any(|i| effective(i).0.is_some()) => {

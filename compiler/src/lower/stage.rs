@@ -6,7 +6,7 @@ use thinfer::{Array, Device, Form, Forms, Options, Session};
 
 use super::emit::{self, End, Identity};
 use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, Weighted};
-use super::values::Value;
+use super::values::Activations;
 use super::weights::Written;
 use crate::error::{Error, Result};
 
@@ -27,7 +27,7 @@ impl Stage {
     ///
     /// # Errors
     /// [`Error::Runtime`] for values that the layer does not take.
-    pub(super) fn whole(layer: &FoldedLayer, written: Option<&Written>, inputs: &[&Value]) -> Result<Self> {
+    pub(super) fn whole(layer: &FoldedLayer, written: Option<&Written>, inputs: &[&Activations]) -> Result<Self> {
         let mut steps = Steps::new(&layer.name, inputs);
         let value = steps.push(layer.op.clone(), (0..inputs.len()).collect(), written.cloned());
         steps.open(&[value], inputs)
@@ -37,7 +37,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::whole`].
-    pub(super) fn with_bare(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Value]) -> Result<Self> {
+    pub(super) fn with_bare(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Activations]) -> Result<Self> {
         let mut steps = Steps::new(&layer.name, inputs);
         let bare = steps.bare(w, written);
         let value = steps.finish(w, written, bare);
@@ -49,7 +49,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::whole`].
-    pub(super) fn with_target(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Value]) -> Result<Self> {
+    pub(super) fn with_target(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Activations]) -> Result<Self> {
         let mut steps = Steps::new(&layer.name, inputs);
         let bare = steps.bare(w, written);
         let target = match (w.residual, inputs) {
@@ -69,12 +69,12 @@ impl Stage {
     ///
     /// # Errors
     /// [`Error::Runtime`] when the values are no whole number of images.
-    pub(super) fn run(&mut self, inputs: &[&Value]) -> Result<Vec<Value>> {
+    pub(super) fn run(&mut self, inputs: &[&Activations]) -> Result<Vec<Activations>> {
         let arrays: Vec<(&str, &[f32])> = self.inputs.iter().zip(inputs).map(|(name, v)| (name.as_str(), &v.data[..])).collect();
         let given = self.session.run(&arrays)?;
         let value = |(array, shape): (thinfer::NamedArray, &Vec<usize>)| match array.data {
-            Array::F32(data) => Value { shape: shape.clone(), data },
-            other => Value { shape: shape.clone(), data: other.to_f32() },
+            Array::F32(data) => Activations { shape: shape.clone(), data },
+            other => Activations { shape: shape.clone(), data: other.to_f32() },
         };
         Ok(given.into_iter().zip(&self.outputs).map(value).collect())
     }
@@ -83,7 +83,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::run`].
-    pub(super) fn value(&mut self, inputs: &[&Value]) -> Result<Value> {
+    pub(super) fn value(&mut self, inputs: &[&Activations]) -> Result<Activations> {
         self.run(inputs)?.into_iter().next().ok_or_else(nothing)
     }
 
@@ -91,7 +91,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::run`].
-    pub(super) fn both(&mut self, inputs: &[&Value]) -> Result<(Value, Value)> {
+    pub(super) fn both(&mut self, inputs: &[&Activations]) -> Result<(Activations, Activations)> {
         let mut values = self.run(inputs)?.into_iter();
         values.next().zip(values.next()).ok_or_else(nothing)
     }
@@ -109,7 +109,7 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn new(name: &'a str, inputs: &[&Value]) -> Self {
+    fn new(name: &'a str, inputs: &[&Activations]) -> Self {
         let inputs = inputs.iter().map(|v| v.shape.clone()).collect();
         Self { name, network: Folded { inputs, layers: Vec::new(), outputs: Vec::new() }, written: Vec::new() }
     }
@@ -144,7 +144,7 @@ impl<'a> Steps<'a> {
     }
 
     /// A session that gives `outputs`. Factors are multiplied out: what is asked for is their function.
-    fn open(mut self, outputs: &[usize], inputs: &[&Value]) -> Result<Stage> {
+    fn open(mut self, outputs: &[usize], inputs: &[&Activations]) -> Result<Stage> {
         self.network.outputs = outputs.to_vec();
         let mut identity = Identity { model: self.name.into(), ..Identity::default() };
         for (i, value) in inputs.iter().enumerate() {

@@ -59,13 +59,13 @@ fn step_bytes(artifact: &Artifact, step: &Step, halves: bool) -> u64 {
 
 /// Bytes of what a session keeps on `device` for one step of a plan for `batch`: weights as they are packed, and on the CPU tables and what
 /// threads work in.
-pub(crate) fn kept_bytes(device: &Device, artifact: &Artifact, step: &Step, batch: usize) -> u64 {
+pub(crate) fn resident_bytes(device: &Device, artifact: &Artifact, step: &Step, batch: usize) -> u64 {
     let (gpu, halves) = device.keeps();
     // Outputs stand in panels: of 8 on the CPU, of 8 vec4s on a GPU.
     let panel = if gpu { 32 } else { 8 };
     let element = if halves && step.kind.is_half(artifact) { 2 } else { 4 };
-    let beside = if gpu { 0 } else { cpu::kept_bytes(step, batch) };
-    step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(beside)
+    let workspace = if gpu { 0 } else { cpu::workspace_bytes(step, batch) };
+    step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(workspace)
 }
 
 /// Refuses a plan for which there is no room: the budget's, or this machine's. But for rounding, what counts is everything that a session
@@ -73,10 +73,10 @@ pub(crate) fn kept_bytes(device: &Device, artifact: &Artifact, step: &Step, batc
 ///
 /// # Errors
 /// [`Error::Limit`].
-pub(crate) fn check_room(device: &Device, artifact: &Artifact, plan: &Plan, budget: Option<u64>) -> Result<()> {
+pub(crate) fn check_memory(device: &Device, artifact: &Artifact, plan: &Plan, budget: Option<u64>) -> Result<()> {
     let ends = plan.inputs.iter().chain(&plan.outputs).map(|slot| slot.stride() as u64).sum();
     let staging = 8 * (plan.batch as u64).saturating_mul(ends);
-    let steps = plan.steps.iter().map(|step| kept_bytes(device, artifact, step, plan.batch));
+    let steps = plan.steps.iter().map(|step| resident_bytes(device, artifact, step, plan.batch));
     let needs = steps.fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add);
     let what = || "bytes of memory".to_string();
     if let Some(allows) = budget.filter(|&allows| needs > allows) {

@@ -10,13 +10,13 @@ use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
-use crate::gpu::flight::{FLIGHTS, Flight, Turns, staged};
+use crate::gpu::in_flight::{IN_FLIGHT, InFlight, Ring, staged};
 use crate::gpu::launch::{Context, Dispatch};
 use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::ops::{dispatch, ending, estimated};
 use crate::gpu::pipelines::{Epilogue, Pipeline, prepare};
 use crate::gpu::profile::Timestamps;
-use crate::plan::{Bring, Plan, Slot, Step, Take};
+use crate::plan::{Fill, Plan, Read, Slot, Step};
 
 /// How long the runs of other sessions on the device may hold up a timing of one that has an end to its patience.
 const OTHERS: Duration = Duration::from_secs(10);
@@ -39,9 +39,9 @@ pub(crate) struct Executor {
     /// The launch of each step.
     steps: Vec<Dispatch>,
     /// Samples of one value as they lie on the device, on their way there or back.
-    lying: Vec<f32>,
-    flights: [Flight; FLIGHTS],
-    turns: Turns,
+    laid_out: Vec<f32>,
+    in_flight: [InFlight; IN_FLIGHT],
+    ring: Ring,
     timestamps: Option<Timestamps>,
     /// How long a run may take.
     patience: Option<Duration>,
@@ -103,9 +103,9 @@ impl Executor {
             context.holds(largest.saturating_mul(4))?;
             steps.push(dispatch(&context, artifact, step, kernel)?);
         }
-        let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, &plan.inputs, &plan.outputs));
+        let in_flight = std::array::from_fn(|_| InFlight::new(gpu, plan.batch, &plan.inputs, &plan.outputs));
         let widest = plan.inputs.iter().chain(&plan.outputs).map(Slot::stride).max().unwrap_or(0);
-        let lying = vec![0.0; plan.batch * widest];
+        let laid_out = vec![0.0; plan.batch * widest];
         let timestamps = Timestamps::new(gpu, steps.len());
         Ok(Self {
             gpu: gpu.clone(),
@@ -116,9 +116,9 @@ impl Executor {
             run,
             rows: 0,
             steps,
-            lying,
-            flights,
-            turns: Turns::default(),
+            laid_out,
+            in_flight,
+            ring: Ring::default(),
             timestamps,
             patience: None,
             failed: false,
@@ -131,17 +131,17 @@ impl Executor {
         self
     }
 
-    /// Runs `rows` samples. `bring` puts those of each input, by its number, into a buffer where they lie as the slot says, `take`
+    /// Runs `rows` samples. `fill` puts those of each input, by its number, into a buffer where they lie as the slot says, `read`
     /// gets those of each output in the same way. Blocks until the result is there.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no samples or more than the plan's, or while another run is under way; [`Error::Gpu`] for whatever
     /// the device reports; after that the executor cannot be used any more.
-    pub(crate) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+    pub(crate) fn run(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<()> {
         self.check_rows(rows)?;
         self.check_idle()?;
-        self.submit(rows, bring)?;
-        self.wait(take)?;
+        self.submit(rows, fill)?;
+        self.wait(read)?;
         Ok(())
     }
 
@@ -150,13 +150,13 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where two runs are under way.
-    pub(crate) fn submit(&mut self, rows: usize, bring: impl Bring) -> Result<()> {
+    pub(crate) fn submit(&mut self, rows: usize, fill: impl Fill) -> Result<()> {
         self.gpu.check_may_block()?;
         self.check_rows(rows)?;
-        let at = self.turns.next()?;
+        let at = self.ring.next()?;
         self.failed = true;
-        self.flights[at].upload.block(&self.gpu, self.flights[at].used_by.clone(), self.patience)?;
-        self.start(at, rows, bring)?;
+        self.in_flight[at].upload.block(&self.gpu, self.in_flight[at].used_by.clone(), self.patience)?;
+        self.start(at, rows, fill)?;
         self.failed = false;
         Ok(())
     }
@@ -166,23 +166,23 @@ impl Executor {
     /// # Errors
     /// [`Error::Invalid`] without one.
     pub(crate) fn under_way(&self) -> Result<usize> {
-        let at = self.turns.oldest()?;
-        Ok(self.flights[at].under_way.as_ref().map_or(0, |u| u.0))
+        let at = self.ring.oldest()?;
+        Ok(self.in_flight[at].under_way.as_ref().map_or(0, |u| u.0))
     }
 
     /// Blocks until the oldest run under way is done, and takes its result.
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where none is under way.
-    pub(crate) fn wait(&mut self, mut take: impl Take) -> Result<()> {
+    pub(crate) fn wait(&mut self, mut read: impl Read) -> Result<()> {
         let rows = self.under_way()?;
         self.check_rows(rows)?;
-        let at = self.turns.oldest()?;
+        let at = self.ring.oldest()?;
         self.failed = true;
-        let submission = self.flights[at].under_way.take().map(|u| u.1);
-        self.flights[at].readback.block(&self.gpu, submission, self.patience)?;
-        self.flights[at].take(&self.gpu, &self.outputs, rows, &mut take, &mut self.lying)?;
-        self.turns.ended();
+        let submission = self.in_flight[at].under_way.take().map(|u| u.1);
+        self.in_flight[at].readback.block(&self.gpu, submission, self.patience)?;
+        self.in_flight[at].read(&self.gpu, &self.outputs, rows, &mut read, &mut self.laid_out)?;
+        self.ring.ended();
         self.failed = false;
         Ok(())
     }
@@ -191,18 +191,18 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`].
-    pub(crate) async fn run_async(&mut self, rows: usize, bring: impl Bring, mut take: impl Take) -> Result<()> {
+    pub(crate) async fn run_async(&mut self, rows: usize, fill: impl Fill, mut read: impl Read) -> Result<()> {
         self.check_rows(rows)?;
         self.check_idle()?;
-        let at = self.turns.next()?;
+        let at = self.ring.next()?;
         // Until the end is reached, and for good if this future is dropped before.
         self.failed = true;
-        self.flights[at].upload.ready(&self.gpu, self.patience).await?;
-        self.start(at, rows, bring)?;
-        self.flights[at].readback.ready(&self.gpu, self.patience).await?;
-        self.flights[at].under_way = None;
-        self.flights[at].take(&self.gpu, &self.outputs, rows, &mut take, &mut self.lying)?;
-        self.turns.ended();
+        self.in_flight[at].upload.ready(&self.gpu, self.patience).await?;
+        self.start(at, rows, fill)?;
+        self.in_flight[at].readback.ready(&self.gpu, self.patience).await?;
+        self.in_flight[at].under_way = None;
+        self.in_flight[at].read(&self.gpu, &self.outputs, rows, &mut read, &mut self.laid_out)?;
+        self.ring.ended();
         self.failed = false;
         Ok(())
     }
@@ -218,11 +218,11 @@ impl Executor {
                 return Err(Error::invalid("array", format!("{len} values are not {rows} rows of {}", slot.len())));
             }
         }
-        self.run(rows, |_, slot, buffer| slot.fill(input, buffer), |_, slot, buffer| slot.take(buffer, output))
+        self.run(rows, |_, slot, buffer| slot.fill(input, buffer), |_, slot, buffer| slot.read(buffer, output))
     }
 
     fn check_idle(&self) -> Result<()> {
-        if self.turns.idle() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
+        if self.ring.idle() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
 
     fn check_rows(&self, rows: usize) -> Result<()> {
@@ -237,24 +237,24 @@ impl Executor {
     }
 
     /// Uploads, records and submits; asks for both stagings back.
-    fn start(&mut self, at: usize, rows: usize, mut bring: impl Bring) -> Result<()> {
-        self.flights[at].fill(&self.gpu, &self.inputs, rows, &mut bring, &mut self.lying)?;
+    fn start(&mut self, at: usize, rows: usize, mut fill: impl Fill) -> Result<()> {
+        self.in_flight[at].fill(&self.gpu, &self.inputs, rows, &mut fill, &mut self.laid_out)?;
         self.set_rows(rows);
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (slot, offset, bytes) in staged(&self.inputs, rows) {
-            self.activations[slot.buffer].load(&mut encoder, self.flights[at].upload.buffer(), offset, bytes);
+            self.activations[slot.buffer].load(&mut encoder, self.in_flight[at].upload.buffer(), offset, bytes);
         }
         self.record(&mut encoder, 1);
         for (slot, offset, bytes) in staged(&self.outputs, rows) {
-            self.activations[slot.buffer].store(&mut encoder, self.flights[at].readback.buffer(), offset, bytes);
+            self.activations[slot.buffer].store(&mut encoder, self.in_flight[at].readback.buffer(), offset, bytes);
         }
         let submission = self.gpu.queue().submit([encoder.finish()]);
-        let flight = &mut self.flights[at];
-        flight.upload.map();
-        flight.readback.map();
-        flight.used_by = Some(submission.clone());
-        flight.under_way = Some((rows, submission));
-        self.turns.started();
+        let run = &mut self.in_flight[at];
+        run.upload.map();
+        run.readback.map();
+        run.used_by = Some(submission.clone());
+        run.under_way = Some((rows, submission));
+        self.ring.started();
         Ok(())
     }
 

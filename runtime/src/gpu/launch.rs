@@ -13,7 +13,7 @@ use crate::gpu::shape::{Shape, Values};
 use crate::plan::Slot;
 
 /// lavapipe 22 silently ends an invocation after 65 535 loop iterations, all its loops together.
-pub(super) const SOFTWARE_TRIPS: u64 = 65_534;
+pub(super) const SOFTWARE_TRIP_LIMIT: u64 = 65_534;
 
 /// A kernel that could run a step.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +43,8 @@ impl Grid {
         (rows.div_ceil(u64::from(self.rows)) * u64::from(self.columns)).div_ceil(u64::from(self.units))
     }
 
-    /// The same spread over two axes of at most `per_axis`; the last row of the grid may have some to spare.
-    fn spread(self, samples: u64, per_axis: u64) -> (u64, u64) {
+    /// Workgroups along x and y, at most `per_axis` along each; up to one row of the grid may be more than is needed.
+    fn xy(self, samples: u64, per_axis: u64) -> (u64, u64) {
         let groups = self.groups(samples).max(1);
         let y = groups.div_ceil(per_axis.max(1));
         (groups.div_ceil(y), y)
@@ -65,7 +65,7 @@ impl Dispatch {
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, samples: usize) {
         pass.set_pipeline(&self.pipeline.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        let (x, y) = self.grid.spread(samples as u64, self.per_axis);
+        let (x, y) = self.grid.xy(samples as u64, self.per_axis);
         pass.dispatch_workgroups(x as u32, y as u32, 1);
     }
 
@@ -112,19 +112,19 @@ impl Context<'_> {
     }
 
     /// Binds `weights` between the values and checks every limit that wgpu would not report in our words, or at all;
-    /// `trips` are the loop iterations of the busiest invocation.
+    /// `trip_count` is the number of loop iterations of the busiest invocation.
     pub(super) fn dispatch(
         &self,
         kernel: &'static Kernel,
         shape: Shape,
         grid: Grid,
-        trips: u64,
+        trip_count: u64,
         values: &Values,
         weights: &[Vec<f32>],
     ) -> Result<Dispatch> {
         let limits = self.gpu.limits();
         if self.gpu.is_software() {
-            self.at_most("loop iterations of one invocation", trips, SOFTWARE_TRIPS)?;
+            self.at_most("loop iterations of one invocation", trip_count, SOFTWARE_TRIP_LIMIT)?;
         }
         self.at_most("bytes of workgroup memory", kernel.workgroup_bytes.into(), limits.max_compute_workgroup_storage_size.into())?;
         self.at_most("invocations of a workgroup", kernel.invocations().into(), limits.max_compute_invocations_per_workgroup.into())?;
@@ -174,9 +174,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_spread_grid_holds_all_work(samples in 1u64..1 << 30, pixels in 1u32..1025, rows in 1u32..64, columns in 1u32..5000, units in 1u32..256) {
+        fn a_grid_of_two_axes_holds_all_work(samples in 1u64..1 << 30, pixels in 1u32..1025, rows in 1u32..64, columns in 1u32..5000, units in 1u32..256) {
             let grid = Grid { pixels, rows, columns, units };
-            let (groups, (x, y)) = (grid.groups(samples), grid.spread(samples, 65_535));
+            let (groups, (x, y)) = (grid.groups(samples), grid.xy(samples, 65_535));
             prop_assert!(x * y >= groups && x * y < groups + y);
             prop_assert!(x <= 65_535);
             let needs = u128::from(samples) * u128::from(pixels) * u128::from(columns);

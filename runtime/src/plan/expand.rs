@@ -1,6 +1,6 @@
 //! From a layer and a form to primitive steps.
 
-use super::layout::{Lying, image};
+use super::layout::{LaidOut, image};
 use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
 use crate::artifact::{Activation, Artifact, Op, Residual, Stride, TensorId, Weight, Window, layer_macs};
 
@@ -9,7 +9,7 @@ use crate::artifact::{Activation, Artifact, Op, Residual, Stride, TensorId, Weig
 pub(super) struct Part {
     pub(super) kind: StepKind,
     /// Channels, height and width of the output.
-    pub(super) shape: Lying,
+    pub(super) shape: LaidOut,
     /// What it reads.
     pub(super) reads: Vec<From>,
 }
@@ -65,10 +65,10 @@ pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
     Some(Factored { layer: index, inputs, outputs, rank, pixels: height * width, dense_macs, thin_macs, fused })
 }
 
-/// The steps of layer `index` in `form`, whose values lie as `lying` says; a scheme that cannot be fused comes in steps of their own.
-pub(super) fn expand(artifact: &Artifact, lying: &dyn Fn(usize) -> Lying, index: usize, form: Form) -> Vec<Part> {
+/// The steps of layer `index` in `form`, whose values lie as `laid_out` says; a scheme that cannot be fused comes in steps of their own.
+pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, index: usize, form: Form) -> Vec<Part> {
     let layer = &artifact.model().layers[index];
-    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| lying(v as usize)), lying(artifact.value_of(index)));
+    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| laid_out(v as usize)), laid_out(artifact.value_of(index)));
     let all = || (0..layer.inputs.len()).map(From::Layer).collect();
     let one = |kind| vec![Part { kind, shape: output, reads: all() }];
     match &layer.op {
@@ -135,7 +135,7 @@ pub(super) fn expand(artifact: &Artifact, lying: &dyn Fn(usize) -> Lying, index:
 }
 
 /// Heads are written in whole vec4s; those that are none are moved together.
-fn attention(attend: Part, heads: usize, size: usize, [channels, height, width]: Lying) -> Vec<Part> {
+fn attention(attend: Part, heads: usize, size: usize, [channels, height, width]: LaidOut) -> Vec<Part> {
     let padded = size.next_multiple_of(4);
     if padded * heads == channels {
         return vec![attend];

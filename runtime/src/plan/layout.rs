@@ -14,7 +14,7 @@ pub enum Layout {
 }
 
 /// Channels, height and width of a value in the layout that it has.
-pub(super) type Lying = [usize; 3];
+pub(super) type LaidOut = [usize; 3];
 
 /// What a layer asks of the values that it reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,21 +42,21 @@ fn asks(artifact: &Artifact, layer: &Layer) -> Asks {
 }
 
 /// Channels, height and width of a value of `shape` as an image; whatever is none has one pixel.
-pub(super) fn image(shape: &[usize]) -> Lying {
+pub(super) fn image(shape: &[usize]) -> LaidOut {
     match *shape {
         [channels, height, width] => [channels, height, width],
         _ => plain(shape),
     }
 }
 
-fn plain(shape: &[usize]) -> Lying {
+fn plain(shape: &[usize]) -> LaidOut {
     [shape.iter().product(), 1, 1]
 }
 
 /// How every value of `artifact` lies: as an image where a layer that writes or reads it needs one, or where it goes element by
 /// element with one that does; plain everywhere else. So an image that only fully connected layers read stays a vector: padding a
 /// few channels to 4 would multiply their work.
-pub(super) fn lying(artifact: &Artifact) -> Vec<Lying> {
+pub(super) fn laid_out(artifact: &Artifact) -> Vec<LaidOut> {
     let layers = &artifact.model().layers;
     let shapes = artifact.shapes();
     let mut is_image = vec![false; shapes.len()];
@@ -123,11 +123,11 @@ mod tests {
         let pool = Op::Pool { kind: PoolKind::Max, window: Window::POINT };
         // Nobody needs an image: four axes and three alike.
         let plain = network(&[2, 3, 4], vec![(vec![0], relu()), (vec![1], reshape(&[2, 3, 2, 2])), (vec![2], relu())]);
-        assert_eq!(lying(&plain), [[24, 1, 1]; 4]);
+        assert_eq!(laid_out(&plain), [[24, 1, 1]; 4]);
         // A pool behind two elementwise layers makes images of all before it, and of what is added.
         let images =
             network(&[24], vec![(vec![0], reshape(&[2, 3, 4])), (vec![1], relu()), (vec![1], relu()), (vec![3, 2], add), (vec![4], pool)]);
-        assert_eq!(lying(&images), [[24, 1, 1], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4]]);
+        assert_eq!(laid_out(&images), [[24, 1, 1], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4]]);
     }
 
     #[test]

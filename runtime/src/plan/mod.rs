@@ -18,7 +18,7 @@ pub use layout::Layout;
 pub use matrix::{Matrix, matrix};
 pub use slot::Slot;
 pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
-pub(crate) use transfer::{Bring, Take};
+pub(crate) use transfer::{Fill, Read};
 
 use crate::artifact::Artifact;
 use crate::error::{Error, Result};

@@ -78,8 +78,8 @@ impl Slot {
         }
     }
 
-    /// Takes samples out of `buffer`, each as [channels, height, width] without padding; as many as `samples` holds.
-    pub(crate) fn take(&self, buffer: &[f32], samples: &mut [f32]) {
+    /// Reads samples from `buffer`, each as [channels, height, width] without padding; as many as `samples` holds.
+    pub(crate) fn read(&self, buffer: &[f32], samples: &mut [f32]) {
         let (pixels, stride) = (self.pixels(), self.channel_stride());
         for (sample, from) in samples.chunks_exact_mut(self.len()).zip(buffer.chunks_exact(self.stride())) {
             if pixels == 1 {
@@ -120,7 +120,7 @@ mod tests {
             slot.fill(&samples, &mut buffer);
             assert_eq!(buffer.iter().filter(|x| **x == 0.0).count(), 2 * (slot.stride() - slot.len()));
             let mut back = vec![0.0; samples.len()];
-            slot.take(&buffer, &mut back);
+            slot.read(&buffer, &mut back);
             assert_eq!(back, samples);
             // A weight's rows move as a sample does.
             assert_eq!(*slot.permute_columns(Cow::Borrowed(&samples)), buffer);

@@ -63,7 +63,7 @@ impl Arrangement {
     }
 
     /// Lays a part of `array` into `buffer` as `slot` says; pixels as `input` says.
-    pub(super) fn bring(&self, array: ArrayView<'_>, input: &Input, part: Part, slot: Slot, buffer: &mut [f32]) {
+    pub(super) fn fill(&self, array: ArrayView<'_>, input: &Input, part: Part, slot: Slot, buffer: &mut [f32]) {
         if array.is_pixels(&input.spec)
             && let ArrayView::U8(pixels) = array
         {
@@ -102,9 +102,9 @@ impl Arrangement {
     }
 
     /// Takes samples of an output from `buffer`, where they lie as `slot` says, into a declared array.
-    pub(super) fn take(&self, part: Part, slot: Slot, buffer: &[f32], array: &mut [f32]) {
+    pub(super) fn read(&self, part: Part, slot: Slot, buffer: &[f32], array: &mut [f32]) {
         if self.is_plain() && self.sampled {
-            return slot.take(buffer, &mut array[part.first * self.len..][..part.rows * self.len]);
+            return slot.read(buffer, &mut array[part.first * self.len..][..part.rows * self.len]);
         }
         let rows = if self.sampled { part.rows } else { 1 };
         for (row, sample) in buffer.chunks_exact(slot.stride()).take(rows).enumerate() {
@@ -153,11 +153,11 @@ mod tests {
         for first in (0..samples).step_by(2) {
             let part = Part { samples, first, rows: (samples - first).min(2) };
             let mut buffer = vec![f32::NAN; part.rows * slot.stride()];
-            a.bring(ArrayView::F32(&array), input, part, slot, &mut buffer);
+            a.fill(ArrayView::F32(&array), input, part, slot, &mut buffer);
             assert!(buffer.iter().all(|x| !x.is_nan()), "padding is zero");
-            a.take(part, slot, &buffer, &mut again);
+            a.read(part, slot, &buffer, &mut again);
             let mut values = vec![0.0; part.rows * slot.len()];
-            slot.take(&buffer, &mut values);
+            slot.read(&buffer, &mut values);
             seen.extend(values.chunks(a.len).map(|v| v.iter().map(|&x| x as usize).collect()));
         }
         assert_eq!(again, array);
@@ -200,10 +200,10 @@ mod tests {
         assert_eq!((a.samples(3), a.samples(6).is_err(), a.samples(2).is_err()), (Ok(None), true, true));
         let part = Part { samples: 5, first: 2, rows: 2 };
         let (slot, mut buffer) = (slot(3, 1, 1), [f32::NAN; 8]);
-        a.bring(ArrayView::I32(&[1, 2, 3]), &input, part, slot, &mut buffer);
+        a.fill(ArrayView::I32(&[1, 2, 3]), &input, part, slot, &mut buffer);
         assert_eq!(buffer, [1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0]);
         let mut array = [0.0; 3];
-        a.take(part, slot, &buffer, &mut array);
+        a.read(part, slot, &buffer, &mut array);
         assert_eq!(array, [1.0, 2.0, 3.0]);
     }
 }

@@ -129,9 +129,9 @@ impl Session {
         let part = Part { samples: rows, first: 0, rows };
         let Self { engine, inputs, outputs: _, arrangements, states, .. } = self;
         let [before, behind] = arrangements;
-        let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(&feed, states, inputs, before, part, number, slot, buffer);
-        let take = |number: usize, slot: Slot, buffer: &[f32]| behind[number].take(part, slot, buffer, &mut outputs[number]);
-        if engine.submit(rows, bring, take)? {
+        let fill = |number: usize, slot: Slot, buffer: &mut [f32]| fill(&feed, states, inputs, before, part, number, slot, buffer);
+        let read = |number: usize, slot: Slot, buffer: &[f32]| behind[number].read(part, slot, buffer, &mut outputs[number]);
+        if engine.submit(rows, fill, read)? {
             self.done.push_back((rows, outputs));
         }
         Ok(())
@@ -165,7 +165,7 @@ impl Session {
         let mut outputs = self.room(rows);
         let part = Part { samples: rows, first: 0, rows };
         let Self { engine, arrangements: [_, behind], .. } = self;
-        engine.wait(|number, slot, buffer| behind[number].take(part, slot, buffer, &mut outputs[number]))?;
+        engine.wait(|number, slot, buffer| behind[number].read(part, slot, buffer, &mut outputs[number]))?;
         Ok((rows, outputs))
     }
 
@@ -175,8 +175,8 @@ impl Session {
         self.prepare_states(samples)?;
         for part in parts(samples, self.batch()) {
             let Self { engine, inputs, arrangements: [before, behind], states, .. } = self;
-            let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(feed, states, inputs, before, part, number, slot, buffer);
-            engine.run(part.rows, bring, |number, slot, buffer| behind[number].take(part, slot, buffer, outputs[number]))?;
+            let fill = |number: usize, slot: Slot, buffer: &mut [f32]| fill(feed, states, inputs, before, part, number, slot, buffer);
+            engine.run(part.rows, fill, |number, slot, buffer| behind[number].read(part, slot, buffer, outputs[number]))?;
         }
         for state in &mut self.states {
             state.array.copy_from_slice(outputs[state.output]);
@@ -191,9 +191,9 @@ impl Session {
         let mut outputs = self.room(samples);
         for part in parts(samples, self.batch()) {
             let Self { engine, inputs, arrangements: [before, behind], states, .. } = self;
-            let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(feed, states, inputs, before, part, number, slot, buffer);
-            let take = |number: usize, slot: Slot, buffer: &[f32]| behind[number].take(part, slot, buffer, &mut outputs[number]);
-            engine.run_async(part.rows, bring, take).await?;
+            let fill = |number: usize, slot: Slot, buffer: &mut [f32]| fill(feed, states, inputs, before, part, number, slot, buffer);
+            let read = |number: usize, slot: Slot, buffer: &[f32]| behind[number].read(part, slot, buffer, &mut outputs[number]);
+            engine.run_async(part.rows, fill, read).await?;
         }
         for state in &mut self.states {
             state.array.copy_from_slice(&outputs[state.output]);
@@ -253,7 +253,7 @@ impl Session {
 
 /// Brings the array of one input, given or kept.
 #[allow(clippy::too_many_arguments, reason = "what a run holds apart, so that its engine can be borrowed beside it")]
-fn bring(
+fn fill(
     feed: &Feed<'_>,
     states: &[Kept],
     inputs: &[Input],
@@ -265,7 +265,7 @@ fn bring(
 ) {
     let kept = || states.iter().find(|state| state.input == number).map(|state| ArrayView::F32(&state.array));
     if let Some(array) = feed.array(number).or_else(kept) {
-        arrangements[number].bring(array, &inputs[number], part, slot, buffer);
+        arrangements[number].fill(array, &inputs[number], part, slot, buffer);
     }
 }
 

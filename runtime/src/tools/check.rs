@@ -119,7 +119,7 @@ impl Check<'_> {
         self.dense = vec![Choice::of(Form::Dense); self.taken.len()];
         let mut groups: Vec<Alike> = Vec::new();
         for (&layer, ways) in judged.iter().zip(judged.iter().map(|&l| &dense_ways[l])) {
-            let key = key::likeness(artifact, layer, options);
+            let key = key::cache_key(artifact, layer, options);
             match (&ways[..], groups.iter_mut().find(|g| g.key == key)) {
                 ([] | [_], _) => self.dense[layer] = ways.first().map_or_else(|| Choice::of(Form::Dense), |w: &Way| w.choice.clone()),
                 (_, Some(group)) => group.layers.push(layer),

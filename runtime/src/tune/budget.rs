@@ -2,7 +2,7 @@
 
 use super::ways::Way;
 use crate::artifact::Artifact;
-use crate::engine::{Choice, Device, Engine, Options, check_room};
+use crate::engine::{Choice, Device, Engine, Options, check_memory};
 use crate::error::{Error, Result};
 use crate::plan::Form;
 
@@ -16,7 +16,7 @@ pub(super) fn fit(
     choices: &mut [Choice],
     ways: impl FnOnce() -> Result<Vec<Vec<Way>>>,
 ) -> Result<()> {
-    let has_room = |choices: &[Choice]| match check_room(device, artifact, &Engine::plan(artifact, options, choices)?, options.memory) {
+    let has_room = |choices: &[Choice]| match check_memory(device, artifact, &Engine::plan(artifact, options, choices)?, options.memory) {
         Ok(()) => Ok(true),
         Err(Error::Limit { .. }) => Ok(false),
         Err(other) => Err(other),

@@ -23,7 +23,7 @@ pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
 }
 
 /// What makes two layers cost the same, as one line: the key of a cache. A budget counts: it says which forms could be timed at all.
-pub(crate) fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+pub(crate) fn cache_key(artifact: &Artifact, layer: usize, options: &Options) -> String {
     let op = &artifact.model().layers[layer].op;
     let weight = op.weight();
     let scheme = weight.map_or("", |w| w.scheme(matches!(op, Op::Conv { .. })));
@@ -64,12 +64,12 @@ mod tests {
         let tensors = artifact.model().tensors.iter().enumerate().map(tensor).collect();
         let other = Artifact::build(Model { tensors: Vec::new(), ..model }, tensors).unwrap();
         let keys = [
-            likeness(&artifact, 1, &plain),
-            likeness(&other, 1, &plain),
-            likeness(&artifact, 1, &Options { batch: 5, ..plain.clone() }),
-            likeness(&artifact, 1, &Options { memory: Some(4096), ..plain.clone() }),
-            likeness(&artifact, 1, &Options { memory: Some(8192), ..plain.clone() }),
-            likeness(&artifact, 1, &Options { keep_factors: true, ..plain }),
+            cache_key(&artifact, 1, &plain),
+            cache_key(&other, 1, &plain),
+            cache_key(&artifact, 1, &Options { batch: 5, ..plain.clone() }),
+            cache_key(&artifact, 1, &Options { memory: Some(4096), ..plain.clone() }),
+            cache_key(&artifact, 1, &Options { memory: Some(8192), ..plain.clone() }),
+            cache_key(&artifact, 1, &Options { keep_factors: true, ..plain }),
         ];
         assert!(keys.iter().enumerate().all(|(i, key)| !keys[..i].contains(key) && !key.contains(['\t', '\n'])), "{keys:?}");
     }

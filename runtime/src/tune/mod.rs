@@ -81,7 +81,7 @@ fn timed(
     let mut choices: Vec<Choice> = ways.iter().map(least).collect();
     let mut groups: Vec<Alike> = Vec::new();
     for (layer, ways) in ways.iter().enumerate().filter(|(_, ways)| ways.len() > 1) {
-        let key = key::likeness(artifact, layer, options);
+        let key = key::cache_key(artifact, layer, options);
         match (cache.get(&key), groups.iter_mut().find(|g| g.key == key)) {
             (Some(known), _) if ways.iter().any(|w| w.choice.form == known.form) => choices[layer] = known,
             (_, Some(group)) => group.layers.push(layer),

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::gpu::buffers::pack_bias;
 use crate::gpu::device::Gpu;
 use crate::gpu::factors::{self, Lengths};
-use crate::gpu::launch::{Candidate, Context, Dispatch, SOFTWARE_TRIPS};
+use crate::gpu::launch::{Candidate, Context, Dispatch, SOFTWARE_TRIP_LIMIT};
 use crate::gpu::pipelines::Epilogue;
 use crate::gpu::shape::Values;
 use crate::plan::{ConvStep, LinearStep, RearrangeStep, Slot, Step, StepKind};
@@ -80,7 +80,7 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
             kind => {
                 let values = if let StepKind::Conv(c) = kind { c.fan_in() } else { step.input().stride() as u64 };
                 let (what, needs) = ("values in one sum".into(), values);
-                Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
+                Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIP_LIMIT, device }
             }
         }
     })

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::elem::Type;
 use super::super::sizes::{axis, broadcast};
 use super::given::{Given, Outcome, one};
-use super::places::{around, spread};
+use super::places::{around, broadcast_offsets};
 use super::reduce::groups;
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
@@ -80,7 +80,7 @@ fn affine(x: &Array, scale: &Array, shift: Option<&Array>, lying: Option<&[usize
             return Err(format!("has a scale or shift of {:?} for {:?}", by.shape, x.shape));
         }
         let elements = by.to_doubles();
-        for (v, p) in values.iter_mut().zip(spread(shape, &x.shape)) {
+        for (v, p) in values.iter_mut().zip(broadcast_offsets(shape, &x.shape)) {
             *v = if is_scale { *v * elements[p] } else { *v + elements[p] };
         }
     }

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::elem::Type;
 use super::super::sizes::broadcast;
 use super::given::{Given, Outcome, one};
-use super::places::{broadcast_steps, spread, strides, walk};
+use super::places::{broadcast_offsets, broadcast_steps, strides, walk};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -63,7 +63,7 @@ fn matrices(given: &Given, a: &[usize], b: &[usize]) -> Result<Matrices, String>
     given.afford(&shape)?;
     given.afford(&batch)?;
     given.spend_product(&[batch.iter().product(), m, k.max(1), n])?;
-    let pairs = spread(batch_a, &batch).into_iter().zip(spread(batch_b, &batch)).collect();
+    let pairs = broadcast_offsets(batch_a, &batch).into_iter().zip(broadcast_offsets(batch_b, &batch)).collect();
     Ok(Matrices { sizes: (m, k, n), shape, pairs })
 }
 
@@ -122,7 +122,7 @@ fn gemm(given: &Given) -> Result<Array, String> {
             return Err(format!("adds {:?} to {:?}", c.shape, of.shape));
         }
         let values = c.to_doubles();
-        made.iter_mut().zip(spread(&c.shape, &of.shape)).for_each(|(m, p)| *m += beta * values[p]);
+        made.iter_mut().zip(broadcast_offsets(&c.shape, &of.shape)).for_each(|(m, p)| *m += beta * values[p]);
     }
     let doubles = Array::floats_of(Type::F64, of.shape, made);
     if ty.is_float() { Ok(Array::floats_of(ty, doubles.shape.clone(), doubles.to_doubles())) } else { super::cast::truncated(&doubles, ty) }
