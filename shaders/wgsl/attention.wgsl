@@ -67,7 +67,7 @@ fn main(
 
     for (var first = 0u; first < shape.keys; first += BK) {
         #for m 4
-        let k_row$m = (k_base + min(first + s_keys * 4u + $m, shape.keys - 1u)) * shape.residual_stride4;
+        let k_row$m = (k_base + min(first + s_keys * 4u + $m, shape.keys - 1u)) * shape.second_stride4;
         var score$m = vec4f(0.0);
         #endfor
         for (var c = 0u; c < size4; c++) {
@@ -161,7 +161,7 @@ fn q_of(row: u32, channel: u32, c: u32) -> vec4f {
 
 fn k_of(row: u32, channel: u32, c: u32) -> vec4f {
     let at = channel / 4u + c;
-    return straddling(k_at(row + at), k_at(row + min(at + 1u, shape.residual_stride4 - 1u)), channel, c);
+    return straddling(k_at(row + at), k_at(row + min(at + 1u, shape.second_stride4 - 1u)), channel, c);
 }
 
 fn v_of(row: u32, channel: u32, c: u32) -> vec4f {

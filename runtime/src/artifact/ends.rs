@@ -1,4 +1,4 @@
-//! The arrays that a network takes and gives: what follows from what their source declared, and what must hold of them.
+//! Inputs and outputs as a network's source declared them: what follows from that, and its validation.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -71,7 +71,7 @@ enum Kernel {
 impl Executor {
     /// Packs every weight that `plan` names.
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
-        // Helpers flush as well: which thread computes what must not matter.
+        // Helper threads flush denormals as well, so that the result does not depend on which thread computes what.
         let _flush = FlushToZero::on();
         let mut workspaces = Vec::new();
         let mut pack = |step: &Step| match &step.kind {
@@ -96,8 +96,8 @@ impl Executor {
         Self { steps, buffers, inputs: plan.inputs.clone(), outputs: plan.outputs.clone() }
     }
 
-    /// Runs `rows` samples, at most the plan's batch. `fill` puts the samples of each input, by its number, into a buffer where
-    /// they lie as the slot says, `read` gets those of each output in the same way.
+    /// Runs `rows` samples, at most the plan's batch. `fill` is called with the number and slot of each input and writes its
+    /// samples in that layout; `read` reads those of each output in the same way.
     pub(crate) fn run(&mut self, rows: usize, mut fill: impl Fill, mut read: impl Read) {
         let _flush = FlushToZero::on();
         for (number, slot) in self.inputs.iter().enumerate() {

@@ -24,7 +24,8 @@ use choice::layer_choice;
 use device::Inner;
 use executor::Executor;
 
-/// A network on a device: weights packed, buffers allocated, kernels chosen. Values come and go as they lie.
+/// A network on a device: weights packed, buffers allocated, kernels chosen. Inputs and outputs are passed in the executor's
+/// layout.
 #[derive(Debug)]
 pub(crate) struct Engine {
     device: Device,
@@ -45,7 +46,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// What a network with these choices runs.
+    /// The plan of a network with these choices.
     ///
     /// # Errors
     /// As [`Plan::new`].
@@ -75,7 +76,7 @@ impl Engine {
             Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
             #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => {
-                // A layer's steps follow each other: the kernel of a step stands where it stands among them.
+                // A layer's steps are consecutive, so a step's index within its layer is the index of its kernel.
                 let pick = |at: usize| {
                     let layer = plan.steps[at].layer;
                     let first = plan.steps.iter().position(|s| s.layer == layer)?;
@@ -116,7 +117,7 @@ impl Engine {
         self.batch
     }
 
-    /// What was made of each layer.
+    /// How each layer runs.
     pub(crate) fn layers(&self) -> &[LayerChoice] {
         &self.layers
     }
@@ -131,8 +132,8 @@ impl Engine {
         &self.memory
     }
 
-    /// Runs `rows` samples, at most a batch. `fill` puts those of each input, by its number, where they lie, `read` gets those of
-    /// each output.
+    /// Runs `rows` samples, at most a batch. `fill` is called with the number and slot of each input and writes its samples
+    /// in that layout; `read` reads those of each output in the same way.
     ///
     /// # Errors
     /// [`Error::Invalid`] while a submitted run is under way; [`Error::Gpu`] when the device fails.
@@ -150,7 +151,7 @@ impl Engine {
         self.executor.run_async(rows, fill, read).await
     }
 
-    /// Starts a run and returns at once; on the CPU it is done then, and `read` has been called. Says whether it has.
+    /// Starts a run and returns at once. On the CPU the run is done by then, `read` has been called, and `true` is returned.
     ///
     /// # Errors
     /// As [`Engine::run`], and [`Error::Invalid`] while two runs are under way.
@@ -227,6 +228,6 @@ impl Engine {
     }
 }
 
-/// What is brought to run a network for its time alone.
+/// Inputs for runs that are only timed.
 #[derive(Debug)]
 pub(crate) struct Noise(Vec<Vec<f32>>);

@@ -176,12 +176,12 @@ impl Gpu {
         &self.0.limits
     }
 
-    /// Whether the device is the CPU in disguise.
+    /// Whether the adapter is a software renderer, which runs on the CPU.
     pub(super) fn is_software(&self) -> bool {
         self.0.info.class == DeviceClass::Software
     }
 
-    /// How it keeps values and weights.
+    /// Whether values and weights are kept in buffers or in textures.
     pub(super) fn storage(&self) -> Storage {
         self.0.storage
     }
@@ -233,7 +233,7 @@ impl Gpu {
             [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
         let scopes = FILTERS.map(|filter| self.device().push_error_scope(filter));
         let done = work();
-        // Each must be popped, the last first.
+        // Scopes are a stack: the last one is popped first.
         let faults: Vec<_> = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect();
         faults.first().map_or(Ok(done), |e| Err(self.caused(e)))
     }
@@ -271,7 +271,7 @@ impl Gpu {
             Ok(Err(e)) => Err(self.caused(&e)),
             Err(_) => {
                 self.0.fault.record("the device was lost".into());
-                // The loss handler may have said it better before.
+                // The device-lost handler may have recorded the cause already.
                 self.check().map(|()| false)
             }
         }
@@ -289,7 +289,7 @@ impl Gpu {
         }
     }
 
-    /// What is said of runs that are given up.
+    /// The error of a run that exceeded its timeout.
     pub(super) fn too_slow(&self, patience: Option<Duration>) -> Error {
         self.error(format!("a run took longer than {:?}", patience.unwrap_or_default()))
     }

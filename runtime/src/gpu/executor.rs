@@ -1,4 +1,4 @@
-//! Runs a plan on a device: everything is made once, a run records one compute pass and submits it.
+//! Runs a plan on a device. Buffers, bind groups and pipelines are made once; a run records one compute pass and submits it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::gpu::pipelines::{Epilogue, Pipeline, prepare};
 use crate::gpu::profile::Timestamps;
 use crate::plan::{Fill, Plan, Read, Slot, Step};
 
-/// How long the runs of other sessions on the device may hold up a timing of one that has an end to its patience.
+/// How long a timing waits for other sessions' runs on the device, where its session has a timeout.
 const OTHERS: Duration = Duration::from_secs(10);
 
 /// Which kernel a step of a plan takes, by its index; `None` leaves it to the estimate.
@@ -38,14 +38,14 @@ pub(crate) struct Executor {
     rows: usize,
     /// The launch of each step.
     steps: Vec<Dispatch>,
-    /// Samples of one value as they lie on the device, on their way there or back.
+    /// Scratch between the caller's arrays and staging: the samples of one input or output in the device's layout.
     laid_out: Vec<f32>,
     in_flight: [InFlight; IN_FLIGHT],
     ring: Ring,
     timestamps: Option<Timestamps>,
-    /// How long a run may take.
+    /// The timeout of a run.
     patience: Option<Duration>,
-    /// A run failed half-way: staging is in no known state.
+    /// Whether a run failed half-way, so that the state of the staging buffers is unknown.
     failed: bool,
 }
 
@@ -62,8 +62,8 @@ impl Executor {
     /// [`Error::Limit`] where a layer needs more than the device allows, [`Error::Gpu`] where the device refuses.
     pub(crate) fn with(gpu: &Gpu, artifact: &Artifact, plan: &Plan, pick: Pick<'_>) -> Result<Self> {
         gpu.check()?;
-        // Scopes tell our own faults from other sessions' on this device. A browser's must be awaited: there, faults end
-        // with the device.
+        // Error scopes separate this session's faults from those of others on the device. In a browser a scope must be
+        // awaited, so there the device's own handler catches every fault.
         #[cfg(not(target_family = "wasm"))]
         let built = gpu.scoped(|| Self::build(gpu, artifact, plan, pick)).and_then(|built| built);
         #[cfg(target_family = "wasm")]
@@ -98,7 +98,7 @@ impl Executor {
         for (step, kernel) in plan.steps.iter().zip(kernels) {
             let ending = ending(gpu, artifact, step);
             let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run, ending };
-            // Before a factored weight is multiplied back, which takes its time.
+            // Checked before a factored weight is multiplied back, which is slow.
             let largest = step.kind.matrix_lens(1, 1).into_iter().max().unwrap_or(0);
             context.holds(largest.saturating_mul(4))?;
             steps.push(dispatch(&context, artifact, step, kernel)?);
@@ -125,14 +125,14 @@ impl Executor {
         })
     }
 
-    /// The same, whose runs are given up after `patience`.
+    /// Sets the timeout of its runs.
     pub(crate) fn giving_up_after(mut self, patience: Option<Duration>) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Runs `rows` samples. `fill` puts those of each input, by its number, into a buffer where they lie as the slot says, `read`
-    /// gets those of each output in the same way. Blocks until the result is there.
+    /// Runs `rows` samples. `fill` is called with the number and slot of each input and writes its samples in that layout;
+    /// `read` reads those of each output in the same way. Blocks until the result is there.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no samples or more than the plan's, or while another run is under way; [`Error::Gpu`] for whatever
@@ -145,8 +145,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Starts a run of `rows` samples and returns at once, unless the device is still busy with what this run's staging
-    /// held before.
+    /// Starts a run of `rows` samples and returns at once; blocks only while the device still uses the staging buffers of
+    /// this run.
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where two runs are under way.
@@ -195,7 +195,7 @@ impl Executor {
         self.check_rows(rows)?;
         self.check_idle()?;
         let at = self.ring.next()?;
-        // Until the end is reached, and for good if this future is dropped before.
+        // Stays set for good if this future is dropped before it is done.
         self.failed = true;
         self.in_flight[at].upload.ready(&self.gpu, self.patience).await?;
         self.start(at, rows, fill)?;
@@ -236,7 +236,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Uploads, records and submits; asks for both stagings back.
+    /// Uploads, records and submits, then maps both staging buffers again.
     fn start(&mut self, at: usize, rows: usize, mut fill: impl Fill) -> Result<()> {
         self.in_flight[at].fill(&self.gpu, &self.inputs, rows, &mut fill, &mut self.laid_out)?;
         self.set_rows(rows);
@@ -265,7 +265,7 @@ impl Executor {
         }
     }
 
-    /// Records the network `repeats` times in one pass: a pass a layer costs a multiple on some devices.
+    /// Records the network `repeats` times in one pass: one pass for each layer is several times as slow on some devices.
     fn record(&self, encoder: &mut wgpu::CommandEncoder, repeats: usize) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for _ in 0..repeats {
@@ -281,7 +281,7 @@ impl Executor {
     /// [`Error::Gpu`].
     pub(crate) fn time(&mut self, repeats: usize) -> Result<Duration> {
         self.set_rows(self.batch);
-        // What other sessions have under way may take its time, but not for ever where there is an end to patience.
+        // Other sessions' runs may finish first; with a timeout this wait is bounded.
         self.gpu.wait(self.patience.map(|patience| patience.max(OTHERS)))?;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.record(&mut encoder, repeats);
@@ -310,7 +310,7 @@ impl Executor {
         timestamps.read(&self.gpu, submission, self.patience).map(Some)
     }
 
-    /// Fills every activation buffer with NaN, so that whoever reads what was never written is found out.
+    /// Fills every activation buffer with NaN, so that a read of an element that was never written shows in the result.
     pub(crate) fn poison(&mut self) {
         for memory in &self.activations {
             memory.write(&self.gpu, bytemuck::cast_slice(&vec![f32::NAN; (memory.bytes() / 4) as usize]));

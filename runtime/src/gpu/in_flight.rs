@@ -1,14 +1,14 @@
-//! Runs under way: what each brings to the device and takes back.
+//! Runs in flight: the staging buffers of each, and the ring in which they follow each other.
 
 use crate::error::{Error, Result};
 use crate::gpu::device::Gpu;
 use crate::gpu::transfer::Staging;
 use crate::plan::{Fill, Read, Slot};
 
-/// How many runs may be under way: one computes while the next one's input is brought and the last one's output taken.
+/// How many runs may be in flight: one computes while the next one's inputs are uploaded and the last one's outputs are read.
 pub(super) const IN_FLIGHT: usize = 2;
 
-/// The staging of one run.
+/// A run and its staging buffers.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) upload: Staging,
@@ -29,7 +29,7 @@ impl InFlight {
         Self { upload, readback, under_way: None, used_by: None }
     }
 
-    /// Puts `rows` samples of each input into the mapped staging, as `fill` lays them into `laid_out`.
+    /// Puts `rows` samples of each input into the mapped staging, as `fill` writes them into the scratch `laid_out`.
     pub(super) fn fill(&self, gpu: &Gpu, slots: &[Slot], rows: usize, fill: &mut impl Fill, laid_out: &mut [f32]) -> Result<()> {
         let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| gpu.caused(&e))?;
         for (number, (slot, offset, bytes)) in staged(slots, rows).enumerate() {
@@ -68,16 +68,16 @@ pub(super) fn staged(slots: &[Slot], rows: usize) -> impl Iterator<Item = (Slot,
     })
 }
 
-/// Which in_flight is whose turn.
+/// The ring of [`IN_FLIGHT`] runs: which one starts next, and which one is waited for.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    /// The oldest one under way.
+    /// Index of the oldest run.
     first: usize,
     under_way: usize,
 }
 
 impl Ring {
-    /// The in_flight of the next run.
+    /// Index of the next run to start.
     pub(super) fn next(&self) -> Result<usize> {
         if self.under_way == IN_FLIGHT {
             return Err(Error::invalid("submit", format!("{IN_FLIGHT} runs are under way: wait for one first")));
@@ -85,12 +85,12 @@ impl Ring {
         Ok((self.first + self.under_way) % IN_FLIGHT)
     }
 
-    /// That run is submitted.
+    /// The next run was submitted.
     pub(super) fn started(&mut self) {
         self.under_way += 1;
     }
 
-    /// The in_flight of the oldest run.
+    /// Index of the oldest run, which is waited for first.
     pub(super) fn oldest(&self) -> Result<usize> {
         if self.under_way == 0 {
             return Err(Error::invalid("wait", "no run is under way"));
@@ -98,7 +98,7 @@ impl Ring {
         Ok(self.first)
     }
 
-    /// That run's result is taken.
+    /// The oldest run's result was read.
     pub(super) fn ended(&mut self) {
         (self.first, self.under_way) = ((self.first + 1) % IN_FLIGHT, self.under_way - 1);
     }

@@ -1,4 +1,4 @@
-//! A kernel with all that it is launched with.
+//! Binding and launching a kernel.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Grid {
     }
 }
 
-/// One launch: everything bound, the grid a matter of samples.
+/// One launch: pipeline and bindings are fixed, the grid depends on the number of samples.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     pipeline: Arc<Pipeline>,
@@ -69,7 +69,7 @@ impl Dispatch {
         pass.dispatch_workgroups(x as u32, y as u32, 1);
     }
 
-    /// What it is launched by.
+    /// Its pipeline.
     pub(super) fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
     }
@@ -91,12 +91,12 @@ pub(super) struct Context<'a> {
     pub(super) activations: &'a [Memory],
     /// The uniform with the samples of the run.
     pub(super) run: &'a wgpu::Buffer,
-    /// What the pipeline fixes.
+    /// The constants of the pipeline.
     pub(super) ending: Epilogue,
 }
 
 impl Context<'_> {
-    /// Refuses what the device does not allow.
+    /// Refuses `needs` of `what` where the device allows fewer.
     pub(super) fn at_most(&self, what: &str, needs: u64, allows: u64) -> Result<()> {
         if needs <= allows {
             return Ok(());
@@ -111,8 +111,8 @@ impl Context<'_> {
         self.at_most("bytes in one buffer", bytes, most_bytes(self.gpu).min(u64::from(u32::MAX) * 4))
     }
 
-    /// Binds `weights` between the values and checks every limit that wgpu would not report in our words, or at all;
-    /// `trip_count` is the number of loop iterations of the busiest invocation.
+    /// Binds `weights` between the values and checks every limit that wgpu reports unclearly or not at all; `trip_count` is
+    /// the number of loop iterations of the busiest invocation.
     pub(super) fn dispatch(
         &self,
         kernel: &'static Kernel,

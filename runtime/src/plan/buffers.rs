@@ -1,4 +1,4 @@
-//! Which value lies in which buffer: values that never live at the same time share one.
+//! Assigns values to buffers: values that never live at the same time share one.
 
 use super::Slot;
 
@@ -27,7 +27,7 @@ pub(super) struct Assignment {
     pub(super) values: Vec<Slot>,
 }
 
-/// When values are needed.
+/// The liveness of values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lives<'a> {
     /// How many values there are before the first step; step i writes the value that is `inputs + i`.

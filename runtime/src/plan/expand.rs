@@ -19,11 +19,11 @@ pub(super) struct Part {
 pub(super) enum From {
     /// An input of the layer, by its place.
     Layer(usize),
-    /// What the step before gave.
+    /// The output of the step before.
     Previous,
 }
 
-/// A layer that is stored as factors, as whoever chooses its form sees it.
+/// A factored layer: all that the choice of its form depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factored {
     /// Index of the layer in the model.
@@ -65,7 +65,8 @@ pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
     Some(Factored { layer: index, inputs, outputs, rank, pixels: height * width, dense_macs, thin_macs, fused })
 }
 
-/// The steps of layer `index` in `form`, whose values lie as `laid_out` says; a scheme that cannot be fused comes in steps of their own.
+/// The steps of layer `index` in `form`; `laid_out` gives the shape of each value in its layout. A scheme without a fused
+/// form becomes separate steps.
 pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, index: usize, form: Form) -> Vec<Part> {
     let layer = &artifact.model().layers[index];
     let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| laid_out(v as usize)), laid_out(artifact.value_of(index)));
@@ -110,7 +111,7 @@ pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, i
             residual: None,
             activation: *activation,
         })),
-        // The first value with room for more channels, which are added where it has none.
+        // The first value widened by channels of zeros, to which the second value is added.
         Op::Concat { activation } => {
             one(StepKind::Add { residual: Residual { stride: 1, offset: input[0] as u32 }, activation: *activation })
         }
@@ -134,7 +135,7 @@ pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, i
     }
 }
 
-/// Heads are written in whole vec4s; those that are none are moved together.
+/// Heads are written padded to whole vec4s; where that leaves gaps, one more step closes them.
 fn attention(attend: Part, heads: usize, size: usize, [channels, height, width]: LaidOut) -> Vec<Part> {
     let padded = size.next_multiple_of(4);
     if padded * heads == channels {
@@ -171,7 +172,7 @@ fn linear(
     }
 }
 
-/// A convolution of a factored one.
+/// One of the convolutions that a factored one consists of.
 struct Stage {
     window: Window,
     matrix: Matrix,

@@ -9,7 +9,7 @@ use crate::plan::Slot;
 pub(super) struct Arrangement {
     /// Elements of one sample.
     len: usize,
-    /// Steps along the axes before that of the samples.
+    /// Product of the axes before the sample axis.
     outer: usize,
     /// Elements behind it.
     inner: usize,
@@ -62,7 +62,7 @@ impl Arrangement {
         }
     }
 
-    /// Lays a part of `array` into `buffer` as `slot` says; pixels as `input` says.
+    /// Writes a part of `array` into `buffer` in the layout of `slot`; 8-bit pixels are preprocessed as `input` says.
     pub(super) fn fill(&self, array: ArrayView<'_>, input: &Input, part: Part, slot: Slot, buffer: &mut [f32]) {
         if array.is_pixels(&input.spec)
             && let ArrayView::U8(pixels) = array
@@ -77,7 +77,7 @@ impl Arrangement {
         }
     }
 
-    /// Lays samples whose element `index` is `number(index)`.
+    /// Writes samples whose element `index` is `number(index)`.
     fn scatter(&self, part: Part, slot: Slot, buffer: &mut [f32], number: impl Fn(usize) -> f32) {
         for (row, sample) in buffer.chunks_exact_mut(slot.stride()).take(part.rows).enumerate() {
             sample.fill(0.0);
@@ -101,7 +101,7 @@ impl Arrangement {
         }
     }
 
-    /// Takes samples of an output from `buffer`, where they lie as `slot` says, into a declared array.
+    /// Reads samples of an output from `buffer`, in the layout of `slot`, into a declared array.
     pub(super) fn read(&self, part: Part, slot: Slot, buffer: &[f32], array: &mut [f32]) {
         if self.is_plain() && self.sampled {
             return slot.read(buffer, &mut array[part.first * self.len..][..part.rows * self.len]);
@@ -145,7 +145,8 @@ mod tests {
         (Arrangement::new(&spec), Input { spec, ..Input::new(&[1]) })
     }
 
-    /// Whatever was brought and taken again is what it was, and each sample has its own elements; the samples as the value has them.
+    /// What is filled and read back is unchanged, and each sample has its own elements. Returns the samples in the value's
+    /// order.
     fn there_and_back((a, input): &(Arrangement, Input), samples: usize, slot: Slot) -> Vec<Vec<usize>> {
         let array: Vec<f32> = (0..samples * a.len).map(|i| i as f32).collect();
         let mut again = vec![f32::NAN; array.len()];

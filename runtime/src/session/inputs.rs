@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 ///
 /// States that the network keeps from run to run count as neither, unless they are named.
 pub trait RunInputs<'a>: Sized {
-    /// What a run gives back.
+    /// What a run returns.
     type Given;
 
     /// The arrays in the order of the network's inputs.
     #[doc(hidden)]
     fn feed(self, session: &Session) -> Result<Feed<'a>>;
 
-    /// What it gives back, of the values of every output.
+    /// Converts the values of every output to what a run returns.
     #[doc(hidden)]
     fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Self::Given;
 }

@@ -163,7 +163,7 @@ impl Session {
         (0..self.outputs.len()).filter(|&number| self.states.iter().all(|state| state.output != number))
     }
 
-    /// What was made of each layer.
+    /// How each layer runs.
     pub fn layers(&self) -> &[LayerChoice] {
         self.engine.layers()
     }

@@ -169,7 +169,7 @@ impl Session {
         Ok((rows, outputs))
     }
 
-    /// Runs all samples, a batch at a time, into arrays of the caller's; states become what the next run is given.
+    /// Runs all samples, a batch at a time, into the caller's arrays, then stores the states for the next run.
     fn run_feed(&mut self, feed: &Feed<'_>, samples: usize, outputs: &mut [&mut [f32]]) -> Result<()> {
         self.check_idle()?;
         self.prepare_states(samples)?;
@@ -201,7 +201,7 @@ impl Session {
         Ok((samples, outputs))
     }
 
-    /// Makes the states fit a run.
+    /// Sizes the states for a run of `samples`.
     fn prepare_states(&mut self, samples: usize) -> Result<()> {
         let Self { states, arrangements: [before, _], inputs, .. } = self;
         states.iter_mut().try_for_each(|state| {
@@ -235,7 +235,7 @@ impl Session {
         Ok(samples.map_or(1, |(_, count)| count))
     }
 
-    /// Room for every output of a run.
+    /// Allocates every output of a run.
     fn room(&self, samples: usize) -> Vec<Vec<f32>> {
         (0..self.outputs.len()).map(|number| vec![0.0; self.output_elements(number, samples)]).collect()
     }
@@ -245,13 +245,14 @@ impl Session {
         arrangement.len() * if arrangement.is_sampled() { samples } else { 1 }
     }
 
-    /// On the CPU a submitted run is done at once, but its result waits: what a GPU refuses is refused there too.
+    /// On the CPU a submitted run is done at once, but its result is still to be waited for: what a GPU refuses is refused
+    /// here too.
     fn check_idle(&self) -> Result<()> {
         if self.done.is_empty() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
 }
 
-/// Brings the array of one input, given or kept.
+/// Fills the buffer of one input from the caller's array, or from the state kept for it.
 #[allow(clippy::too_many_arguments, reason = "what a run holds apart, so that its engine can be borrowed beside it")]
 fn fill(
     feed: &Feed<'_>,

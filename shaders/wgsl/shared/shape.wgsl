@@ -33,11 +33,12 @@ struct Shape {
     // Channels of one group, or vec4s of them.
     group_inputs: u32,
     group_outputs: u32,
-    // The second input, r: y[c, i, j] += r[c - offset, i * step, j * step].
-    residual_channels: u32,
-    residual_stride4: u32,
-    residual_height: u32,
-    residual_width: u32,
+    // The second input: a residual, the factors of a product, or the keys of attention.
+    second_channels: u32,
+    second_stride4: u32,
+    second_height: u32,
+    second_width: u32,
+    // A residual r: y[c, i, j] += r[c - offset, i * step, j * step].
     residual_step: u32,
     residual_offset: u32,
     // The activation's parameter: the slope of a leaky ReLU below 0, the factor of an ELU, a threshold.

@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     // Uniforms, read once: inside of a loop an adapter on the CPU reads them for each lane.
     let keys = shape.keys;
     let scale = shape.number;
-    let k_stride = shape.residual_stride4;
+    let k_stride = shape.second_stride4;
     let v_stride = shape.value_stride4;
     let size4 = shape.head_size / 4u;
     let k_base = sample * keys * k_stride + shape.first_key / 4u + head * size4;

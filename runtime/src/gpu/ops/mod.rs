@@ -50,7 +50,7 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
     }
 }
 
-/// What tells a pipeline from others.
+/// What identifies a pipeline.
 pub(crate) type PipelineKey = (&'static str, Epilogue);
 
 /// The pipelines that could run `step`, each with its kernel and its estimated time.
@@ -130,7 +130,7 @@ fn values(step: &Step) -> Values {
     }
 }
 
-/// What the pipeline of `step` fixes.
+/// The constants of the pipeline of `step`.
 pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
     Epilogue { half: gpu.halves() && step.kind.is_half(artifact), ..epilogue(&values(step)) }
 }
