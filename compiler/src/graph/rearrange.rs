@@ -25,7 +25,7 @@ impl Rearrange {
         Self { shape: vec![elements], offset: 0, steps: vec![(elements, 1)] }
     }
 
-    /// For each element of the output its place in the input. The steps must fit ([`Rearrange::output_shape`]).
+    /// For each element of the output its index in the input. The steps must fit ([`Rearrange::output_shape`]).
     pub fn places(&self) -> Vec<usize> {
         let mut places = vec![self.offset];
         for &(size, stride) in &self.steps {

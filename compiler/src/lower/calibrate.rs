@@ -1,5 +1,5 @@
-//! What the layers see on training images: moments for cuts that know their data, and weights corrected for what the
-//! cuts before them have done.
+//! Calibration on training images: moments of each layer's inputs for data-aware cuts, and regressions that correct a layer
+//! for the cuts before it.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,7 @@ use super::weights::Written;
 use crate::error::{Error, Result};
 use crate::factor::{LayerMoments, Moments, Regression};
 
-/// Patches of more values than this are not kept moments of: those of their layer's outputs must do.
+/// The largest patch whose moments are kept; for larger ones the moments of the layer's outputs are used.
 const WIDEST: usize = 2304;
 /// Groups that images are split into; fixed, so that sums do not depend on the machine's cores.
 const PARTS: usize = 4;
@@ -44,8 +44,8 @@ impl Images {
     }
 }
 
-/// Moments of what each weighted layer sees in the dense network, in layer order; `None` for others and for grouped
-/// ones. `progress` hears how many layers are done.
+/// Moments of the inputs of each weighted layer in the dense network, in layer order; `None` for others and for grouped ones.
+/// `progress` is called with the number of layers done.
 ///
 /// # Errors
 /// [`Error::Invalid`] for images that are not what the network takes.
@@ -73,9 +73,9 @@ pub(super) fn moments(network: &Folded, images: &Images, progress: &(dyn Fn(usiz
     Ok(all)
 }
 
-/// Goes through the network with every layer before already replaced, and asks `cut` for each weighted layer in turn
-/// what it becomes. `cut` gets the layer's place and the regression of its DENSE output, what the residual has lost
-/// included, on its CUT input; no regression for grouped layers and very wide patches.
+/// Walks through the network in order and replaces each weighted layer by what `cut` returns, so that later layers see the
+/// cuts before them. `cut` gets the layer's index and the regression of its DENSE output (with the error of its residual) on
+/// its CUT input; no regression for grouped layers and very wide patches.
 ///
 /// # Errors
 /// Whatever `cut` returns; [`Error::Invalid`] as [`moments`].
@@ -114,7 +114,7 @@ pub(super) fn in_sequence(
     Ok(all)
 }
 
-/// Mean and variance of what a layer's weight gives, before bias, residual and activation.
+/// Mean and variance of the product of a layer's weight, before bias, residual and activation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Statistics {
     /// Of each output, [out].
@@ -169,7 +169,7 @@ pub(super) fn through(network: &Folded, images: &Images, written: &[Option<Writt
     Ok((all, last))
 }
 
-/// Which images each part takes.
+/// The images of each part.
 fn parts(images: usize) -> Vec<std::ops::Range<usize>> {
     (0..PARTS).map(|p| p * images / PARTS..(p + 1) * images / PARTS).collect()
 }

@@ -1,5 +1,5 @@
-//! From a graph and its parameters to layers that each do everything at once: batch norm folded into the weight before
-//! it or behind it, a residual, bias and activation fused behind it. A value that anything else reads is never fused away.
+//! From a graph and its parameters to fused layers: batch norm is folded into the weight before or behind it; bias, residual
+//! and activation are fused behind the weight. A value that another node reads is never fused away.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ const AS_IT_IS: Residual = Residual { stride: 1, offset: 0 };
 /// Folds `graph`, whose parameters must have passed [`Graph::check`].
 ///
 /// # Errors
-/// [`Error::Graph`] naming a node that stands where nothing can take it in; as [`Graph::shapes`].
+/// [`Error::Graph`] naming a node that can neither be fused nor be a layer; as [`Graph::shapes`].
 pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
     let shapes = graph.shapes()?;
     let mut readers = vec![0; shapes.len()];
     graph.nodes.iter().flat_map(|n| &n.inputs).for_each(|&v| readers[v] += 1);
-    // An output is read by whoever runs the network, beside any node: what it is must stay.
+    // An output of the network counts as one more reader, so it is never fused away.
     graph.outputs.iter().for_each(|&v| readers[v] += 1);
     let inputs = 0..graph.inputs.len();
     let mut fold = Fold {
@@ -62,7 +62,7 @@ enum FoldedValue {
     Plain {
         /// First the inputs, then the output of each layer.
         folded: usize,
-        /// Whether its layer may still take something in: nothing reads what the layer gave before.
+        /// Whether a node may still be fused into its layer: nothing reads the layer's output as it is now.
         open: bool,
     },
     /// A folded value seen through an option A shortcut; only an addition can read it.
@@ -92,7 +92,7 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// Folds one node; says where its value went.
+    /// Folds one node; returns where its value is found.
     fn node(&mut self, node: &Node) -> Result<FoldedValue> {
         let value = node.inputs[0];
         match &node.op {
@@ -100,12 +100,12 @@ impl Fold<'_> {
             Op::Concat => return self.concat(node),
             Op::Multiply => {
                 let [a, b] = [node.inputs[0], node.inputs[1]];
-                let inputs = vec![self.as_seen(node, a)?, self.as_seen(node, b)?];
+                let inputs = vec![self.in_graph_shape(node, a)?, self.in_graph_shape(node, b)?];
                 let shape = self.shapes[a].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Multiply(Fused::None), shape));
             }
             Op::Attention(attention) => {
-                let inputs = node.inputs.iter().map(|&v| self.as_it_lies(node, v)).collect::<Result<_>>()?;
+                let inputs = node.inputs.iter().map(|&v| self.in_graph_order(node, v)).collect::<Result<_>>()?;
                 let shape = self.shapes[self.values.len()].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Attention(attention.clone()), shape));
             }
@@ -134,7 +134,7 @@ impl Fold<'_> {
                 return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta?, eps: None }, value);
             }
             Op::Softmax { log } => {
-                let input = self.as_it_lies(node, value)?;
+                let input = self.in_graph_order(node, value)?;
                 let shape = self.shapes[value].clone();
                 return Ok(self.push(node, vec![input], FoldedOp::Softmax { log: *log }, shape));
             }
@@ -149,11 +149,11 @@ impl Fold<'_> {
             Op::Rearrange(r) => FoldedOp::Rearrange(r.clone()),
             Op::LayerNorm { eps, .. } => {
                 let (scale, shift) = (self.tensor(node, "weight")?.to_vec(), self.tensor(node, "bias")?.to_vec());
-                let (input, shape) = (self.as_it_lies(node, value)?, self.shapes[value].clone());
+                let (input, shape) = (self.in_graph_order(node, value)?, self.shapes[value].clone());
                 return Ok(self.push(node, vec![input], FoldedOp::LayerNorm(LayerNorm { scale, shift, eps: *eps }), shape));
             }
             Op::Embed(embed) => return self.embed(node, embed, value),
-            // Taken above.
+            // Matched above.
             Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply => return Err(refuse(node, "is folded in another way")),
         };
         // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
@@ -196,7 +196,7 @@ impl Fold<'_> {
             before.table.iter_mut().zip(&table).for_each(|(b, t)| *b += t);
             return Ok(self.values[value]);
         }
-        let (input, shape) = (self.as_it_lies(node, value)?, self.shapes[self.values.len()].clone());
+        let (input, shape) = (self.in_graph_order(node, value)?, self.shapes[self.values.len()].clone());
         Ok(self.push(node, vec![input], FoldedOp::Embed(Table { channels: embed.channels, table }), shape))
     }
 
@@ -277,7 +277,7 @@ impl Fold<'_> {
             }
             _ => {}
         }
-        let folded = self.as_it_lies(node, value)?;
+        let folded = self.in_graph_order(node, value)?;
         let shape = self.shapes[value].clone();
         let affine = Affine { shift: by.shift(), scale: by.k, activation: Fused::None };
         Ok(self.push(node, vec![folded], FoldedOp::Affine(affine), shape))
@@ -287,7 +287,7 @@ impl Fold<'_> {
     fn concat(&mut self, node: &Node) -> Result<FoldedValue> {
         let mut joined: Option<(usize, Vec<usize>)> = None;
         for (at, &value) in node.inputs.iter().enumerate() {
-            let folded = self.as_seen(node, value)?;
+            let folded = self.in_graph_shape(node, value)?;
             let Some((before, mut shape)) = joined else {
                 joined = Some((folded, self.shapes[value].clone()));
                 continue;
@@ -303,17 +303,17 @@ impl Fold<'_> {
         Ok(FoldedValue::Plain { folded: self.latest(), open: true })
     }
 
-    /// The folded value that graph value `value` is, element by element: what was flattened for nobody but linear layers so
-    /// far is moved into a vector.
-    fn as_it_lies(&mut self, node: &Node, value: ValueId) -> Result<usize> {
+    /// The folded value of graph value `value` with its elements in the graph's order: an image that was flattened is moved
+    /// into a vector, which only linear layers do not need.
+    fn in_graph_order(&mut self, node: &Node, value: ValueId) -> Result<usize> {
         let FoldedValue::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
-        if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.as_seen(node, value) }
+        if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.in_graph_shape(node, value) }
     }
 
-    /// The same in the shape that the graph has: a vector and an image of one pixel are told apart.
-    fn as_seen(&mut self, node: &Node, value: ValueId) -> Result<usize> {
+    /// The same in the graph's shape, which distinguishes a vector from an image of one pixel.
+    fn in_graph_shape(&mut self, node: &Node, value: ValueId) -> Result<usize> {
         let FoldedValue::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
@@ -362,7 +362,7 @@ impl Fold<'_> {
         };
         let (mut folded, mut other, mut shape) = (folded, other, self.folded_shapes[folded].clone());
         if residual == AS_IT_IS && shape != self.folded_shapes[other] {
-            (folded, other, shape) = (self.as_seen(node, a)?, self.as_seen(node, b)?, self.shapes[a].clone());
+            (folded, other, shape) = (self.in_graph_shape(node, a)?, self.in_graph_shape(node, b)?, self.shapes[a].clone());
         }
         Ok(self.push(node, vec![folded, other], FoldedOp::Add(residual, Fused::None), shape))
     }
@@ -382,7 +382,7 @@ fn refuse(node: &Node, why: impl Into<String>) -> Error {
     Error::Graph { node: node.name.clone(), why: why.into() }
 }
 
-/// Where a layer keeps its activation, if it has none yet.
+/// The activation of a layer that has none yet.
 fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
     match op {
         FoldedOp::Weighted(Weighted { activation, .. })
@@ -414,7 +414,7 @@ fn fused_window(node: &Node, window: &Window) -> Result<FusedWindow> {
     })
 }
 
-/// y = k·(x − mean) + β for each channel: what a normalisation and what a factor with an addend are alike.
+/// y = k·(x − mean) + β for each channel: the common form of a normalisation and of a scale and shift.
 struct PerChannel {
     k: Vec<f64>,
     mean: Vec<f64>,

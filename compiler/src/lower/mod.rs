@@ -37,8 +37,8 @@ use crate::rank::{self, Cut, LayerChoices, Policy, Timing};
 use folded::Weighted;
 use weights::{Form, How, Written, shifted};
 
-/// How strongly a corrected weight is drawn to the original in directions that the images hardly show, as a share of the
-/// mean variance.
+/// Ridge of the regression, as a share of the mean variance: in directions in which the images hardly vary, a corrected
+/// weight stays near the original.
 const PULL: f64 = 1e-3;
 
 /// Which weight's singular values decide the cut.
@@ -61,16 +61,16 @@ pub enum SchemeChoice {
     Only(Scheme),
 }
 
-/// How a network is folded and factored, and what its artifacts say of where they come from.
+/// How a network is folded and factored, and the origin that its artifacts state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// What the artifact calls the checkpoint.
     pub source: String,
     /// How images become the network's input.
     pub preprocess: Preprocess,
-    /// What the outputs are, where the network does not tell it itself.
+    /// The meaning of the outputs, where the network itself does not state it.
     pub scores: Option<Meaning>,
-    /// Whose singular values decide.
+    /// Which weight's singular values decide.
     pub spectra: Spectra,
     /// Layers that are never touched.
     pub skip: Vec<String>,
@@ -111,7 +111,7 @@ impl Default for Options {
 pub struct Factored {
     identity: Identity,
     network: Folded,
-    /// One a scheme for each layer that may be cut.
+    /// For each layer that may be cut, one factoring a scheme.
     factorings: Vec<Vec<Factoring>>,
     /// For each layer the factors that the checkpoint holds of it, in order and with batch norm folded in.
     kept: Vec<Option<Factors>>,
@@ -122,8 +122,8 @@ pub struct Factored {
 }
 
 impl Factored {
-    /// Folds `checkpoint`'s network and decomposes every layer that may be cut by every scheme that may be chosen.
-    /// `progress` hears what is being done, and how many of how many layers are.
+    /// Folds `checkpoint`'s network and decomposes every layer that may be cut by every scheme that may be chosen. `progress`
+    /// is called with the stage, the layers done and the layers in all.
     ///
     /// # Errors
     /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has,
@@ -174,9 +174,10 @@ impl Factored {
         let shapes = graph.shapes()?;
         let outputs = ends.outputs.into_iter().zip(&graph.outputs).enumerate().map(|(at, (spec, &value))| End {
             shape: shapes[unflattened(graph, value)].clone(),
-            // What is said of scores and classes is said of the first output.
+            // Scores and class names describe the first output.
             scores: scores.filter(|_| at == 0),
-            // Nothing but a class is what a network of the zoo gives; others must name classes, or call their output logits.
+            // Networks of the zoo always classify. Others count as classifiers if they name classes or call their output
+            // logits.
             classifies: (at == 0 && (meta.graph.is_none() || !meta.classes.is_empty())) || spec.name.to_lowercase().ends_with("logits"),
             spec,
         });
@@ -355,7 +356,7 @@ impl Factored {
     }
 }
 
-/// The value that `value` is in the folded network, where what is flattened is no layer.
+/// The value before all `Flatten`s, which are no layers of the folded network.
 fn unflattened(graph: &Graph, mut value: ValueId) -> ValueId {
     while let Some(node) = graph.producer(value).filter(|n| n.op == Op::Flatten) {
         value = node.inputs[0];

@@ -1,5 +1,5 @@
-//! One folded layer as a network of its own, in a session on the CPU: what calibration sees of a layer is what the runtime makes
-//! of it, and the weights of one layer are packed at a time.
+//! One folded layer as a network of its own, run by a session on the CPU. So calibration sees what the runtime computes, and
+//! only one layer's weights are packed at a time.
 
 use thinfer::artifact::{Activation, Dtype, Input, Meaning, Residual, TensorSpec};
 use thinfer::{Array, Device, Form, Forms, Options, Session};
@@ -33,7 +33,7 @@ impl Stage {
         steps.open(&[value], inputs)
     }
 
-    /// `layer` in steps, so that it also gives what its weight makes before bias, residual and activation.
+    /// `layer` in two layers, so that the weight's product before bias, residual and activation is a second output.
     ///
     /// # Errors
     /// As [`Stage::whole`].
@@ -101,7 +101,7 @@ fn nothing() -> Error {
     Error::invalid("a layer on its own", "gives no value")
 }
 
-/// Layers that together do what one does.
+/// A network of the layers that one folded layer is split into.
 struct Steps<'a> {
     name: &'a str,
     network: Folded,
@@ -143,7 +143,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// A session that gives `outputs`. Factors are multiplied out: what is asked for is their function.
+    /// A session that gives `outputs`. Factors are multiplied back: only their function matters here.
     fn open(mut self, outputs: &[usize], inputs: &[&Activations]) -> Result<Stage> {
         self.network.outputs = outputs.to_vec();
         let mut identity = Identity { model: self.name.into(), ..Identity::default() };
@@ -151,7 +151,7 @@ impl<'a> Steps<'a> {
             let shape: Vec<u32> = value.shape.iter().map(|&d| d as u32).collect();
             identity.inputs.push(Input { spec: TensorSpec::new(i.to_string(), &shape), ..Input::new(&shape) });
         }
-        // One that is not named is the last layer's; all of a weight's are of one shape.
+        // A single output defaults to the last layer's value; of two, both have the shape of the weight's product.
         if let ([_, _, ..], Some(w)) = (outputs, self.network.layers.first().and_then(FoldedLayer::weighted)) {
             let shape = if w.window.is_some() { [&[w.kernel.outputs], &w.output_size[..]].concat() } else { vec![w.kernel.outputs] };
             let declared: Vec<u32> = shape.iter().map(|&d| d as u32).collect();

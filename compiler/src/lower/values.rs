@@ -1,4 +1,4 @@
-//! What flows through a network: a value of every image at once.
+//! The activations of all calibration images during a walk through a network.
 
 use super::folded::{Folded, FoldedLayer};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ impl Activations {
     }
 }
 
-/// The values of a network of one input by number, those that nobody reads any more given up.
+/// The live values of a network of one input, by number; each is dropped after its last reader.
 #[derive(Debug)]
 pub(super) struct LiveValues {
     values: Vec<Option<Activations>>,

@@ -13,7 +13,7 @@ pub(super) struct Written {
     pub(super) form: Form,
     /// b, [out].
     pub(super) bias: Option<Vec<f32>>,
-    /// What is known of the cut, recomposed or not.
+    /// The note on the cut, whether recomposed or not.
     pub(super) note: Option<LayerNote>,
 }
 
@@ -130,13 +130,13 @@ impl Written {
         let mut ids = Vec::with_capacity(factors.tensors.len());
         for t in &factors.tensors {
             let mut shape = t.shape.clone();
-            // A 1×1 kernel is a kernel still.
+            // A convolution's 1×1 kernel keeps its axes.
             if is_conv && t.suffix == "v" && shape.len() == 2 {
                 shape.extend([1, 1]);
             }
             ids.push(put(TensorData { name: format!("{name}.weight.{}", t.suffix), dtype, shape, values: t.values.clone() }));
         }
-        // Of weights near the largest f32 the energy is beyond it.
+        // The energy of weights near the largest f32 overflows.
         let tail_energy = factors.tail_energy.min(f32::MAX.into()) as f32;
         match (ids[..].first_chunk(), ids.len(), factors.rank) {
             (Some(&[v, u]), 2, Rank::One(rank)) => {

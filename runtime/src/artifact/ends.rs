@@ -21,7 +21,7 @@ impl Model {
         }
     }
 
-    /// Puts in the output of a network that names none: the last layer's value as it lies, of `shape`, called `output`.
+    /// Adds the output of a network that names none: the last layer's value in its own order, of `shape`, called `output`.
     pub(super) fn complete(&mut self, shape: &[usize]) {
         if self.outputs.is_empty() {
             let last = self.layers.last().map(|l| &l.op);

@@ -161,7 +161,7 @@ impl Shared {
             std::hint::spin_loop();
         }
         let mut guard = lock(&self.sleep);
-        // Counted before the last look: who adds a job after it sees a sleeper.
+        // Counted before the last check: a job that is added after it finds this thread counted as asleep.
         self.sleeping.fetch_add(1, SeqCst);
         let jobs = loop {
             let jobs = self.jobs.load(SeqCst);

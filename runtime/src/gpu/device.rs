@@ -254,7 +254,7 @@ impl Gpu {
         if cfg!(target_family = "wasm") { Err(self.error(why)) } else { Ok(()) }
     }
 
-    /// Drives the device and tells what is finished; whether that was done in time.
+    /// Polls the device; `false` where a wait timed out.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device is gone.
@@ -262,8 +262,8 @@ impl Gpu {
         self.driven(|| self.device().poll(how))
     }
 
-    /// What `poll` gives. wgpu panics where a driver loses its device while somebody waits: that is an error here, though it
-    /// has printed its message, unless the program is built to abort on panics.
+    /// Runs `poll`. wgpu panics where a driver loses its device during a wait: that becomes an error here, after its message
+    /// was printed, unless the program is built to abort on panics.
     fn driven(&self, poll: impl FnOnce() -> Result<wgpu::PollStatus, wgpu::PollError>) -> Result<bool> {
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
             Ok(Ok(_)) => Ok(true),

@@ -48,7 +48,7 @@ impl InFlight {
         let view = self.readback.buffer().get_mapped_range(..all).map_err(|e| gpu.caused(&e))?;
         for (number, (slot, offset, bytes)) in staged(slots, rows).enumerate() {
             let laid_out = &mut laid_out[..bytes as usize / 4];
-            // Copied as bytes: nobody promises that what is mapped is aligned for floats.
+            // Copied as bytes: a mapped range need not be aligned for floats.
             bytemuck::cast_slice_mut(laid_out).copy_from_slice(&view[offset as usize..(offset + bytes) as usize]);
             read(number, slot, laid_out);
         }

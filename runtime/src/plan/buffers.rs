@@ -125,7 +125,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever reads whatever: two values that live at the same step never share a buffer.
+        /// For any readers: two values that live at the same step never share a buffer.
         #[test]
         fn living_values_never_share(shapes in prop::collection::vec([1usize..40, 1usize..4, 1usize..4], 4..12), picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 12), inputs in 1usize..4, batch in 1usize..4) {
             let steps = shapes.len() - inputs;

@@ -41,7 +41,7 @@ fn needs(artifact: &Artifact, layer: &Layer) -> Needs {
     }
 }
 
-/// Channels, height and width of a value of `shape` as an image; whatever is none has one pixel.
+/// Channels, height and width of a value of `shape` as an image; a value of other axes has one pixel.
 pub(super) fn image(shape: &[usize]) -> LaidOut {
     match *shape {
         [channels, height, width] => [channels, height, width],

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::Layout;
 
-/// Where a value lies: samples of `stride()` elements, each [height, width, channels] with the channels padded to a
-/// multiple of 4, so that kernels can load vec4s. A plain value is an image of one pixel. Whoever writes a value writes zeros
-/// into the padding; whoever reads one may rely on it.
+/// Where a value lies: samples of `stride()` elements, each [height, width, channels] with the channels padded to a multiple
+/// of 4, so that kernels can load vec4s. A plain value is an image of one pixel. Whoever writes a value writes zeros into the
+/// padding; readers rely on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// Index into [`super::Memory::buffers`].

@@ -87,15 +87,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         now$m = max(now$m, score$m_$n);
         #endfor
         now$m = subgroupMax(now$m);
-        let fade$m = exp(max(most$m - now$m, LEAST));
+        let rescale$m = exp(max(most$m - now$m, LEAST));
         most$m = now$m;
-        sum$m *= fade$m;
+        sum$m *= rescale$m;
         #for n KN
         score$m_$n = select(0.0, exp(max(score$m_$n - now$m, LEAST)), there$n);
         sum$m += score$m_$n;
         #endfor
         #for n TN
-        acc$m_$n *= fade$m;
+        acc$m_$n *= rescale$m;
         #endfor
         #endfor
         #for n KN
