@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// A tensor on its way into a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorData {
-    /// For people and messages.
+    /// A name for tables and messages.
     pub name: String,
     /// The type in which it is stored.
     pub dtype: Dtype,

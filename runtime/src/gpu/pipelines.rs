@@ -25,7 +25,7 @@ pub(super) struct Pipeline {
     pub(super) made: Duration,
 }
 
-/// What a pipeline fixes: of wgsl/shared/epilogue.wgsl the numbers of the activation and of the kind of residual, and
+/// The constants of a pipeline: the numbers of its activation and of its kind of residual (wgsl/shared/epilogue.wgsl), and
 /// whether weights are f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Epilogue {
@@ -43,7 +43,7 @@ pub(super) type Cache = HashMap<(&'static str, Epilogue), Arc<Mutex<Option<Arc<P
 /// [`crate::Error::Gpu`] for one that the device or its driver refuses.
 pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Result<Arc<Pipeline>> {
     let cell = Arc::clone(lock(gpu.pipelines()).entry((kernel.name, epilogue)).or_default());
-    // Whoever wants the same one waits for it here.
+    // Other threads that need the same pipeline wait here.
     let mut kept = lock(&cell);
     if let Some(made) = &*kept {
         return Ok(Arc::clone(made));

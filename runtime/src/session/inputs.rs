@@ -1,4 +1,4 @@
-//! What a run may be given: one array, or several by name.
+//! The inputs of a run: one array, or several by name.
 
 use super::{Array, ArrayView, NamedArray, Outputs, Session};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub trait RunInputs<'a>: Sized {
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub enum Feed<'a> {
-    /// The one that there is.
+    /// The array of the only input.
     One(ArrayView<'a>),
     /// One for each; none for a state that the session keeps.
     Many(Vec<Option<ArrayView<'a>>>),

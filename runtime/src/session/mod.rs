@@ -30,7 +30,7 @@ pub struct Session {
     engine: Engine,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// How the declared arrays of all inputs and of all outputs lie.
+    /// Between declared arrays and values, for all inputs and for all outputs.
     arrangements: [Vec<Arrangement>; 2],
     states: Vec<Kept>,
     input_len: usize,
@@ -148,17 +148,17 @@ impl Session {
         &self.outputs[0]
     }
 
-    /// Forgets all states: the next run is given zeros for them, as the first one was.
+    /// Resets all states to zeros, as before the first run.
     pub fn reset(&mut self) {
         self.states.iter_mut().for_each(|state| state.array.clear());
     }
 
-    /// Inputs that are no states.
+    /// Inputs that are not states.
     fn free_inputs(&self) -> impl Iterator<Item = usize> {
         (0..self.inputs.len()).filter(|&number| self.states.iter().all(|state| state.input != number))
     }
 
-    /// Outputs that are no states.
+    /// Outputs that are not states.
     fn free_outputs(&self) -> impl Iterator<Item = usize> {
         (0..self.outputs.len()).filter(|&number| self.states.iter().all(|state| state.output != number))
     }
@@ -194,7 +194,7 @@ impl Session {
         Ok(self.engine.layer_times()?.map(|(layers, _)| layers))
     }
 
-    /// What of [`Session::layer_times`] goes into moves between layouts.
+    /// The share of [`Session::layer_times`] that moves between layouts take.
     ///
     /// # Errors
     /// As [`Session::layer_times`].

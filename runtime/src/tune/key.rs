@@ -1,9 +1,9 @@
-//! What makes two layers cost the same: the keys of the cache, and the shapes of a table.
+//! Keys for layers of equal cost: those of the tuning cache, and the shapes of a latency table.
 
 use crate::artifact::{Artifact, Dtype, Layer, Op, Window};
 use crate::engine::Options;
 
-/// Sizes and setting of layer `layer`, whatever form its weight is stored in, as one line.
+/// Operation and sizes of layer `layer`, without the form that its weight is stored in, as one line.
 pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     let Layer { inputs, op, .. } = &artifact.model().layers[layer];
     let shape = |value: usize| artifact.shapes()[value].iter().map(|n| n.to_string()).collect::<Vec<_>>().join("x");
@@ -22,7 +22,8 @@ pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     format!("{kind} {} to {}{window}{residual}", shape(inputs[0] as usize), shape(artifact.value_of(layer)))
 }
 
-/// What makes two layers cost the same, as one line: the key of a cache. A budget counts: it says which forms could be timed at all.
+/// The key of layer `layer` in the tuning cache, as one line: all that its cost depends on. The memory budget is a part,
+/// since it decides which forms could be timed.
 pub(crate) fn cache_key(artifact: &Artifact, layer: usize, options: &Options) -> String {
     let op = &artifact.model().layers[layer].op;
     let weight = op.weight();

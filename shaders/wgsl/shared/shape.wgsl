@@ -1,4 +1,4 @@
-// What a step's kernel must know: lengths in vec4s end in 4. A value is rows of `*_stride4` vec4s: a row is a pixel, its
+// The uniform that describes a step's operands to its kernel: lengths in vec4s end in 4. A value is rows of `*_stride4` vec4s: a row is a pixel, its
 // channels padded to 4, or in a fully connected layer a whole sample.
 // Weights lie in panels of this many vec4s of outputs, [N / 4 / PANEL][K padded to 4][PANEL]: neighbouring invocations walk
 // one stretch of memory, where whole rows would put each step on another page and, for round N, in the same cache set.
