@@ -45,12 +45,12 @@ impl Clock {
     /// [`Error::Invalid`] that names the setting.
     pub fn check(&self, policy: Policy) -> Result<()> {
         let (by_time, judged) = (matches!(policy, Policy::Latency(_)), matches!(policy, Policy::Accuracy(_)));
-        let given = [
+        let settings = [
             ("--latency-table", self.table.is_some(), by_time || judged),
             ("--device", self.device.is_some(), by_time || (judged && self.table.is_some())),
             ("--batch", self.batch.is_some(), by_time || (judged && self.table.is_some())),
         ];
-        if let Some((flag, ..)) = given.iter().find(|(_, given, used)| *given && !used) {
+        if let Some((flag, ..)) = settings.iter().find(|(_, set, used)| *set && !used) {
             return Err(Error::invalid(
                 *flag,
                 format!("is for --ranks latency:F, and with a --latency-table for accuracy:POINTS, not for --ranks {policy}"),

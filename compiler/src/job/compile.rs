@@ -101,7 +101,7 @@ impl Compile {
         let (policy, cut) = (self.policy, &self.cut);
         // Batch norm that is unfolded from a dense network takes its statistics from images, too.
         let unfolds = policy == Policy::Dense && self.emit_factors;
-        let given = [
+        let settings = [
             ("--scheme", self.scheme != SchemeChoice::Auto),
             ("--calibrate", cut.calibrate.is_some() && !unfolds),
             ("--energy-gain", cut.energy_gain),
@@ -109,7 +109,7 @@ impl Compile {
             ("--skip", !cut.skip.is_empty() && policy != Policy::Keep),
         ];
         let cuts_nothing = matches!(policy, Policy::Dense | Policy::Keep);
-        if let Some((flag, _)) = given.iter().find(|(_, given)| *given && cuts_nothing) {
+        if let Some((flag, _)) = settings.iter().find(|(_, set)| *set && cuts_nothing) {
             return Err(Error::invalid(*flag, format!("says how to cut; --ranks {policy} cuts nothing")));
         }
         if self.holdout.is_some() && !matches!(policy, Policy::Accuracy(_)) {

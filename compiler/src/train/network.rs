@@ -223,10 +223,10 @@ pub(super) fn forward(
                     BatchTensor::Rows(x) => x,
                     BatchTensor::Images(x) => x.flatten(1, 3),
                 };
-                let places: Vec<i64> = r.places().into_iter().map(|p| p as i64).collect();
+                let source_indices: Vec<i64> = r.source_indices().into_iter().map(|p| p as i64).collect();
                 let (rows, device) = (x.dims()[0], x.device());
-                let count = places.len();
-                let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device));
+                let count = source_indices.len();
+                let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(source_indices, [count]), &device));
                 match r.shape[..] {
                     [channels, height, width] => BatchTensor::Images(y.reshape([rows, channels, height, width])),
                     _ => BatchTensor::Rows(y),

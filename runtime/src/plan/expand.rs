@@ -157,18 +157,18 @@ fn linear(
 ) -> Vec<Part> {
     let whole = LinearStep { inputs, outputs, matrix: Matrix::Whole(weight.clone()), second: None, rank: 0, bias, activation };
     let part = |step: LinearStep, from| Part { shape: [step.outputs, 1, 1], kind: StepKind::Linear(step), reads: vec![from] };
-    let own = From::Layer(0);
+    let input = From::Layer(0);
     match (form, weight) {
         (Form::Fused, &Weight::LowRank { v, u, .. }) => {
             let rank = weight.rank(artifact).unwrap_or(0);
-            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole }, own)]
+            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole }, input)]
         }
         (Form::TwoStage, &Weight::LowRank { v, u, .. }) => {
             let rank = weight.rank(artifact).unwrap_or(0);
             let first = LinearStep { outputs: rank, matrix: Matrix::V(v), bias: None, activation: Activation::None, ..whole.clone() };
-            vec![part(first, own), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole }, From::Previous)]
+            vec![part(first, input), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole }, From::Previous)]
         }
-        _ => vec![part(whole, own)],
+        _ => vec![part(whole, input)],
     }
 }
 

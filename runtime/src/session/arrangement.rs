@@ -13,8 +13,8 @@ pub(super) struct Arrangement {
     outer: usize,
     /// Elements behind it.
     inner: usize,
-    /// For each element of a declared sample its place in the value, both counted along their axes; `None` where both count alike.
-    places: Option<Vec<u32>>,
+    /// For each element of a declared sample its index in the value, both counted along their axes; `None` where both count alike.
+    value_indices: Option<Vec<u32>>,
     /// Whether arrays hold samples at all; else one array is the same for all of a run.
     sampled: bool,
 }
@@ -32,11 +32,11 @@ impl Arrangement {
         let shape = spec.sample_shape();
         let len: usize = shape.iter().product();
         let outer: usize = shape[..(spec.sample_axis.unwrap_or(0) as usize).min(shape.len())].iter().product();
-        let places = spec.places();
-        let moves = places.iter().enumerate().any(|(declared, &own)| declared != own);
-        // The file's limit on a sample keeps places within 32 bits.
-        let places = moves.then(|| places.into_iter().map(|p| p as u32).collect());
-        Self { len, outer, inner: len / outer.max(1), places, sampled: spec.sample_axis.is_some() }
+        let value_indices = spec.value_indices();
+        let moves = value_indices.iter().enumerate().any(|(declared, &index)| declared != index);
+        // The file's limit on a sample keeps indices within 32 bits.
+        let value_indices = moves.then(|| value_indices.into_iter().map(|p| p as u32).collect());
+        Self { len, outer, inner: len / outer.max(1), value_indices, sampled: spec.sample_axis.is_some() }
     }
 
     /// Elements of one sample.
@@ -82,7 +82,7 @@ impl Arrangement {
         for (row, sample) in buffer.chunks_exact_mut(slot.stride()).take(part.rows).enumerate() {
             sample.fill(0.0);
             for declared in 0..self.len {
-                sample[slot.place(self.own(declared))] = number(self.at(declared, part, row));
+                sample[slot.place(self.value_index(declared))] = number(self.at(declared, part, row));
             }
         }
     }
@@ -94,7 +94,7 @@ impl Arrangement {
         let (mut planes, mut values) = (vec![0; self.len], vec![0.0; self.len]);
         for (row, sample) in buffer.chunks_exact_mut(slot.stride()).take(part.rows).enumerate() {
             for declared in 0..self.len {
-                planes[self.own(declared)] = pixels[self.at(declared, part, row)];
+                planes[self.value_index(declared)] = pixels[self.at(declared, part, row)];
             }
             input.preprocess.apply(shape, &planes, &mut values);
             slot.fill(&values, sample);
@@ -109,19 +109,19 @@ impl Arrangement {
         let rows = if self.sampled { part.rows } else { 1 };
         for (row, sample) in buffer.chunks_exact(slot.stride()).take(rows).enumerate() {
             for declared in 0..self.len {
-                array[self.at(declared, part, row)] = sample[slot.place(self.own(declared))];
+                array[self.at(declared, part, row)] = sample[slot.place(self.value_index(declared))];
             }
         }
     }
 
     /// Whether samples of an array stand one after the other, their elements in the order of the value's.
     fn is_plain(&self) -> bool {
-        self.outer == 1 && self.places.is_none()
+        self.outer == 1 && self.value_indices.is_none()
     }
 
-    /// The place in the value of element `declared` of a sample.
-    fn own(&self, declared: usize) -> usize {
-        self.places.as_ref().map_or(declared, |places| places[declared] as usize)
+    /// The index in the value of element `declared` of a sample.
+    fn value_index(&self, declared: usize) -> usize {
+        self.value_indices.as_ref().map_or(declared, |value_indices| value_indices[declared] as usize)
     }
 
     /// Where element `declared` of the sample in row `row` of a part stands in the array.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// States that the network keeps from run to run count as neither, unless they are named.
 pub trait RunInputs<'a>: Sized {
     /// What a run returns.
-    type Given;
+    type Returned;
 
     /// The arrays in the order of the network's inputs.
     #[doc(hidden)]
@@ -17,7 +17,7 @@ pub trait RunInputs<'a>: Sized {
 
     /// Converts the values of every output to what a run returns.
     #[doc(hidden)]
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Self::Given;
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Self::Returned;
 }
 
 /// Arrays in the order of the network's inputs.
@@ -40,74 +40,74 @@ impl<'a> Feed<'a> {
 }
 
 impl<'a> RunInputs<'a> for &'a [f32] {
-    type Given = Vec<f32>;
+    type Returned = Vec<f32>;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.one(ArrayView::F32(self))
     }
 
-    fn given(session: &Session, _: usize, mut outputs: Vec<Vec<f32>>) -> Vec<f32> {
+    fn returned(session: &Session, _: usize, mut outputs: Vec<Vec<f32>>) -> Vec<f32> {
         let first = session.free_outputs().next().unwrap_or(0);
         if first < outputs.len() { outputs.swap_remove(first) } else { Vec::new() }
     }
 }
 
 impl<'a> RunInputs<'a> for &'a Vec<f32> {
-    type Given = Vec<f32>;
+    type Returned = Vec<f32>;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         self.as_slice().feed(session)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
-        <&[f32]>::given(session, samples, outputs)
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
+        <&[f32]>::returned(session, samples, outputs)
     }
 }
 
 impl<'a, const N: usize> RunInputs<'a> for &'a [f32; N] {
-    type Given = Vec<f32>;
+    type Returned = Vec<f32>;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         self.as_slice().feed(session)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
-        <&[f32]>::given(session, samples, outputs)
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
+        <&[f32]>::returned(session, samples, outputs)
     }
 }
 
 impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &[(&str, V)] {
-    type Given = Outputs;
+    type Returned = Outputs;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.named(self)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
         session.declared(samples, outputs)
     }
 }
 
 impl<'a, V: Into<ArrayView<'a>> + Copy, const N: usize> RunInputs<'a> for &[(&str, V); N] {
-    type Given = Outputs;
+    type Returned = Outputs;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.named(self)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
         session.declared(samples, outputs)
     }
 }
 
 impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &Vec<(&str, V)> {
-    type Given = Outputs;
+    type Returned = Outputs;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.named(self)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
         session.declared(samples, outputs)
     }
 }
@@ -115,11 +115,11 @@ impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &Vec<(&str, V)> {
 impl Session {
     /// The one array of a network that takes and gives one, states apart.
     pub(super) fn one<'a>(&self, array: ArrayView<'a>) -> Result<Feed<'a>> {
-        let (taken, given) = (self.free_inputs().count(), self.free_outputs().count());
-        if (taken, given) != (1, 1) {
+        let (inputs, outputs) = (self.free_inputs().count(), self.free_outputs().count());
+        if (inputs, outputs) != (1, 1) {
             let names = self.free_inputs().map(|number| self.inputs[number].spec.name.as_str()).collect::<Vec<_>>().join("', '");
             let why =
-                format!("the network takes {taken} arrays ('{names}') and gives {given}: give them by name, as [(\"NAME\", array), …]");
+                format!("the network takes {inputs} arrays ('{names}') and gives {outputs}: give them by name, as [(\"NAME\", array), …]");
             return Err(Error::invalid("input", why));
         }
         if self.states.is_empty() {

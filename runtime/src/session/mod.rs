@@ -56,13 +56,13 @@ impl Session {
             return Self::new(device, &artifact, &Options { ranks: 1.0, ..options.clone() });
         }
         let engine = Engine::new(device, artifact, options, tune::choose(device, artifact, options)?)?;
-        let taken = artifact.inputs().iter().map(|i| Arrangement::new(&i.spec)).collect();
-        let given = artifact.outputs().iter().map(|o| Arrangement::new(&o.spec)).collect();
+        let before = artifact.inputs().iter().map(|i| Arrangement::new(&i.spec)).collect();
+        let behind = artifact.outputs().iter().map(|o| Arrangement::new(&o.spec)).collect();
         Ok(Self {
             engine,
             inputs: artifact.inputs().to_vec(),
             outputs: artifact.outputs().to_vec(),
-            arrangements: [taken, given],
+            arrangements: [before, behind],
             states: states::of(artifact.sections()),
             input_len: artifact.input_len(),
             output_len: artifact.output_len(),

@@ -26,13 +26,13 @@ impl Session {
     /// # Errors
     /// [`Error::Invalid`] for an array that is missing, unknown, of another type or no whole number of samples, arrays of different
     /// numbers of samples, or while a submitted run is under way; [`Error::Gpu`] when the device fails.
-    pub fn run<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Given> {
+    pub fn run<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Returned> {
         let feed = inputs.feed(self)?;
         let samples = self.check(&feed)?;
         let mut outputs = self.room(samples);
         let mut targets: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.run_feed(&feed, samples, &mut targets)?;
-        Ok(I::given(self, samples, outputs))
+        Ok(I::returned(self, samples, outputs))
     }
 
     /// [`Session::run`] of a network of one input and one output into a buffer of the caller's, of as many outputs as there are
@@ -64,17 +64,17 @@ impl Session {
         let mut outputs = self.room(samples);
         let mut targets: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.run_feed(&feed, samples, &mut targets)?;
-        Ok(<&[f32]>::given(self, samples, outputs))
+        Ok(<&[f32]>::returned(self, samples, outputs))
     }
 
     /// [`Session::run`] for callers that must not block, the only way on a browser's GPU.
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub async fn run_async<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Given> {
+    pub async fn run_async<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Returned> {
         let feed = inputs.feed(self)?;
         let (samples, outputs) = self.run_feed_async(&feed).await?;
-        Ok(I::given(self, samples, outputs))
+        Ok(I::returned(self, samples, outputs))
     }
 
     /// [`Session::run_images`] for callers that must not block.
@@ -84,7 +84,7 @@ impl Session {
     pub async fn run_images_async(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
         let feed = self.one(ArrayView::U8(pixels))?;
         let (samples, outputs) = self.run_feed_async(&feed).await?;
-        Ok(<&[f32]>::given(self, samples, outputs))
+        Ok(<&[f32]>::returned(self, samples, outputs))
     }
 
     /// Starts a run of up to a batch of samples and returns at once, so that a loop over frames overlaps bringing the next
@@ -146,7 +146,7 @@ impl Session {
             return Err(Error::invalid("wait", format!("the network gives {} arrays: wait_all gives them by name", self.outputs.len())));
         }
         let (samples, outputs) = self.wait_outputs()?;
-        Ok(<&[f32]>::given(self, samples, outputs))
+        Ok(<&[f32]>::returned(self, samples, outputs))
     }
 
     /// Waits for the oldest run that was submitted and returns all that it gives.
@@ -155,7 +155,7 @@ impl Session {
     /// As [`Session::wait`].
     pub fn wait_all(&mut self) -> Result<Outputs> {
         let (samples, outputs) = self.wait_outputs()?;
-        Ok(<&[(&str, &[f32])]>::given(self, samples, outputs))
+        Ok(<&[(&str, &[f32])]>::returned(self, samples, outputs))
     }
 
     fn wait_outputs(&mut self) -> Result<(usize, Vec<Vec<f32>>)> {

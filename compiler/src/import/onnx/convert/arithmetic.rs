@@ -30,19 +30,19 @@ impl<'a> Converter<'a> {
         let (channels, pixels) = (base[0], base[1..].iter().product::<usize>().max(1));
         if let Some(of_channels) = view.of_channels(pixels, aligned) {
             // One element for each channel stands for all of them.
-            let mut lying = vec![0.0; affordable(channels)?];
-            for (place, from) in of_channels.places().into_iter().zip(eval::broadcast_offsets(aligned, &of_channels.sizes())) {
-                lying[place / pixels] = values[from];
+            let mut laid_out = vec![0.0; affordable(channels)?];
+            for (place, from) in of_channels.offsets().into_iter().zip(eval::broadcast_offsets(aligned, &of_channels.sizes())) {
+                laid_out[place / pixels] = values[from];
             }
             if of_channels.len() == channels {
-                return Ok((view.base, lying));
+                return Ok((view.base, laid_out));
             }
         }
-        let mut lying = vec![0.0; affordable(view.len())?];
-        for (place, from) in view.places().into_iter().zip(eval::broadcast_offsets(aligned, &sizes)) {
-            lying[place] = values[from];
+        let mut laid_out = vec![0.0; affordable(view.len())?];
+        for (place, from) in view.offsets().into_iter().zip(eval::broadcast_offsets(aligned, &sizes)) {
+            laid_out[place] = values[from];
         }
-        Ok((self.flattened(node, view.base)?, lying))
+        Ok((self.flattened(node, view.base)?, laid_out))
     }
 
     /// `constant` with as many axes as `view` has beside its samples, each of one element or of the view's.

@@ -186,7 +186,7 @@ impl<'a> Converter<'a> {
             view = self.over_channels(node, &view, &[at])?;
             (view.base, self.channels_along(&view, &[at]))
         } else {
-            (self.flattened(node, view.base)?, view.places())
+            (self.flattened(node, view.base)?, view.offsets())
         };
         let elements = weight.to_floats();
         // Column i of the weight meets the element that is read i-th, which lies at places[i].

@@ -51,20 +51,20 @@ impl<'a> Converter<'a> {
                 if at == 0 { plain } else { plain.permuted(&[1, 0]).ok_or("names no axis")? }
             }
             _ => {
-                let base = self.rearranged(node, view.base, lying(&sizes), offset, &view.atoms())?;
+                let base = self.rearranged(node, view.base, graph_shape(&sizes), offset, &view.atoms())?;
                 View::plain(base, &sizes)
             }
         };
         Ok(own.sampled(view.sample))
     }
 
-    /// The same value with its elements lying in the order in which they are read.
+    /// The same value with its elements stored in the order in which they are read.
     pub(super) fn ordered(&mut self, node: &Node, view: &View) -> Step<View> {
         if view.is_ordered() && view.len() == self.shapes[view.base].iter().product::<usize>() {
             return Ok(view.clone());
         }
         let sizes = view.sizes();
-        let base = self.moved_to(node, view, lying(&sizes))?;
+        let base = self.moved_to(node, view, graph_shape(&sizes))?;
         Ok(View::plain(base, &sizes).sampled(view.sample))
     }
 
@@ -82,7 +82,7 @@ impl<'a> Converter<'a> {
             false => vec![Atom { size: s, stride: 0 }],
         };
         let atoms: Vec<Atom> = view.axes.iter().zip(from.iter().zip(sizes)).flat_map(repeated).collect();
-        let base = self.rearranged(node, view.base, lying(sizes), 0, &atoms)?;
+        let base = self.rearranged(node, view.base, graph_shape(sizes), 0, &atoms)?;
         Ok(View::plain(base, sizes).sampled(view.sample))
     }
 
@@ -123,12 +123,12 @@ impl<'a> Converter<'a> {
             return Ok(OnnxValue::Computed(view));
         }
         let atoms: Vec<Atom> = atoms.into_iter().filter(|a| a.size != 1).collect();
-        let base = self.rearranged(node, view.base, lying(&sizes), 0, &atoms)?;
+        let base = self.rearranged(node, view.base, graph_shape(&sizes), 0, &atoms)?;
         Ok(OnnxValue::Computed(View::plain(base, &sizes).sampled(view.sample)))
     }
 }
 
 /// The shape of a graph value for elements of `sizes`: an image where there are three axes, else a vector.
-pub(super) fn lying(sizes: &[usize]) -> Vec<usize> {
+pub(super) fn graph_shape(sizes: &[usize]) -> Vec<usize> {
     if sizes.len() == 3 { sizes.to_vec() } else { vec![sizes.iter().product()] }
 }

@@ -77,7 +77,7 @@ impl<'a> Converter<'a> {
     ) -> Step<View> {
         let view = self.over_channels(node, view, over)?;
         let places = self.channels_along(&view, over);
-        let mut lying = [vec![1.0; places.len()], vec![0.0; places.len()]];
+        let mut laid_out = [vec![1.0; places.len()], vec![0.0; places.len()]];
         let mut behind: Vec<(Array, bool)> = Vec::new();
         for (i, constant) in [scale, shift].into_iter().enumerate().filter_map(|(i, c)| Some((i, c?))) {
             let aligned = self.aligned(&view, constant)?;
@@ -89,14 +89,14 @@ impl<'a> Converter<'a> {
                 let of: Vec<usize> = over.iter().map(|&at| aligned.shape[at]).collect();
                 let values = aligned.to_floats();
                 for (&place, from) in places.iter().zip(crate::import::onnx::eval::broadcast_offsets(&of, &line)) {
-                    lying[i][place] = values[from];
+                    laid_out[i][place] = values[from];
                 }
             } else {
                 behind.push((constant.clone(), i == 0));
             }
         }
         let name = self.layer_name(node, 1);
-        let base = self.push(&name, Op::LayerNorm { channels: places.len(), eps }, vec![view.base], lying.to_vec())?;
+        let base = self.push(&name, Op::LayerNorm { channels: places.len(), eps }, vec![view.base], laid_out.to_vec())?;
         let mut y = View { base, ..view };
         for (constant, is_scale) in behind {
             y = self.by_constant(node, &y, &constant, |v| if is_scale { (v, 0.0) } else { (1.0, v) })?;

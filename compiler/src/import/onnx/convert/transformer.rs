@@ -157,7 +157,7 @@ impl<'a> Converter<'a> {
         }
         let channels = self.shapes[view.base][0];
         let (values, mut table) = (aligned.to_floats(), vec![0.0; view.len()]);
-        for (place, from) in view.places().into_iter().zip(eval::broadcast_offsets(&aligned.shape, &view.sizes())) {
+        for (place, from) in view.offsets().into_iter().zip(eval::broadcast_offsets(&aligned.shape, &view.sizes())) {
             table[place % pixels * channels + place / pixels] = sign * values[from];
         }
         let base = self.embed(node, view.base, 0, table)?;

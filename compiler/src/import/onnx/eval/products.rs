@@ -275,14 +275,14 @@ fn centred(x: &Array, zero: Option<&Array>, rows: bool) -> Result<Vec<i64>, Stri
     let Some(zero) = zero else { return Ok(v.to_vec()) };
     let z = zero.stored().filter(|_| zero.ty() == x.ty()).ok_or_else(|| format!("has a zero point of {}", zero.ty().name()))?;
     let rank = x.shape.len();
-    let lying = match zero.shape[..] {
+    let zero_shape = match zero.shape[..] {
         _ if z.len() == 1 => vec![],
         [n] if rows && rank > 1 && n == x.shape[rank - 2] => vec![n, 1],
         [n] if !rows && n == x.shape[rank - 1] => vec![n],
         _ if broadcast(&x.shape, &zero.shape).is_ok_and(|s| s == x.shape) => zero.shape.clone(),
         _ => return Err(format!("has zero points of {:?} for {:?}", zero.shape, x.shape)),
     };
-    let steps = broadcast_steps(&lying, &x.shape);
+    let steps = broadcast_steps(&zero_shape, &x.shape);
     Ok(v.iter().zip(walk(&x.shape, &steps, 0)).map(|(v, p)| v - z[p]).collect())
 }
 
