@@ -1,6 +1,6 @@
 // Multi-head attention, y = softmax(scale * q . k) v, without a matrix of scores: a workgroup owns BQ queries of one head
 // and C4 * TN vec4s of its channels, and goes through the keys BK at a time. It keeps each query's largest score so far and
-// takes back what later ones outgrow (arXiv 1805.02867, 2205.14135). An invocation computes 4 x 4 scores of a tile, then
+// rescales earlier sums when a larger one comes (arXiv 1805.02867, 2205.14135). An invocation computes 4 x 4 scores of a tile, then
 // adds up 4 queries x TN vec4s of outputs. Larger heads have several workgroups, which compute the same scores.
 // BQ * BK = 16 * WG, BQ / 4 * C4 = WG.
 #import shape
@@ -13,7 +13,7 @@
 // For each 4 queries: their largest scores of each 4 keys; what earlier sums are multiplied by; the exponentials, for 4 keys
 // in each element.
 var<workgroup> largest: array<vec4f, WG>;
-var<workgroup> fades: array<vec4f, $(BQ / 4)>;
+var<workgroup> rescales: array<vec4f, $(BQ / 4)>;
 var<workgroup> powers: array<vec4f, $(BQ * BK / 4)>;
 
 // Below all scores, and e^x of it and of all that is less is nothing beside 1.
@@ -67,7 +67,7 @@ fn main(
 
     for (var first = 0u; first < shape.keys; first += BK) {
         #for m 4
-        let k_row$m = (k_base + min(first + s_keys * 4u + $m, shape.keys - 1u)) * shape.residual_stride4;
+        let k_row$m = (k_base + min(first + s_keys * 4u + $m, shape.keys - 1u)) * shape.second_stride4;
         var score$m = vec4f(0.0);
         #endfor
         for (var c = 0u; c < size4; c++) {
@@ -90,18 +90,18 @@ fn main(
             now = max(now, largest[s_group * $(BK / 4) + i]);
         }
         if s_keys == 0u {
-            fades[s_group] = exp(max(most - now, LEAST));
+            rescales[s_group] = exp(max(most - now, LEAST));
         }
         most = now;
         #for m 4
         powers[(s_group * 4u + $m) * $(BK / 4) + s_keys] = select(vec4f(0.0), exp(max(score$m - now[$m], LEAST)), there);
         #endfor
         workgroupBarrier();
-        let fade = fades[o_group];
-        sum *= fade;
+        let rescale = rescales[o_group];
+        sum *= rescale;
         #for m 4
         #for n TN
-        acc$m_$n *= fade[$m];
+        acc$m_$n *= rescale[$m];
         #endfor
         #endfor
         let left = min($(BK / 4), (shape.keys - first + 3u) / 4u);
@@ -161,7 +161,7 @@ fn q_of(row: u32, channel: u32, c: u32) -> vec4f {
 
 fn k_of(row: u32, channel: u32, c: u32) -> vec4f {
     let at = channel / 4u + c;
-    return straddling(k_at(row + at), k_at(row + min(at + 1u, shape.residual_stride4 - 1u)), channel, c);
+    return straddling(k_at(row + at), k_at(row + min(at + 1u, shape.second_stride4 - 1u)), channel, c);
 }
 
 fn v_of(row: u32, channel: u32, c: u32) -> vec4f {

@@ -65,7 +65,7 @@ fn total(sums: vec4f, local: u32) -> f32 {
         workgroupBarrier();
     }
     let all = partial[0];
-    // Nobody writes before everybody has read.
+    // All have read before any of them writes again.
     workgroupBarrier();
     return all;
 }

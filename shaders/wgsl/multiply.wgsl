@@ -9,7 +9,7 @@
 
 fn compute(row: u32, column: u32) {
     let factors = select(row, row / shape.pixels, (shape.flags & 1u) != 0u);
-    let out = activate(x_at(row * shape.input_stride4 + column) * residual_at(factors * shape.residual_stride4 + column));
+    let out = activate(x_at(row * shape.input_stride4 + column) * second_at(factors * shape.second_stride4 + column));
     let there = vec4u(0u, 1u, 2u, 3u) + vec4u(column * 4u) < vec4u(shape.outputs);
     y_put(row * shape.output_stride4 + column, select(vec4f(0.0), out, there));
 }

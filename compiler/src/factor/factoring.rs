@@ -3,7 +3,7 @@
 use nalgebra::DMatrix;
 
 use super::channel::Channel;
-use super::factors::{balance, named};
+use super::factors::{equal_norms, named};
 use super::matrix::from_rows;
 use super::spatial::Spatial;
 use super::tucker::Tucker;
@@ -197,18 +197,18 @@ impl Factoring {
         if self.total > 0.0 { (1.0 - kept / self.total).clamp(0.0, 1.0) } else { 0.0 }
     }
 
-    /// The factors at `rank`, clamped to what there is. A pair's two sides get the same length in each component, so
-    /// that neither is out of half precision's range or starts a fine-tuning unbalanced. `gain` multiplies a cut weight
+    /// The factors at `rank`, clamped to what there is. Row r of both factors of a pair gets the same norm, so
+    /// that neither is out of half precision's range or starts a fine-tuning unbalanced. `rescale` multiplies a cut weight
     /// so that it keeps its energy (LRPET: σ by √(‖σ‖²/‖σ_kept‖²)); it is for cuts without data.
     ///
     /// # Errors
     /// [`Error::Invalid`] when an iteration fails.
-    pub fn truncate(&self, rank: Rank, gain: bool) -> Result<Factors> {
+    pub fn truncate(&self, rank: Rank, rescale: bool) -> Result<Factors> {
         let rank = self.clamp(rank);
         let (parts, kept) = match (rank, &self.form) {
             (Rank::Two { output, input }, Form::Tucker(t)) => {
                 let parts = t.truncate(&self.name, output, input)?;
-                let b = self.scaled(parts.b.transpose(), 1, parts.kept, gain);
+                let b = self.scaled(parts.b.transpose(), 1, parts.kept, rescale);
                 (vec![parts.a, parts.core, b], parts.kept)
             }
             (Rank::One(r) | Rank::Two { output: r, .. }, form) => {
@@ -224,8 +224,8 @@ impl Factoring {
                     }
                     Form::Tucker(_) => (DMatrix::zeros(0, 0), DMatrix::zeros(0, 0), 1),
                 };
-                let mut u = self.scaled(u, inner, kept, gain);
-                balance(&mut v, &mut u);
+                let mut u = self.scaled(u, inner, kept, rescale);
+                equal_norms(&mut v, &mut u);
                 (vec![v, u], kept)
             }
         };
@@ -245,7 +245,7 @@ impl Factoring {
             tail_energy,
             energy: 1.0 - lost,
             means: self.means(&parts),
-            gained: gain && self.data.is_none() && kept > 0.0,
+            rescaled: rescale && self.data.is_none() && kept > 0.0,
             bias: None,
         };
         factors.bias = self.bias(&factors, rank);
@@ -253,8 +253,8 @@ impl Factoring {
     }
 
     /// Uᵀ, [r, out·inner], with what the outputs are multiplied by.
-    fn scaled(&self, mut u: DMatrix<f64>, inner: usize, kept: f64, gain: bool) -> DMatrix<f64> {
-        if gain && self.data.is_none() && kept > 0.0 {
+    fn scaled(&self, mut u: DMatrix<f64>, inner: usize, kept: f64, rescale: bool) -> DMatrix<f64> {
+        if rescale && self.data.is_none() && kept > 0.0 {
             u *= (self.total / kept).max(1.0).sqrt();
         }
         if let Some(scale) = &self.row_scale {

@@ -41,7 +41,7 @@ pub struct Factors {
     /// scheme, [r, kw] of the spatial one, [r₂, kh, kw] of Tucker-2; empty without data.
     pub means: Vec<f32>,
     /// Whether the last factor is scaled so that the weight keeps its energy.
-    pub gained: bool,
+    pub rescaled: bool,
     /// What the cut takes from the mean of each output, [out]: to be added to the bias.
     pub bias: Option<Vec<f64>>,
 }
@@ -58,7 +58,7 @@ impl Factors {
             tail_energy: 0.0,
             energy: 1.0,
             means: Vec::new(),
-            gained: false,
+            rescaled: false,
             bias: None,
         }
     }
@@ -81,7 +81,7 @@ impl Factors {
             Rank::One(rank) => {
                 let (rows, inner) = self.sides();
                 let (mut v, mut u) = (self.turned(0, rank, rows).transpose(), apply(1, rank, inner));
-                balance(&mut v, &mut u);
+                equal_norms(&mut v, &mut u);
                 vec![v, u]
             }
             Rank::Two { output, input } => {
@@ -150,8 +150,8 @@ pub(super) fn named(scheme: Scheme, rank: Rank, kernel: &Kernel, parts: &[DMatri
     layout.map(|((suffix, shape), part)| NamedFactor { suffix, shape, values: to_rows(part) }).collect()
 }
 
-/// Gives row r of both the same length; a component without length is left as it is.
-pub(super) fn balance(v: &mut DMatrix<f64>, u: &mut DMatrix<f64>) {
+/// Rescales row r of both factors to the same norm, their product unchanged; a row of zeros is left as it is.
+pub(super) fn equal_norms(v: &mut DMatrix<f64>, u: &mut DMatrix<f64>) {
     for (mut v, mut u) in v.row_iter_mut().zip(u.row_iter_mut()) {
         let (a, b) = (v.norm(), u.norm());
         if a > 0.0 && b > 0.0 {

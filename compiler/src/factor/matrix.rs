@@ -81,7 +81,7 @@ pub(super) fn orthonormal_rows(mut m: DMatrix<f64>) -> DMatrix<f64> {
 
 /// basis ⊗ identity(inner), without columns' order changed: feature (r, k) reads elements (c, k) by basis[r, c], where
 /// an element's index is (c / group, k, c % group) mixed as `index` says.
-pub(super) fn spread(basis: &DMatrix<f64>, inner: usize, index: impl Fn(usize, usize) -> usize) -> DMatrix<f64> {
+pub(super) fn kron_identity(basis: &DMatrix<f64>, inner: usize, index: impl Fn(usize, usize) -> usize) -> DMatrix<f64> {
     let (rank, n) = basis.shape();
     let mut out = DMatrix::zeros(rank * inner, n * inner);
     for r in 0..rank {

@@ -3,7 +3,7 @@
 
 use nalgebra::{DMatrix, QR};
 
-use super::factors::{balance, named};
+use super::factors::{equal_norms, named};
 use super::matrix::eigen;
 use super::svd::Svd;
 use super::{Factors, Rank};
@@ -37,7 +37,7 @@ impl Factors {
                 let rank = between.energies.len();
                 let (left, right) = between.truncate(rank);
                 let (mut v, mut u) = (right * v.q().transpose(), (u.q() * left).transpose());
-                balance(&mut v, &mut u);
+                equal_norms(&mut v, &mut u);
                 (Rank::One(rank), vec![v, u], between.energies.iter().map(|e| e.sqrt() as f32).collect())
             }
             Rank::Two { output, input } => {

@@ -7,7 +7,7 @@
 
 use nalgebra::DMatrix;
 
-use super::matrix::{cholesky, eigen, marginal, solve, solve_transposed, spread};
+use super::matrix::{cholesky, eigen, kron_identity, marginal, solve, solve_transposed};
 use super::svd::Svd;
 use crate::error::Result;
 use crate::tensor::Kernel;
@@ -46,7 +46,7 @@ impl Spatial {
             let norm = row.norm();
             row.scale_mut(if norm > 0.0 { 1.0 / norm } else { 0.0 });
         }
-        let map = spread(&v, kw, at);
+        let map = kron_identity(&v, kw, at);
         let features = &map * covariance;
         let l = cholesky(name, ridged(&features * map.transpose()))?;
         let y = solve(&l, features * weight.transpose());

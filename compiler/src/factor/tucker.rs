@@ -9,7 +9,7 @@
 use nalgebra::DMatrix;
 
 use super::grid;
-use super::matrix::{cholesky, eigen, marginal, orthonormal_rows, solve, solve_transposed, spread};
+use super::matrix::{cholesky, eigen, kron_identity, marginal, orthonormal_rows, solve, solve_transposed};
 use crate::error::Result;
 use crate::tensor::Kernel;
 
@@ -92,7 +92,7 @@ impl Tucker {
 
     fn fit(&self, name: &str, a: DMatrix<f64>) -> Result<Fit> {
         let area = self.kernel.height * self.kernel.width;
-        let map = spread(&a, area, |i, k| i * area + k);
+        let map = kron_identity(&a, area, |i, k| i * area + k);
         Ok(match &self.data {
             None => Fit { y: map * self.weight.transpose(), l: None, a },
             Some((covariance, _)) => {
@@ -132,11 +132,11 @@ impl Tucker {
             let projected = best.b.transpose() * &self.weight;
             let fit = self.fit(name, self.basis(name, &projected, input)?)?;
             let next = fit.parts(name, output, input, area)?;
-            let gained = next.kept - best.kept;
-            if gained > 0.0 {
+            let improvement = next.kept - best.kept;
+            if improvement > 0.0 {
                 best = next;
             }
-            if gained <= 1e-6 * best.kept {
+            if improvement <= 1e-6 * best.kept {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! What a transformer adds to its tokens: class tokens before them, positions on all.
+//! Class tokens and position embeddings of transformers.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,13 +17,13 @@ pub struct Embed {
     pub first: usize,
     /// Name of the class token, [channels]; needs a first token.
     pub class: Option<String>,
-    /// What is added to all tokens.
+    /// The position embedding, added to all tokens.
     pub positions: Positions,
     /// Whether the tensors have a batch axis, as timm writes them: [1, 1, channels] and [1, tokens, channels].
     pub batched: bool,
 }
 
-/// What tells a transformer where a token stands.
+/// The position embedding of tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Positions {
     /// Nothing.

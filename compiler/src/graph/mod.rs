@@ -126,8 +126,8 @@ impl Graph {
         Ok(self.output_shapes()?.into_iter().next().unwrap_or_default())
     }
 
-    /// Whether the first that reads input `input` in more than single elements or channels moves a window over it, or takes the
-    /// mean of its pixels: whether it is an image, and no features that happen to have three axes.
+    /// Whether input `input` is an image rather than features that happen to have three axes: whether a window or a mean over
+    /// pixels reads it, directly or through operations that keep its pixels apart.
     pub fn reads_an_image(&self, input: ValueId) -> bool {
         let Some(&[_, height, width]) = self.inputs.get(input).map(Vec::as_slice) else { return false };
         let mut seen = BTreeSet::from([input]);
@@ -137,7 +137,7 @@ impl Graph {
             }
             let passes = match &node.op {
                 Op::Activation(_) | Op::BatchNorm(_) | Op::Affine { .. } | Op::Add | Op::Multiply => true,
-                // Other channels of the same pixels.
+                // These only change the channels of each pixel.
                 Op::Rearrange(r) => r.shape[1..] == [height, width],
                 _ => false,
             };

@@ -135,7 +135,7 @@ pub enum Op {
     ShortcutA(ShortcutA),
     /// Any shape as one vector, row-major: [channels, height, width] → [channels · height · width].
     Flatten,
-    /// y = weight[c]·x + bias[c] for each channel (the sample's first axis): a normalisation that has no statistics left.
+    /// y = weight[c]·x + bias[c] for each channel (the sample's first axis): a normalisation without statistics.
     Affine {
         /// Channels.
         channels: usize,

@@ -25,13 +25,13 @@ impl Rearrange {
         Self { shape: vec![elements], offset: 0, steps: vec![(elements, 1)] }
     }
 
-    /// For each element of the output its place in the input. The steps must fit ([`Rearrange::output_shape`]).
-    pub fn places(&self) -> Vec<usize> {
-        let mut places = vec![self.offset];
+    /// For each element of the output its index in the input. The steps must fit ([`Rearrange::output_shape`]).
+    pub fn source_indices(&self) -> Vec<usize> {
+        let mut source_indices = vec![self.offset];
         for &(size, stride) in &self.steps {
-            places = places.iter().flat_map(|&p| (0..size).map(move |i| p + i * stride)).collect();
+            source_indices = source_indices.iter().flat_map(|&p| (0..size).map(move |i| p + i * stride)).collect();
         }
-        places
+        source_indices
     }
 
     /// The output's shape for an input of `shape`.
@@ -60,10 +60,10 @@ mod tests {
     fn what_fits_is_told_from_what_does_not() {
         let transposed = Rearrange { shape: vec![3, 2, 1], offset: 1, steps: vec![(3, 2), (2, 6)] };
         assert_eq!(transposed.output_shape(&[2, 3, 2]), Ok(vec![3, 2, 1]));
-        assert_eq!(transposed.places(), [1, 7, 3, 9, 5, 11]);
+        assert_eq!(transposed.source_indices(), [1, 7, 3, 9, 5, 11]);
         assert!(transposed.output_shape(&[11]).unwrap_err().contains("beyond"));
         assert!(Rearrange { shape: vec![5], ..transposed.clone() }.output_shape(&[2, 3, 2]).unwrap_err().contains("do not fit"));
         assert!(Rearrange { offset: usize::MAX, ..transposed }.output_shape(&[2, 3, 2]).is_err());
-        assert_eq!(Rearrange::flatten(6).places(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(Rearrange::flatten(6).source_indices(), [0, 1, 2, 3, 4, 5]);
     }
 }

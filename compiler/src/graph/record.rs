@@ -1,4 +1,4 @@
-//! A graph as checkpoints hold it.
+//! The serialized form of a graph in checkpoints.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! How a kernel moves over an image, and what it leaves of the image's size.
+//! How a kernel moves over an image, and the size of the output.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Window {
     pub stride: [usize; 2],
     /// Rows and columns of zeros around the image: top, left, bottom, right.
     pub padding: [usize; 4],
-    /// Distance of the kernel's elements.
+    /// Distance between the kernel's elements: the dilation.
     pub dilation: [usize; 2],
 }
 
@@ -46,7 +46,7 @@ impl Window {
         Ok(output)
     }
 
-    /// Refuses what no pool may have: padding as large as the kernel, under which a window could hold no element at all.
+    /// Refuses padding as large as the kernel, with which a pool's window could hold no element at all.
     ///
     /// # Errors
     /// A phrase that names the padding.

@@ -1,4 +1,4 @@
-//! Time: a table of a device's times, read, or measured and kept; and what a finished network takes there.
+//! Latency: a table of a device's times, read or measured and cached, and the measured times of a finished network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use super::progress::{Note, Progress, Stage, Watch};
 use crate::error::{Error, Result};
 use crate::rank::Policy;
 
-/// No longer table is read.
+/// The most bytes of a table that is read.
 const MOST_BYTES: u64 = 256 << 20;
 /// About how long to measure.
 const SECONDS: f64 = 45.0;
 /// Runs that a layer is timed by.
 const RUNS: usize = 25;
 
-/// Whose time counts.
+/// The device whose times decide.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Clock {
     /// A file with the times of a device, as `thinfer measure` writes it: for `latency:F`, and for `accuracy:POINTS` to find
@@ -39,18 +39,18 @@ struct Head {
 }
 
 impl Clock {
-    /// Refuses what says whose time counts beside a policy that asks for none.
+    /// Refuses settings of times beside a policy that uses none.
     ///
     /// # Errors
     /// [`Error::Invalid`] that names the setting.
     pub fn check(&self, policy: Policy) -> Result<()> {
         let (by_time, judged) = (matches!(policy, Policy::Latency(_)), matches!(policy, Policy::Accuracy(_)));
-        let given = [
+        let settings = [
             ("--latency-table", self.table.is_some(), by_time || judged),
             ("--device", self.device.is_some(), by_time || (judged && self.table.is_some())),
             ("--batch", self.batch.is_some(), by_time || (judged && self.table.is_some())),
         ];
-        if let Some((flag, ..)) = given.iter().find(|(_, given, used)| *given && !used) {
+        if let Some((flag, ..)) = settings.iter().find(|(_, set, used)| *set && !used) {
             return Err(Error::invalid(
                 *flag,
                 format!("is for --ranks latency:F, and with a --latency-table for accuracy:POINTS, not for --ranks {policy}"),
@@ -91,7 +91,7 @@ impl Clock {
         let batch = self.batch.unwrap_or(1);
         let kept = thinfer::Options::default().cache.map(|folder| folder.join(latency::cache_name(&device, dense, batch)));
         if let Some(path) = &kept {
-            // Whatever is wrong with it, it is measured anew.
+            // A cached table that cannot be used is measured anew.
             if let Ok(table) = read_table(path)
                 && table.is_of(&device)
                 && table.batch == batch
@@ -105,7 +105,7 @@ impl Clock {
         let stage = Stage::Timing(&device.info().name);
         let table = latency::measure(&device, dense, batch, SECONDS, &mut |done, total| watch(Progress::Stage { stage, done, total }))?;
         if let (Some(path), Ok(text)) = (kept, serde_json::to_vec(&table)) {
-            // A cache is no reason to fail.
+            // Not being able to cache is no error.
             let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
             let _ = folder.and_then(|()| thinfer::artifact::write_atomic(&path, &text));
         }
@@ -156,7 +156,7 @@ impl Measured {
         let (mut thin, mut whole) = (Session::new(&device, artifact, &options)?, Session::new(&device, dense, &options)?);
         let times = bench::interleaved(&mut [&mut thin, &mut whole], 5, RUNS)?;
         let mut layers = bench::layers(&mut thin, RUNS)?.map(|l| l.iter().map(bench::Times::p50).collect::<Vec<f64>>());
-        // The device's clock counts around each step what the table takes off again.
+        // The device's clock includes overhead around each step, which the table subtracts.
         for (layer, ms) in layers.iter_mut().flatten().enumerate() {
             *ms += 1e-3 * table.dispatch_us * thin.layers()[layer].kernels.len().max(1) as f64;
         }

@@ -50,14 +50,14 @@ pub struct Compile {
     pub scheme: SchemeChoice,
     /// How layers are taken apart, whatever their ranks.
     pub cut: CutSettings,
-    /// For `latency:F`, and where time decides under `accuracy:POINTS`: whose time counts.
+    /// For `latency:F`, and where time decides under `accuracy:POINTS`: the device whose times decide.
     pub clock: Clock,
     /// For `accuracy:POINTS`: a set whose test images decide. Without it disagreement with the dense network on shifted
     /// training images of `cut.calibrate` is judged.
     pub holdout: Option<DataSpec>,
     /// How weights are stored.
     pub dtype: Dtype,
-    /// What the outputs are, where the network does not tell it itself.
+    /// The meaning of the outputs, where the network itself does not state it.
     pub scores: Option<Meaning>,
     /// Also give the cut network as a checkpoint to be trained on: layers as factors, batch norm unfolded.
     pub emit_factors: bool,
@@ -96,12 +96,12 @@ impl Compile {
         Ranks { policy: self.policy, dtype: self.dtype, holdout: self.holdout.as_ref(), cut: &self.cut }
     }
 
-    /// Refuses what says how to cut beside a policy that cuts nothing, and what judges beside one that asks for no judgement.
+    /// Refuses settings of cuts beside a policy that cuts nothing, and a set to judge by beside a policy that judges nothing.
     fn check_use(&self) -> Result<()> {
         let (policy, cut) = (self.policy, &self.cut);
         // Batch norm that is unfolded from a dense network takes its statistics from images, too.
         let unfolds = policy == Policy::Dense && self.emit_factors;
-        let given = [
+        let settings = [
             ("--scheme", self.scheme != SchemeChoice::Auto),
             ("--calibrate", cut.calibrate.is_some() && !unfolds),
             ("--energy-gain", cut.energy_gain),
@@ -109,7 +109,7 @@ impl Compile {
             ("--skip", !cut.skip.is_empty() && policy != Policy::Keep),
         ];
         let cuts_nothing = matches!(policy, Policy::Dense | Policy::Keep);
-        if let Some((flag, _)) = given.iter().find(|(_, given)| *given && cuts_nothing) {
+        if let Some((flag, _)) = settings.iter().find(|(_, set)| *set && cuts_nothing) {
             return Err(Error::invalid(*flag, format!("says how to cut; --ranks {policy} cuts nothing")));
         }
         if self.holdout.is_some() && !matches!(policy, Policy::Accuracy(_)) {
@@ -185,7 +185,7 @@ impl Compile {
         })
     }
 
-    /// What the user should read of the result.
+    /// Notes on the result for the user.
     fn notes(&self, network: &Network, artifact: &Artifact, denormals: usize) -> Vec<Note> {
         let (output, count) = (artifact.output(), artifact.output_len());
         let is_unknown = self.scores.is_none() && output.meaning == Meaning::Values && output.spec.is_line() && count > 1;
@@ -195,7 +195,7 @@ impl Compile {
     }
 }
 
-/// What made the layers of what an imported file holds; `None` for a network of the zoo.
+/// How an imported file's nodes became layers; `None` for a network of the zoo.
 fn rewrites(network: &Network, factored: &Factored) -> Option<Vec<Rewrite>> {
     network.checkpoint.meta.graph.as_ref()?;
     let fused = fused(&network.graph, factored.layers()).into_iter().map(|(rule, nodes)| Rewrite { rule: rule.into(), nodes });

@@ -11,7 +11,7 @@ use super::progress::Note;
 use crate::error::Result;
 use crate::import::{Checkpoint, Rewrite};
 
-/// A compiled network: the artifact, what was decided for each layer and why, and what there is to tell.
+/// A compiled network: the artifact, what was decided for each layer and why, and notes for the user.
 #[derive(Debug)]
 pub struct Compiled {
     /// What goes into the `.thin` file.
@@ -20,13 +20,13 @@ pub struct Compiled {
     pub factors: Option<Checkpoint>,
     /// What became of each layer with a weight, in their order.
     pub layers: Vec<LayerReport>,
-    /// What made the layers of the nodes of an ONNX file; `None` for a network of the zoo.
+    /// How the nodes of an ONNX file became layers; `None` for a network of the zoo.
     pub rewrites: Option<Vec<Rewrite>>,
     /// Where the clock decided, or helped to: what the network takes on the device.
     pub times: Option<Times>,
     /// Values that were denormal as f32 and are written as zero.
     pub denormals: usize,
-    /// What the user should read of the result. What was told on the way is not repeated.
+    /// Notes on the result for the user. Those already passed to the progress callback are not repeated.
     pub notes: Vec<Note>,
 }
 

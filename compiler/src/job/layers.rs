@@ -69,7 +69,7 @@ pub(super) fn report(factored: &Factored, policy: Policy, cuts: &[Cut]) -> Vec<L
 }
 
 impl LayerReport {
-    /// Of the layer `name` that became `cut`; `keep` if that is as the file holds it.
+    /// The decision for layer `name`, which became `cut`; `keep` if the file's own factors are kept.
     fn of(name: &str, weight: &Weighted, cut: Cut, choices: &LayerChoices<'_>, keep: bool) -> Self {
         let factoring = cut.and_then(|(scheme, _)| choices.factorings.iter().find(|f| f.scheme() == scheme));
         let (as_cut, dense) = (choices.candidate(cut, 0.0), choices.candidate(None, 0.0));
@@ -128,7 +128,8 @@ pub(super) fn timed(factored: &Factored, timing: &Timing, cuts: &[Cut]) -> Vec<T
     weighted.enumerate().filter_map(of_layer).collect()
 }
 
-/// Of all candidates of a layer, of which `won` was chosen, those worth a line, the fastest first, and the place of that one.
+/// The candidates of a layer that are worth a line, fastest first: the Pareto front, dense, and the chosen one (`won`), whose
+/// index is returned too.
 fn shown(all: &[Timed], won: &Timed) -> (Vec<Timed>, usize) {
     let mut shown = best(all);
     if !shown.iter().any(|c| c.cut == won.cut) {
@@ -142,7 +143,7 @@ fn shown(all: &[Timed], won: &Timed) -> (Vec<Timed>, usize) {
     (shown.into_iter().cloned().collect(), place)
 }
 
-/// Those that no other is both faster and better than.
+/// The Pareto front in time and error.
 fn best(all: &[Timed]) -> Vec<&Timed> {
     let mut sorted: Vec<&Timed> = all.iter().collect();
     sorted.sort_by(|a, b| a.us.total_cmp(&b.us).then(a.error.total_cmp(&b.error)));

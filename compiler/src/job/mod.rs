@@ -1,7 +1,7 @@
 //! Whole jobs, from what is read to what is handed over: [`Compile`], [`Sweep`], [`Train`]. Each is a value that says what is
-//! wanted; its `check` refuses settings that contradict each other before any work is done, and its `run` gives a value
-//! that holds everything there is to print or to write. Nothing here knows a terminal: whoever waits is told by a
-//! function that takes a [`Progress`].
+//! wanted; its `check` refuses settings that contradict each other before any work is done, and its `run` gives a value that
+//! holds everything there is to print or to write. Nothing here knows a terminal: progress goes to a callback that takes a
+//! [`Progress`].
 //!
 //! Data goes one way: [`Source`] → [`Network`] → folded and factored → ranks → artifact → [`Compiled`].
 

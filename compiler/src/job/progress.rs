@@ -1,18 +1,18 @@
-//! What a job tells while it runs.
+//! Progress and notes of a running job.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::train::{EpochRecord, StepReport};
 
-/// Who is told of a job's progress. It may be called by several threads at once.
+/// A callback for a job's progress. Several threads may call it at once.
 pub type Watch<'a> = &'a (dyn Fn(Progress<'_>) + Sync);
 
-/// Something that a job tells while it runs.
+/// An event of a running job.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Progress<'a> {
-    /// So much of a stage is done.
+    /// A part of a stage is done.
     Stage {
         /// What is being done.
         stage: Stage<'a>,
@@ -21,7 +21,7 @@ pub enum Progress<'a> {
         /// Parts in all.
         total: usize,
     },
-    /// Something that the user should read.
+    /// A note for the user.
     Note(&'a Note),
     /// A training step is over.
     Step(&'a StepReport),
@@ -57,7 +57,7 @@ impl fmt::Display for Stage<'_> {
     }
 }
 
-/// Something that the user should read. It prints as one line.
+/// A note for the user. It prints as one line.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Note {

@@ -20,11 +20,11 @@ const JUDGED_IMAGES: usize = 2000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ranks<'a> {
     pub(super) policy: Policy,
-    /// What artifacts are judged as.
+    /// The type of weights of the artifacts that are judged.
     pub(super) dtype: Dtype,
-    /// Whose test images decide under `accuracy:POINTS`.
+    /// The set whose test images decide under `accuracy:POINTS`.
     pub(super) holdout: Option<&'a DataSpec>,
-    /// Whose training images decide else, behind those that are calibrated with.
+    /// The set whose training images decide otherwise, after those used to calibrate.
     pub(super) cut: &'a CutSettings,
 }
 

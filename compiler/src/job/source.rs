@@ -18,7 +18,7 @@ use crate::rank::Policy;
 use crate::rng::{Purpose, keyed, permutation};
 use crate::zoo;
 
-/// Of a checkpoint without a word of its network.
+/// The message for a checkpoint that does not name its network.
 const UNNAMED: &str = "does not say which architecture it holds; give --model NAME (thinferc compile --help lists them), or export the network as ONNX, which brings its own";
 
 /// A checkpoint or an ONNX file, and how to read it.
@@ -37,7 +37,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// `file`, which says everything itself.
+    /// `file`, with nothing stated beside it.
     pub fn new(file: impl Into<PathBuf>) -> Self {
         Self { file: file.into(), ..Self::default() }
     }
@@ -116,9 +116,9 @@ pub struct Network {
     pub held: BTreeMap<String, Factors>,
     /// The array that it takes, of several the first image, or the first; and how pixels become it.
     pub input: Input,
-    /// What made the graph of an ONNX file; empty for a network of the zoo.
+    /// How the nodes of an ONNX file became the graph; empty for a network of the zoo.
     pub rewrites: Vec<Rewrite>,
-    /// What to tell where neither the file nor a setting says how images of several channels were normalised.
+    /// A note for the user where neither the file nor a setting says how images of several channels were normalised.
     pub unknown_pixels: Option<Note>,
     /// The file's name without its folder: what an artifact says of its source must not tell where its maker keeps files.
     pub name: String,

@@ -79,7 +79,7 @@ pub struct Sweep {
     pub data: DataSpec,
     /// Only its first so many test images.
     pub limit: Option<usize>,
-    /// What runs the networks.
+    /// The device that runs the networks.
     pub device: DeviceKind,
 }
 
@@ -94,7 +94,7 @@ pub struct Swept {
     pub data: String,
     /// How many there were.
     pub images: usize,
-    /// What ran the networks.
+    /// The device that ran the networks.
     pub device: DeviceInfo,
 }
 
@@ -105,7 +105,7 @@ pub struct Curve {
     pub family: Family,
     /// The scheme.
     pub scheme: SchemeChoice,
-    /// Its points, the most that is kept first. A share that cannot be met ends it.
+    /// Its points, largest share first. A share that cannot be met ends the curve.
     pub points: Vec<Point>,
 }
 

@@ -25,9 +25,9 @@ pub struct Train {
     pub config: TrainConfig,
     /// Start from this checkpoint, dense or in factors, instead of random weights.
     pub from: Option<Source>,
-    /// `.thin` files whose answers are learned from beside the labels.
+    /// Teachers: `.thin` files whose outputs are learned from beside the labels.
     pub teachers: Vec<PathBuf>,
-    /// What the teachers count for.
+    /// The weight of the teachers in the loss.
     pub share: Share,
     /// The folder that everything is written to.
     pub run_dir: PathBuf,
@@ -37,7 +37,7 @@ pub struct Train {
     pub checkpoint_every: Duration,
 }
 
-/// What teachers count for in the loss. It parses from `WEIGHT` or `WEIGHT:TEMPERATURE`.
+/// The weight of teachers in the loss. It parses from `WEIGHT` or `WEIGHT:TEMPERATURE`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
     /// Their share, above 0 and at most 1.
@@ -67,7 +67,7 @@ impl FromStr for Share {
 /// The learning rate that suits an optimiser and a method.
 pub fn usual_lr(optimizer: OptimizerKind, method: &Method) -> f64 {
     match optimizer {
-        // What is trained already is led back, not shaken.
+        // A trained network needs a small learning rate.
         OptimizerKind::Adam if matches!(method, Method::Finetune) => 1e-4,
         OptimizerKind::Adam => 1e-3,
         OptimizerKind::Sgd => 1e-2,
@@ -140,7 +140,7 @@ impl Train {
         Ok(Prepared { config, start, teachers, data, run_dir: run_dir.clone(), resume: *resume, checkpoint_every: *checkpoint_every })
     }
 
-    /// What the run knows of its teachers: each by its file's name and checksum.
+    /// The run's record of its teachers: each file's name and checksum.
     fn distil(&self, teachers: &[Artifact]) -> Option<Distil> {
         let known = |(path, file): (&PathBuf, &Artifact)| format!("{} ({:08x})", path.display(), crc32fast::hash(file.as_bytes()));
         let Share { weight, temperature } = self.share;
@@ -180,7 +180,7 @@ impl Prepared {
     }
 }
 
-/// Passes on what a run tells.
+/// Passes on the events of a run.
 struct Told<'a>(Watch<'a>);
 
 impl train::Progress for Told<'_> {

@@ -1,17 +1,17 @@
-//! What the layers see on training images: moments for cuts that know their data, and weights corrected for what the
-//! cuts before them have done.
+//! Calibration on training images: moments of each layer's inputs for data-aware cuts, and regressions that correct a layer
+//! for the cuts before it.
 
 use rayon::prelude::*;
 
 use super::folded::{Folded, Weighted};
 use super::patches;
 use super::stage::Stage;
-use super::values::{Value, Values};
+use super::values::{Activations, LiveValues};
 use super::weights::Written;
 use crate::error::{Error, Result};
 use crate::factor::{LayerMoments, Moments, Regression};
 
-/// Patches of more values than this are not kept moments of: those of their layer's outputs must do.
+/// The largest patch whose moments are kept; for larger ones the moments of the layer's outputs are used.
 const WIDEST: usize = 2304;
 /// Groups that images are split into; fixed, so that sums do not depend on the machine's cores.
 const PARTS: usize = 4;
@@ -19,7 +19,7 @@ const PARTS: usize = 4;
 /// Training images as the network's input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Images {
-    input: Value,
+    input: Activations,
 }
 
 impl Images {
@@ -31,7 +31,7 @@ impl Images {
         if ![1, 3].contains(&shape.len()) {
             return Err(Error::invalid("calibration images", format!("have shape {shape:?}")));
         }
-        let input = Value { shape: shape.to_vec(), data };
+        let input = Activations { shape: shape.to_vec(), data };
         if input.len() == 0 || input.data.is_empty() || !input.data.len().is_multiple_of(input.len()) {
             return Err(Error::invalid("calibration images", format!("{} values for images of {shape:?}", input.data.len())));
         }
@@ -44,13 +44,13 @@ impl Images {
     }
 }
 
-/// Moments of what each weighted layer sees in the dense network, in layer order; `None` for others and for grouped
-/// ones. `progress` hears how many layers are done.
+/// Moments of the inputs of each weighted layer in the dense network, in layer order; `None` for others and for grouped ones.
+/// `progress` is called with the number of layers done.
 ///
 /// # Errors
 /// [`Error::Invalid`] for images that are not what the network takes.
 pub(super) fn moments(network: &Folded, images: &Images, progress: &(dyn Fn(usize) + Sync)) -> Result<Vec<Option<LayerMoments>>> {
-    let mut values = Values::new(network, &images.input)?;
+    let mut values = LiveValues::new(network, &images.input)?;
     let mut all = Vec::with_capacity(network.layers.len());
     for (i, layer) in network.layers.iter().enumerate() {
         let inputs = values.of(layer)?;
@@ -73,9 +73,9 @@ pub(super) fn moments(network: &Folded, images: &Images, progress: &(dyn Fn(usiz
     Ok(all)
 }
 
-/// Goes through the network with every layer before already replaced, and asks `cut` for each weighted layer in turn
-/// what it becomes. `cut` gets the layer's place and the regression of its DENSE output, what the residual has lost
-/// included, on its CUT input; no regression for grouped layers and very wide patches.
+/// Walks through the network in order and replaces each weighted layer by what `cut` returns, so that later layers see the
+/// cuts before them. `cut` gets the layer's index and the regression of its DENSE output (with the error of its residual) on
+/// its CUT input; no regression for grouped layers and very wide patches.
 ///
 /// # Errors
 /// Whatever `cut` returns; [`Error::Invalid`] as [`moments`].
@@ -84,14 +84,14 @@ pub(super) fn in_sequence(
     images: &Images,
     mut cut: impl FnMut(usize, &Weighted, Option<&Regression>) -> Result<Written>,
 ) -> Result<Vec<Option<Written>>> {
-    let (mut dense, mut thin) = (Values::new(network, &images.input)?, Values::new(network, &images.input)?);
+    let (mut dense, mut thin) = (LiveValues::new(network, &images.input)?, LiveValues::new(network, &images.input)?);
     let mut all = Vec::with_capacity(network.layers.len());
     for (i, layer) in network.layers.iter().enumerate() {
         let (inputs, cut_inputs) = (dense.of(layer)?, thin.of(layer)?);
         let (value, cut_value) = match layer.weighted() {
             Some(w) => {
                 let (value, seen) = if w.is_factorable() && w.kernel.columns() <= WIDEST {
-                    let with_lossy: Vec<&Value> = inputs.iter().chain(cut_inputs.get(1)).copied().collect();
+                    let with_lossy: Vec<&Activations> = inputs.iter().chain(cut_inputs.get(1)).copied().collect();
                     let (value, target) = Stage::with_target(layer, w, &w.dense(), &with_lossy)?.both(&with_lossy)?;
                     (value, Some(regression(w, cut_inputs[0], &target)))
                 } else {
@@ -114,7 +114,7 @@ pub(super) fn in_sequence(
     Ok(all)
 }
 
-/// Mean and variance of what a layer's weight gives, before bias, residual and activation.
+/// Mean and variance of the product of a layer's weight, before bias, residual and activation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Statistics {
     /// Of each output, [out].
@@ -131,7 +131,7 @@ pub(super) fn statistics(network: &Folded, images: &Images, written: &[Option<Wr
     Ok(through(network, images, written)?.0)
 }
 
-fn statistics_of(bare: &Value) -> Statistics {
+fn statistics_of(bare: &Activations) -> Statistics {
     let outputs = bare.shape.first().copied().unwrap_or(0);
     let positions = (bare.len() / outputs.max(1)).max(1);
     let count = (bare.images() * positions).max(1) as f64;
@@ -146,7 +146,7 @@ fn statistics_of(bare: &Value) -> Statistics {
 
 /// [`statistics`], and the network's output for every image.
 pub(super) fn through(network: &Folded, images: &Images, written: &[Option<Written>]) -> Result<(Vec<Option<Statistics>>, Vec<f32>)> {
-    let mut values = Values::new(network, &images.input)?;
+    let mut values = LiveValues::new(network, &images.input)?;
     let (mut all, mut last) = (Vec::with_capacity(network.layers.len()), Vec::new());
     for (i, layer) in network.layers.iter().enumerate() {
         let inputs = values.of(layer)?;
@@ -169,13 +169,13 @@ pub(super) fn through(network: &Folded, images: &Images, written: &[Option<Writt
     Ok((all, last))
 }
 
-/// Which images each part takes.
+/// The images of each part.
 fn parts(images: usize) -> Vec<std::ops::Range<usize>> {
     (0..PARTS).map(|p| p * images / PARTS..(p + 1) * images / PARTS).collect()
 }
 
 /// Moments of what `columns` makes of each image of `input`, [len, n] row-major.
-fn moments_of(input: &Value, len: usize, columns: impl Fn(&[f32], &mut Vec<f32>) + Sync) -> Moments {
+fn moments_of(input: &Activations, len: usize, columns: impl Fn(&[f32], &mut Vec<f32>) + Sync) -> Moments {
     let each = |range: std::ops::Range<usize>| {
         let mut m = Moments::new(len);
         let mut seen = Vec::new();
@@ -192,7 +192,7 @@ fn moments_of(input: &Value, len: usize, columns: impl Fn(&[f32], &mut Vec<f32>)
     sum
 }
 
-fn regression(w: &Weighted, input: &Value, target: &Value) -> Regression {
+fn regression(w: &Weighted, input: &Activations, target: &Activations) -> Regression {
     let (columns, outputs) = (w.kernel.columns(), w.kernel.outputs);
     let each = |range: std::ops::Range<usize>| {
         let mut r = Regression::new(outputs, columns);

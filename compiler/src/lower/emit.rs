@@ -9,7 +9,7 @@ use super::weights::Written;
 use crate::error::{Error, Result};
 use crate::tensor::swapped;
 
-/// What the artifact says beside its layers.
+/// The artifact's metadata beside its layers.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// The architecture's name.
@@ -35,9 +35,9 @@ pub struct End {
     pub spec: TensorSpec,
     /// Shape of the value that a layer gives for it.
     pub shape: Vec<usize>,
-    /// What its numbers are, if somebody says it.
+    /// The meaning of its numbers, if it is stated.
     pub scores: Option<Meaning>,
-    /// Whether they are known to be scores of classes, whatever ends the network.
+    /// Whether they are known to be class scores, whatever the last layer is.
     pub classifies: bool,
 }
 

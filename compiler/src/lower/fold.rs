@@ -1,5 +1,5 @@
-//! From a graph and its parameters to layers that each do everything at once: batch norm folded into the weight before
-//! it or behind it, a residual, bias and activation fused behind it. A value that anything else reads is never fused away.
+//! From a graph and its parameters to fused layers: batch norm is folded into the weight before or behind it; bias, residual
+//! and activation are fused behind the weight. A value that another node reads is never fused away.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ const AS_IT_IS: Residual = Residual { stride: 1, offset: 0 };
 /// Folds `graph`, whose parameters must have passed [`Graph::check`].
 ///
 /// # Errors
-/// [`Error::Graph`] naming a node that stands where nothing can take it in; as [`Graph::shapes`].
+/// [`Error::Graph`] naming a node that can neither be fused nor be a layer; as [`Graph::shapes`].
 pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
     let shapes = graph.shapes()?;
     let mut readers = vec![0; shapes.len()];
     graph.nodes.iter().flat_map(|n| &n.inputs).for_each(|&v| readers[v] += 1);
-    // An output is read by whoever runs the network, beside any node: what it is must stay.
+    // An output of the network counts as one more reader, so it is never fused away.
     graph.outputs.iter().for_each(|&v| readers[v] += 1);
     let inputs = 0..graph.inputs.len();
     let mut fold = Fold {
@@ -32,7 +32,7 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
         attentive: attentive(graph),
         shapes,
         readers,
-        values: inputs.map(|folded| Value::Plain { folded, open: false }).collect(),
+        values: inputs.map(|folded| FoldedValue::Plain { folded, open: false }).collect(),
         inputs: graph.inputs.len(),
         folded_shapes: graph.inputs.clone(),
         layers: Vec::new(),
@@ -42,8 +42,8 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
         fold.values.push(value);
     }
     let outputs = graph.outputs.iter().map(|&v| match fold.values[v] {
-        Value::Plain { folded, .. } => Ok(folded),
-        Value::Shortcut { .. } => Err(Error::Graph {
+        FoldedValue::Plain { folded, .. } => Ok(folded),
+        FoldedValue::Shortcut { .. } => Err(Error::Graph {
             node: graph.name.clone(),
             why: "gives a shortcut without weights, which only an addition can take in".into(),
         }),
@@ -57,12 +57,12 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
 
 /// Where a value of the graph is found in the folded network.
 #[derive(Clone, Copy, Debug)]
-enum Value {
+enum FoldedValue {
     /// It is a folded value.
     Plain {
         /// First the inputs, then the output of each layer.
         folded: usize,
-        /// Whether its layer may still take something in: nothing reads what the layer gave before.
+        /// Whether a node may still be fused into its layer: nothing reads the layer's output as it is now.
         open: bool,
     },
     /// A folded value seen through an option A shortcut; only an addition can read it.
@@ -83,7 +83,7 @@ struct Fold<'a> {
     /// How often each of the graph's values is read.
     readers: Vec<usize>,
     /// Of the graph's values so far.
-    values: Vec<Value>,
+    values: Vec<FoldedValue>,
     /// How many of the values are inputs.
     inputs: usize,
     /// Of the folded values: they differ from the graph's behind a Flatten.
@@ -92,26 +92,26 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// Folds one node; says where its value went.
-    fn node(&mut self, node: &Node) -> Result<Value> {
+    /// Folds one node; returns where its value is found.
+    fn node(&mut self, node: &Node) -> Result<FoldedValue> {
         let value = node.inputs[0];
         match &node.op {
             Op::Add => return self.add(node),
             Op::Concat => return self.concat(node),
             Op::Multiply => {
                 let [a, b] = [node.inputs[0], node.inputs[1]];
-                let inputs = vec![self.as_seen(node, a)?, self.as_seen(node, b)?];
+                let inputs = vec![self.in_graph_shape(node, a)?, self.in_graph_shape(node, b)?];
                 let shape = self.shapes[a].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Multiply(Fused::None), shape));
             }
             Op::Attention(attention) => {
-                let inputs = node.inputs.iter().map(|&v| self.as_it_lies(node, v)).collect::<Result<_>>()?;
+                let inputs = node.inputs.iter().map(|&v| self.in_graph_order(node, v)).collect::<Result<_>>()?;
                 let shape = self.shapes[self.values.len()].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Attention(attention.clone()), shape));
             }
             _ => {}
         }
-        let Value::Plain { folded: input, open } = self.values[value] else {
+        let FoldedValue::Plain { folded: input, open } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         let op = match &node.op {
@@ -123,10 +123,10 @@ impl Fold<'_> {
                 FoldedOp::Pool(kind, fused_window(node, window)?)
             }
             Op::GlobalAvgPool => FoldedOp::GlobalAveragePool,
-            Op::Flatten => return Ok(Value::Plain { folded: input, open: open && self.readers[value] == 1 }),
+            Op::Flatten => return Ok(FoldedValue::Plain { folded: input, open: open && self.readers[value] == 1 }),
             Op::ShortcutA(s) => {
                 let residual = Residual { stride: small(node, s.stride)?, offset: small(node, s.offset())? };
-                return Ok(Value::Shortcut { folded: input, residual });
+                return Ok(FoldedValue::Shortcut { folded: input, residual });
             }
             Op::BatchNorm(norm) => return self.per_channel(node, self.normalisation(node, norm)?, value),
             Op::Affine { channels } => {
@@ -134,7 +134,7 @@ impl Fold<'_> {
                 return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta?, eps: None }, value);
             }
             Op::Softmax { log } => {
-                let input = self.as_it_lies(node, value)?;
+                let input = self.in_graph_order(node, value)?;
                 let shape = self.shapes[value].clone();
                 return Ok(self.push(node, vec![input], FoldedOp::Softmax { log: *log }, shape));
             }
@@ -149,11 +149,11 @@ impl Fold<'_> {
             Op::Rearrange(r) => FoldedOp::Rearrange(r.clone()),
             Op::LayerNorm { eps, .. } => {
                 let (scale, shift) = (self.tensor(node, "weight")?.to_vec(), self.tensor(node, "bias")?.to_vec());
-                let (input, shape) = (self.as_it_lies(node, value)?, self.shapes[value].clone());
+                let (input, shape) = (self.in_graph_order(node, value)?, self.shapes[value].clone());
                 return Ok(self.push(node, vec![input], FoldedOp::LayerNorm(LayerNorm { scale, shift, eps: *eps }), shape));
             }
             Op::Embed(embed) => return self.embed(node, embed, value),
-            // Taken above.
+            // Matched above.
             Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply => return Err(refuse(node, "is folded in another way")),
         };
         // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
@@ -164,10 +164,10 @@ impl Fold<'_> {
         Ok(self.push(node, vec![input], op, shape))
     }
 
-    fn push(&mut self, node: &Node, inputs: Vec<usize>, op: FoldedOp, shape: Vec<usize>) -> Value {
+    fn push(&mut self, node: &Node, inputs: Vec<usize>, op: FoldedOp, shape: Vec<usize>) -> FoldedValue {
         self.layers.push(FoldedLayer { name: node.name.clone(), inputs, op });
         self.folded_shapes.push(shape);
-        Value::Plain { folded: self.latest(), open: true }
+        FoldedValue::Plain { folded: self.latest(), open: true }
     }
 
     /// The folded value that the last layer gives.
@@ -178,7 +178,7 @@ impl Fold<'_> {
     /// The layer that gives graph value `value`, if the one node that reads it may be fused into that layer.
     fn open_layer(&mut self, value: ValueId) -> Option<&mut FoldedOp> {
         match self.values[value] {
-            Value::Plain { folded, open: true } if self.readers[value] == 1 => {
+            FoldedValue::Plain { folded, open: true } if self.readers[value] == 1 => {
                 self.layers.get_mut(folded.checked_sub(self.inputs)?).map(|l| &mut l.op)
             }
             _ => None,
@@ -186,7 +186,7 @@ impl Fold<'_> {
     }
 
     /// Adds a table to the one before it, or makes a layer of it.
-    fn embed(&mut self, node: &Node, embed: &Embed, value: ValueId) -> Result<Value> {
+    fn embed(&mut self, node: &Node, embed: &Embed, value: ValueId) -> Result<FoldedValue> {
         let named =
             |name: &str| self.params.get(name).map(|t| t.data().to_vec()).ok_or_else(|| refuse(node, format!("has no tensor '{name}'")));
         let table = embed.table(named)?;
@@ -196,7 +196,7 @@ impl Fold<'_> {
             before.table.iter_mut().zip(&table).for_each(|(b, t)| *b += t);
             return Ok(self.values[value]);
         }
-        let (input, shape) = (self.as_it_lies(node, value)?, self.shapes[self.values.len()].clone());
+        let (input, shape) = (self.in_graph_order(node, value)?, self.shapes[self.values.len()].clone());
         Ok(self.push(node, vec![input], FoldedOp::Embed(Table { channels: embed.channels, table }), shape))
     }
 
@@ -260,7 +260,7 @@ impl Fold<'_> {
     }
 
     /// Folds a normalisation into the layer before it, or makes a layer of it.
-    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<Value> {
+    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<FoldedValue> {
         let channels = by.k.len();
         match self.open_layer(value) {
             Some(FoldedOp::Weighted(layer))
@@ -277,17 +277,17 @@ impl Fold<'_> {
             }
             _ => {}
         }
-        let folded = self.as_it_lies(node, value)?;
+        let folded = self.in_graph_order(node, value)?;
         let shape = self.shapes[value].clone();
         let affine = Affine { shift: by.shift(), scale: by.k, activation: Fused::None };
         Ok(self.push(node, vec![folded], FoldedOp::Affine(affine), shape))
     }
 
     /// Puts channels together two values at a time.
-    fn concat(&mut self, node: &Node) -> Result<Value> {
+    fn concat(&mut self, node: &Node) -> Result<FoldedValue> {
         let mut joined: Option<(usize, Vec<usize>)> = None;
         for (at, &value) in node.inputs.iter().enumerate() {
-            let folded = self.as_seen(node, value)?;
+            let folded = self.in_graph_shape(node, value)?;
             let Some((before, mut shape)) = joined else {
                 joined = Some((folded, self.shapes[value].clone()));
                 continue;
@@ -300,21 +300,21 @@ impl Fold<'_> {
             }
             joined = Some((self.latest(), shape));
         }
-        Ok(Value::Plain { folded: self.latest(), open: true })
+        Ok(FoldedValue::Plain { folded: self.latest(), open: true })
     }
 
-    /// The folded value that graph value `value` is, element by element: what was flattened for nobody but linear layers so
-    /// far is moved into a vector.
-    fn as_it_lies(&mut self, node: &Node, value: ValueId) -> Result<usize> {
-        let Value::Plain { folded, .. } = self.values[value] else {
+    /// The folded value of graph value `value` with its elements in the graph's order: an image that was flattened is moved
+    /// into a vector, which only linear layers do not need.
+    fn in_graph_order(&mut self, node: &Node, value: ValueId) -> Result<usize> {
+        let FoldedValue::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
-        if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.as_seen(node, value) }
+        if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.in_graph_shape(node, value) }
     }
 
-    /// The same in the shape that the graph has: a vector and an image of one pixel are told apart.
-    fn as_seen(&mut self, node: &Node, value: ValueId) -> Result<usize> {
-        let Value::Plain { folded, .. } = self.values[value] else {
+    /// The same in the graph's shape, which distinguishes a vector from an image of one pixel.
+    fn in_graph_shape(&mut self, node: &Node, value: ValueId) -> Result<usize> {
+        let FoldedValue::Plain { folded, .. } = self.values[value] else {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         if self.shapes[value] == self.folded_shapes[folded] {
@@ -331,13 +331,13 @@ impl Fold<'_> {
     }
 
     /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
-    fn add(&mut self, node: &Node) -> Result<Value> {
+    fn add(&mut self, node: &Node) -> Result<FoldedValue> {
         let (a, b) = (node.inputs[0], node.inputs[1]);
         // The side that something is added to, and the folded value that is added to it.
         let candidates = [(a, b), (b, a)].map(|(onto, other)| match (self.values[onto], self.values[other]) {
-            (Value::Plain { folded, .. }, Value::Plain { folded: other, .. }) => Some((onto, folded, other, AS_IT_IS)),
-            (Value::Plain { folded, .. }, Value::Shortcut { folded: other, residual }) => Some((onto, folded, other, residual)),
-            (Value::Shortcut { .. }, _) => None,
+            (FoldedValue::Plain { folded, .. }, FoldedValue::Plain { folded: other, .. }) => Some((onto, folded, other, AS_IT_IS)),
+            (FoldedValue::Plain { folded, .. }, FoldedValue::Shortcut { folded: other, residual }) => Some((onto, folded, other, residual)),
+            (FoldedValue::Shortcut { .. }, _) => None,
         });
         // A residual must be there when its convolution runs: only the later of the two can take the other in.
         for (onto, folded, other, residual) in candidates.into_iter().flatten() {
@@ -362,7 +362,7 @@ impl Fold<'_> {
         };
         let (mut folded, mut other, mut shape) = (folded, other, self.folded_shapes[folded].clone());
         if residual == AS_IT_IS && shape != self.folded_shapes[other] {
-            (folded, other, shape) = (self.as_seen(node, a)?, self.as_seen(node, b)?, self.shapes[a].clone());
+            (folded, other, shape) = (self.in_graph_shape(node, a)?, self.in_graph_shape(node, b)?, self.shapes[a].clone());
         }
         Ok(self.push(node, vec![folded, other], FoldedOp::Add(residual, Fused::None), shape))
     }
@@ -382,7 +382,7 @@ fn refuse(node: &Node, why: impl Into<String>) -> Error {
     Error::Graph { node: node.name.clone(), why: why.into() }
 }
 
-/// Where a layer keeps its activation, if it has none yet.
+/// The activation of a layer that has none yet.
 fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
     match op {
         FoldedOp::Weighted(Weighted { activation, .. })
@@ -414,7 +414,7 @@ fn fused_window(node: &Node, window: &Window) -> Result<FusedWindow> {
     })
 }
 
-/// y = k·(x − mean) + β for each channel: what a normalisation and what a factor with an addend are alike.
+/// y = k·(x − mean) + β for each channel: the common form of a normalisation and of a scale and shift.
 struct PerChannel {
     k: Vec<f64>,
     mean: Vec<f64>,

@@ -1,4 +1,4 @@
-//! A network whose layers each do everything at once: what folding makes and what is factored and emitted.
+//! The network of fused layers that folding makes, and that is factored and emitted.
 
 use thinfer::artifact::{Activation, PoolKind, Residual, Window};
 
@@ -18,7 +18,7 @@ pub struct Folded {
     pub outputs: Vec<usize>,
 }
 
-/// One fused layer; it defines the value of its place behind the inputs of its network.
+/// One fused layer; layer i defines value i + the number of the network's inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoldedLayer {
     /// The name of the node with the weight, else of the node itself.
@@ -36,7 +36,7 @@ impl FoldedLayer {
     }
 }
 
-/// The nodes of `graph` that are no layer of their own in `layers`, by what became of them; kinds without any are left out.
+/// The nodes of `graph` that were fused into other nodes' `layers`, by kind; kinds without nodes are left out.
 pub fn fused(graph: &Graph, layers: &[FoldedLayer]) -> Vec<(&'static str, Vec<String>)> {
     let stands = |name: &str| layers.iter().any(|l| l.name == name);
     let kind = |op: &Op| match op {
@@ -70,7 +70,7 @@ pub enum FoldedOp {
     Add(Residual, Activation),
     /// An activation that could not be fused.
     Activate(Activation),
-    /// A normalisation that no weight could take in.
+    /// A normalisation that could not be folded into a weight.
     Affine(Affine),
     /// The channels of the first value, then those of the second.
     Concat(Activation),
@@ -136,7 +136,7 @@ pub struct Norm {
 pub struct Weighted {
     /// Sizes of W.
     pub kernel: Kernel,
-    /// Among which layers the largest singular values are kept.
+    /// The group of layers that shares a budget of singular values.
     pub pool: Pool,
     /// How W moves; `None` for a linear layer of vectors.
     pub window: Option<Window>,
@@ -148,7 +148,7 @@ pub struct Weighted {
     pub scale: Option<Vec<f64>>,
     /// The normalisations behind W that were folded in, in their order.
     pub norms: Vec<Norm>,
-    /// What one before W multiplied the input channels of W by, if one was folded into W itself.
+    /// The scale of each input channel, if a normalisation before W was folded into W.
     pub absorbed: Option<Box<[f64]>>,
     /// Bias after folding.
     pub bias: Option<Vec<f32>>,

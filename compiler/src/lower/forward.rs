@@ -1,4 +1,4 @@
-//! Normalisations that stand before a layer: folded into its weight, where that is exact.
+//! Folds normalisations before a layer into its weight, where that is exact.
 
 use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, Weighted};
 use thinfer::artifact::Activation;
@@ -29,10 +29,10 @@ pub(super) fn fold(network: Folded) -> Folded {
     })
 }
 
-/// The network without those layers of which `gone` says so; who read one reads what it read.
+/// The network without the layers that `gone` marks; their readers read those layers' inputs instead.
 fn without(mut network: Folded, gone: impl Fn(&mut Folded, usize) -> bool) -> Folded {
     let inputs = network.inputs.len();
-    // Where each value went.
+    // The new number of each value.
     let mut now: Vec<usize> = (0..inputs).collect();
     let mut kept: Vec<FoldedLayer> = Vec::with_capacity(network.layers.len());
     for at in 0..network.layers.len() {

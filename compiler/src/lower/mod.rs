@@ -37,8 +37,8 @@ use crate::rank::{self, Cut, LayerChoices, Policy, Timing};
 use folded::Weighted;
 use weights::{Form, How, Written, shifted};
 
-/// How strongly a corrected weight is drawn to the original in directions that the images hardly show, as a share of the
-/// mean variance.
+/// Ridge of the regression, as a share of the mean variance: in directions in which the images hardly vary, a corrected
+/// weight stays near the original.
 const PULL: f64 = 1e-3;
 
 /// Which weight's singular values decide the cut.
@@ -61,16 +61,16 @@ pub enum SchemeChoice {
     Only(Scheme),
 }
 
-/// How a network is folded and factored, and what its artifacts say of where they come from.
+/// How a network is folded and factored, and the origin that its artifacts state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// What the artifact calls the checkpoint.
     pub source: String,
     /// How images become the network's input.
     pub preprocess: Preprocess,
-    /// What the outputs are, where the network does not tell it itself.
+    /// The meaning of the outputs, where the network itself does not state it.
     pub scores: Option<Meaning>,
-    /// Whose singular values decide.
+    /// Which weight's singular values decide.
     pub spectra: Spectra,
     /// Layers that are never touched.
     pub skip: Vec<String>,
@@ -111,7 +111,7 @@ impl Default for Options {
 pub struct Factored {
     identity: Identity,
     network: Folded,
-    /// One a scheme for each layer that may be cut.
+    /// For each layer that may be cut, one factoring a scheme.
     factorings: Vec<Vec<Factoring>>,
     /// For each layer the factors that the checkpoint holds of it, in order and with batch norm folded in.
     kept: Vec<Option<Factors>>,
@@ -122,8 +122,8 @@ pub struct Factored {
 }
 
 impl Factored {
-    /// Folds `checkpoint`'s network and decomposes every layer that may be cut by every scheme that may be chosen.
-    /// `progress` hears what is being done, and how many of how many layers are.
+    /// Folds `checkpoint`'s network and decomposes every layer that may be cut by every scheme that may be chosen. `progress`
+    /// is called with the stage, the layers done and the layers in all.
     ///
     /// # Errors
     /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has,
@@ -174,9 +174,10 @@ impl Factored {
         let shapes = graph.shapes()?;
         let outputs = ends.outputs.into_iter().zip(&graph.outputs).enumerate().map(|(at, (spec, &value))| End {
             shape: shapes[unflattened(graph, value)].clone(),
-            // What is said of scores and classes is said of the first output.
+            // Scores and class names describe the first output.
             scores: scores.filter(|_| at == 0),
-            // Nothing but a class is what a network of the zoo gives; others must name classes, or call their output logits.
+            // Networks of the zoo always classify. Others count as classifiers if they name classes or call their output
+            // logits.
             classifies: (at == 0 && (meta.graph.is_none() || !meta.classes.is_empty())) || spec.name.to_lowercase().ends_with("logits"),
             spec,
         });
@@ -215,7 +216,6 @@ impl Factored {
                 bias,
                 added: if self.images.is_some() && bias == 0 { w.kernel.outputs } else { 0 },
                 factorings,
-                importance: 1.0,
             });
         }
         all
@@ -236,7 +236,7 @@ impl Factored {
             }
             return Ok(self.kept.iter().map(|f| f.as_ref().map(|f| (f.scheme, f.rank))).collect());
         }
-        Ok(self.spread(&rank::choose(policy, &self.choices())?))
+        Ok(self.per_layer(&rank::choose(policy, &self.choices())?))
     }
 
     /// What every layer with a weight may become and how long it takes by `table`, which must be checked and fit.
@@ -253,11 +253,7 @@ impl Factored {
     /// # Errors
     /// As [`Timing::choose`].
     pub fn within(&self, share: f64, timing: &Timing) -> Result<Vec<Cut>> {
-        Ok(self.spread(&timing.choose(share, &self.importance())?))
-    }
-
-    fn importance(&self) -> Vec<f64> {
-        self.choices().iter().map(|c| c.importance).collect()
+        Ok(self.per_layer(&timing.choose(share)?))
     }
 
     /// The cheapest forms whose drop, which `judge` measures on an artifact, is at most `points` percentage points: those of
@@ -272,17 +268,17 @@ impl Factored {
         timing: Option<&Timing>,
         mut judge: impl FnMut(&Artifact) -> Result<f64>,
     ) -> Result<Vec<Cut>> {
-        let (policy, choices, importance) = (Policy::Accuracy(points), self.choices(), self.importance());
+        let (policy, choices) = (Policy::Accuracy(points), self.choices());
         let solve = |share: f64| match timing {
             None => rank::choose(Policy::Macs(share), &choices),
-            Some(timing) => timing.choose(share, &importance),
+            Some(timing) => timing.choose(share),
         };
-        let judge = |cuts: &[Cut]| judge(&self.emit(policy, &self.spread(cuts), dtype, false)?);
-        Ok(self.spread(&rank::cheapest(points, choices.len(), solve, judge)?))
+        let judge = |cuts: &[Cut]| judge(&self.emit(policy, &self.per_layer(cuts), dtype, false)?);
+        Ok(self.per_layer(&rank::cheapest(points, choices.len(), solve, judge)?))
     }
 
-    /// From one form a weighted layer to one a layer.
-    fn spread(&self, cuts: &[Cut]) -> Vec<Cut> {
+    /// Expands one cut for each layer with a weight to one for each layer; `None` for layers without.
+    fn per_layer(&self, cuts: &[Cut]) -> Vec<Cut> {
         let mut cuts = cuts.iter();
         self.network.layers.iter().map(|l| l.weighted().and_then(|_| cuts.next().copied().flatten())).collect()
     }
@@ -315,7 +311,7 @@ impl Factored {
         let effective = |i: usize| {
             let cut = cuts.get(i).copied().flatten();
             let pays = self.network.layers[i].weighted().is_some_and(|w| w.pays(cut));
-            (cut.filter(|_| pays || always_cut), How { gain: self.energy_gain, recompose: !pays, shift: None })
+            (cut.filter(|_| pays || always_cut), How { rescale: self.energy_gain, recompose: !pays, shift: None })
         };
         match &self.images {
             Some(images) if self.correct && (0..self.network.layers.len()).any(|i| effective(i).0.is_some()) => {
@@ -360,7 +356,7 @@ impl Factored {
     }
 }
 
-/// The value that `value` is in the folded network, where what is flattened is no layer.
+/// The value before all `Flatten`s, which are no layers of the folded network.
 fn unflattened(graph: &Graph, mut value: ValueId) -> ValueId {
     while let Some(node) = graph.producer(value).filter(|n| n.op == Op::Flatten) {
         value = node.inputs[0];

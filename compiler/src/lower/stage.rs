@@ -1,12 +1,12 @@
-//! One folded layer as a network of its own, in a session on the CPU: what calibration sees of a layer is what the runtime makes
-//! of it, and the weights of one layer are packed at a time.
+//! One folded layer as a network of its own, run by a session on the CPU. So calibration sees what the runtime computes, and
+//! only one layer's weights are packed at a time.
 
 use thinfer::artifact::{Activation, Dtype, Input, Meaning, Residual, TensorSpec};
 use thinfer::{Array, Device, Form, Forms, Options, Session};
 
 use super::emit::{self, End, Identity};
 use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, Weighted};
-use super::values::Value;
+use super::values::Activations;
 use super::weights::Written;
 use crate::error::{Error, Result};
 
@@ -27,17 +27,17 @@ impl Stage {
     ///
     /// # Errors
     /// [`Error::Runtime`] for values that the layer does not take.
-    pub(super) fn whole(layer: &FoldedLayer, written: Option<&Written>, inputs: &[&Value]) -> Result<Self> {
+    pub(super) fn whole(layer: &FoldedLayer, written: Option<&Written>, inputs: &[&Activations]) -> Result<Self> {
         let mut steps = Steps::new(&layer.name, inputs);
         let value = steps.push(layer.op.clone(), (0..inputs.len()).collect(), written.cloned());
         steps.open(&[value], inputs)
     }
 
-    /// `layer` in steps, so that it also gives what its weight makes before bias, residual and activation.
+    /// `layer` in two layers, so that the weight's product before bias, residual and activation is a second output.
     ///
     /// # Errors
     /// As [`Stage::whole`].
-    pub(super) fn with_bare(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Value]) -> Result<Self> {
+    pub(super) fn with_bare(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Activations]) -> Result<Self> {
         let mut steps = Steps::new(&layer.name, inputs);
         let bare = steps.bare(w, written);
         let value = steps.finish(w, written, bare);
@@ -49,7 +49,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::whole`].
-    pub(super) fn with_target(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Value]) -> Result<Self> {
+    pub(super) fn with_target(layer: &FoldedLayer, w: &Weighted, written: &Written, inputs: &[&Activations]) -> Result<Self> {
         let mut steps = Steps::new(&layer.name, inputs);
         let bare = steps.bare(w, written);
         let target = match (w.residual, inputs) {
@@ -69,12 +69,12 @@ impl Stage {
     ///
     /// # Errors
     /// [`Error::Runtime`] when the values are no whole number of images.
-    pub(super) fn run(&mut self, inputs: &[&Value]) -> Result<Vec<Value>> {
+    pub(super) fn run(&mut self, inputs: &[&Activations]) -> Result<Vec<Activations>> {
         let arrays: Vec<(&str, &[f32])> = self.inputs.iter().zip(inputs).map(|(name, v)| (name.as_str(), &v.data[..])).collect();
         let given = self.session.run(&arrays)?;
         let value = |(array, shape): (thinfer::NamedArray, &Vec<usize>)| match array.data {
-            Array::F32(data) => Value { shape: shape.clone(), data },
-            other => Value { shape: shape.clone(), data: other.to_f32() },
+            Array::F32(data) => Activations { shape: shape.clone(), data },
+            other => Activations { shape: shape.clone(), data: other.to_f32() },
         };
         Ok(given.into_iter().zip(&self.outputs).map(value).collect())
     }
@@ -83,7 +83,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::run`].
-    pub(super) fn value(&mut self, inputs: &[&Value]) -> Result<Value> {
+    pub(super) fn value(&mut self, inputs: &[&Activations]) -> Result<Activations> {
         self.run(inputs)?.into_iter().next().ok_or_else(nothing)
     }
 
@@ -91,7 +91,7 @@ impl Stage {
     ///
     /// # Errors
     /// As [`Stage::run`].
-    pub(super) fn both(&mut self, inputs: &[&Value]) -> Result<(Value, Value)> {
+    pub(super) fn both(&mut self, inputs: &[&Activations]) -> Result<(Activations, Activations)> {
         let mut values = self.run(inputs)?.into_iter();
         values.next().zip(values.next()).ok_or_else(nothing)
     }
@@ -101,7 +101,7 @@ fn nothing() -> Error {
     Error::invalid("a layer on its own", "gives no value")
 }
 
-/// Layers that together do what one does.
+/// A network of the layers that one folded layer is split into.
 struct Steps<'a> {
     name: &'a str,
     network: Folded,
@@ -109,7 +109,7 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn new(name: &'a str, inputs: &[&Value]) -> Self {
+    fn new(name: &'a str, inputs: &[&Activations]) -> Self {
         let inputs = inputs.iter().map(|v| v.shape.clone()).collect();
         Self { name, network: Folded { inputs, layers: Vec::new(), outputs: Vec::new() }, written: Vec::new() }
     }
@@ -143,15 +143,15 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// A session that gives `outputs`. Factors are multiplied out: what is asked for is their function.
-    fn open(mut self, outputs: &[usize], inputs: &[&Value]) -> Result<Stage> {
+    /// A session that gives `outputs`. Factors are multiplied back: only their function matters here.
+    fn open(mut self, outputs: &[usize], inputs: &[&Activations]) -> Result<Stage> {
         self.network.outputs = outputs.to_vec();
         let mut identity = Identity { model: self.name.into(), ..Identity::default() };
         for (i, value) in inputs.iter().enumerate() {
             let shape: Vec<u32> = value.shape.iter().map(|&d| d as u32).collect();
             identity.inputs.push(Input { spec: TensorSpec::new(i.to_string(), &shape), ..Input::new(&shape) });
         }
-        // One that is not named is the last layer's; all of a weight's are of one shape.
+        // A single output defaults to the last layer's value; of two, both have the shape of the weight's product.
         if let ([_, _, ..], Some(w)) = (outputs, self.network.layers.first().and_then(FoldedLayer::weighted)) {
             let shape = if w.window.is_some() { [&[w.kernel.outputs], &w.output_size[..]].concat() } else { vec![w.kernel.outputs] };
             let declared: Vec<u32> = shape.iter().map(|&d| d as u32).collect();

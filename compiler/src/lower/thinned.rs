@@ -18,7 +18,7 @@ use crate::import::Place;
 use crate::rank::Pool;
 use crate::tensor::{Params, Tensor};
 
-/// A κ below this share of its layer's largest is not divided by: its row is as good as nothing.
+/// A κ below this share of its layer's largest counts as zero and is not divided by.
 const SMALLEST: f64 = 1e-6;
 
 /// A cut network.
@@ -94,7 +94,7 @@ impl Thinned<'_> {
             let inverse: Vec<f64> = divisor.iter().map(|k| 1.0 / k).collect();
             let weight = format!("{}.weight", layer.name);
             match &written.form {
-                // What was never changed stays to the bit.
+                // Unchanged weights are copied bit for bit.
                 Form::Dense(values) if *values == w.folded_weight() && w.scale.as_ref().is_none_or(|scale| *scale == divisor) => {}
                 Form::Dense(values) => {
                     let columns = w.kernel.columns();
@@ -142,7 +142,7 @@ fn unfold(layer: &str, w: &Weighted, norm: &Norm, written: &Written, seen: Optio
     let folded = written.bias.clone().unwrap_or_else(zeros);
     let scale = w.scale.clone().unwrap_or_else(|| vec![1.0; outputs]);
     let Some(eps) = norm.eps else {
-        // A scale and a shift: both stand in the checkpoint as they act.
+        // Without statistics the scale stays as it is, and the shift takes up the new bias.
         let beta = (0..outputs).map(|o| (f64::from(folded[o]) - f64::from(bias[o]) * scale[o]) as f32);
         tensor(params, &format!("{}.bias", norm.name))?.iter_mut().zip(beta).for_each(|(t, x)| *t = x);
         return match scale.iter().all(|k| *k != 0.0) {

@@ -13,7 +13,7 @@ pub(super) struct Written {
     pub(super) form: Form,
     /// b, [out].
     pub(super) bias: Option<Vec<f32>>,
-    /// What is known of the cut, recomposed or not.
+    /// The note on the cut, whether recomposed or not.
     pub(super) note: Option<LayerNote>,
 }
 
@@ -53,7 +53,7 @@ impl Weighted {
     /// The layer cut by `factoring` at `rank`: as factors, or as their product where `recompose` says so. `shift` is
     /// added to the bias beside what the cut itself corrects.
     pub(super) fn cut(&self, name: &str, factoring: &Factoring, rank: Rank, how: How<'_>) -> Result<Written> {
-        let factors = factoring.truncate(rank, how.gain)?;
+        let factors = factoring.truncate(rank, how.rescale)?;
         let note = LayerNote { layer: name.into(), full_rank: output_rank(factoring.full_rank()), energy: factors.energy as f32 };
         let bias = shifted(self.bias.as_deref(), [factors.bias.as_deref(), how.shift]);
         let form = if how.recompose { Form::Dense(factors.product()) } else { Form::Factors(factors) };
@@ -71,8 +71,8 @@ fn output_rank(rank: Rank) -> u32 {
 /// How a layer is cut.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct How<'a> {
-    /// LRPET's energy gain.
-    pub(super) gain: bool,
+    /// Multiply the cut weight so that it keeps its energy (LRPET).
+    pub(super) rescale: bool,
     /// Write the product of the factors.
     pub(super) recompose: bool,
     /// Added to the bias, [out].
@@ -111,7 +111,7 @@ impl Written {
         };
         let known = !factors.means.is_empty();
         let means = known.then(|| put(TensorData::f32(format!("{name}.weight.means"), &shape, factors.means.clone())));
-        (known || factors.gained).then_some(Nested { layer: index as u32, means, gained: factors.gained })
+        (known || factors.rescaled).then_some(Nested { layer: index as u32, means, gained: factors.rescaled })
     }
 
     /// Stores the weight through `put`, factors as `dtype`, singular values as f32.
@@ -130,13 +130,13 @@ impl Written {
         let mut ids = Vec::with_capacity(factors.tensors.len());
         for t in &factors.tensors {
             let mut shape = t.shape.clone();
-            // A 1×1 kernel is a kernel still.
+            // A convolution's 1×1 kernel keeps its axes.
             if is_conv && t.suffix == "v" && shape.len() == 2 {
                 shape.extend([1, 1]);
             }
             ids.push(put(TensorData { name: format!("{name}.weight.{}", t.suffix), dtype, shape, values: t.values.clone() }));
         }
-        // Of weights near the largest f32 the energy is beyond it.
+        // The energy of weights near the largest f32 overflows.
         let tail_energy = factors.tail_energy.min(f32::MAX.into()) as f32;
         match (ids[..].first_chunk(), ids.len(), factors.rank) {
             (Some(&[v, u]), 2, Rank::One(rank)) => {

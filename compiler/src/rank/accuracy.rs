@@ -64,8 +64,7 @@ mod tests {
         let f: Vec<_> =
             (0..3).map(|s| vec![Factoring::new("w", &random(kernel.len(), s), kernel, Scheme::Channel, None).unwrap()]).collect();
         let at = Geometry { input: [8, 8], output: [8, 8] };
-        let layer =
-            |f| LayerChoices { kernel, pool: crate::rank::Pool::Conv, geometry: at, bias: 0, added: 0, factorings: f, importance: 1.0 };
+        let layer = |f| LayerChoices { kernel, pool: crate::rank::Pool::Conv, geometry: at, bias: 0, added: 0, factorings: f };
         let layers: Vec<_> = f.iter().map(|f| layer(f)).collect();
         let macs = |cuts: &[Cut]| cuts.iter().map(|c| super::super::macs(&kernel, &at, *c)).sum::<u64>() as f64 / (3 * 9216 * 64) as f64;
         let cheapest =

@@ -89,17 +89,15 @@ impl Timing {
     }
 
     /// The forms that lose least within `share` of the dense network's time, solved exactly over what was timed.
-    /// `importance` weighs each layer's error.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a share out of range, [`Error::Unmet`] for one that no candidates meet, which says the least
     /// that can be.
-    pub fn choose(&self, share: f64, importance: &[f64]) -> Result<Vec<Cut>> {
+    pub fn choose(&self, share: f64) -> Result<Vec<Cut>> {
         let policy = Policy::Latency(share);
         policy.check()?;
-        let weight = |i: usize| importance.get(i).copied().unwrap_or(1.0);
-        let item = |i: usize, c: &Timed| solver::Item { cost: nanoseconds(c.us), error: c.error * weight(i) };
-        let items: Vec<Vec<_>> = self.layers.iter().enumerate().map(|(i, l)| l.iter().map(|c| item(i, c)).collect()).collect();
+        let item = |c: &Timed| solver::Item { cost: nanoseconds(c.us), error: c.error };
+        let items: Vec<Vec<_>> = self.layers.iter().map(|l| l.iter().map(item).collect()).collect();
         let dense = nanoseconds(self.base_us) + items.iter().filter_map(|l| l.first()).map(|i| i.cost).sum::<u64>();
         let budget = ((dense as f64 * share).floor() as u64).checked_sub(nanoseconds(self.base_us));
         let chosen = budget.and_then(|budget| solver::solve(&items, budget)).ok_or_else(|| {
@@ -154,14 +152,14 @@ mod tests {
     fn the_least_error_within_the_time() {
         let t = timing();
         assert_eq!(t.dense_us(), 100.0);
-        let ranks = |share| t.choose(share, &[1.0, 1.0]).unwrap().iter().map(|c| c.map(|(_, r)| r)).collect::<Vec<_>>();
+        let ranks = |share| t.choose(share).unwrap().iter().map(|c| c.map(|(_, r)| r)).collect::<Vec<_>>();
         assert_eq!(ranks(1.0), [None, None]);
         assert_eq!(ranks(0.8), [Some(Rank::One(8)), None]);
         assert_eq!(ranks(0.79), [Some(Rank::One(4)), None]);
-        assert_eq!(t.total_us(&t.choose(0.8, &[]).unwrap()), 80.0);
-        let error = t.choose(0.5, &[1.0, 1.0]).unwrap_err().to_string();
+        assert_eq!(t.total_us(&t.choose(0.8).unwrap()), 80.0);
+        let error = t.choose(0.5).unwrap_err().to_string();
         assert!(error.contains("latency:0.5") && error.contains("is 0.7 (0.070 of 0.100 ms)"), "{error}");
-        assert!(t.choose(0.05, &[]).unwrap_err().to_string().contains("0.7"));
-        assert!(t.choose(1.5, &[]).is_err());
+        assert!(t.choose(0.05).unwrap_err().to_string().contains("0.7"));
+        assert!(t.choose(1.5).is_err());
     }
 }

@@ -30,8 +30,6 @@ pub struct LayerChoices<'a> {
     pub added: usize,
     /// Its weight taken apart, once a scheme; none if it stays dense. Policies that take one scheme take the first.
     pub factorings: &'a [Factoring],
-    /// How much its relative error matters beside other layers'.
-    pub importance: f64,
 }
 
 /// What one layer may become.

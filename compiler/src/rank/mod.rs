@@ -106,11 +106,8 @@ fn by_energy(layer: &LayerChoices<'_>, wanted: f64) -> Result<Cut> {
 
 fn budgeted(policy: Policy, layers: &[LayerChoices<'_>], share: f64, cost: impl Fn(&Candidate) -> u64) -> Result<Vec<Cut>> {
     let candidates: Vec<Vec<Candidate>> = layers.iter().map(LayerChoices::candidates).collect();
-    let items: Vec<Vec<solver::Item>> = candidates
-        .iter()
-        .zip(layers)
-        .map(|(c, l)| c.iter().map(|c| solver::Item { cost: cost(c), error: c.error * l.importance }).collect())
-        .collect();
+    let item = |c: &Candidate| solver::Item { cost: cost(c), error: c.error };
+    let items: Vec<Vec<solver::Item>> = candidates.iter().map(|layer| layer.iter().map(item).collect()).collect();
     // The share is of the network as it came, without what a correction adds.
     let given = |l: &LayerChoices<'_>| cost(&LayerChoices { added: 0, ..*l }.candidate(None, 0.0));
     let dense = layers.iter().map(given).fold(0, u64::saturating_add);
@@ -152,7 +149,6 @@ mod tests {
             bias: 2,
             added: 0,
             factorings,
-            importance: 1.0,
         }
     }
 
@@ -215,9 +211,6 @@ mod tests {
         let error = choose(Policy::Macs(0.1), &both).unwrap_err().to_string();
         assert!(error.contains("macs:0.1") && error.contains("0.3334"), "{error}");
         assert!(choose(Policy::Macs(0.3334), &both).is_ok());
-        // What matters little is cut first.
-        let unequal = [LayerChoices { importance: 1e-6, ..layer(&b) }, layer(&b)];
-        assert_eq!(ranks(Policy::Macs(0.9), &unequal)[1], 0);
         assert!(choose(Policy::Accuracy(1.0), &both).is_err());
     }
 }

@@ -5,7 +5,7 @@ use thinfer::artifact::Preprocess;
 
 use super::batches::{Normaliser, check_fit};
 use super::leaves::{Leaves, elements};
-use super::network::{Mode, Value, forward, supported};
+use super::network::{BatchTensor, Mode, forward, supported};
 use super::site::Site;
 use crate::data::Dataset;
 use crate::error::Result;
@@ -85,7 +85,7 @@ fn logits_of(
     let weight = |site: &Site<'_>| Ok(vec![site.whole(leaves.get(&format!("{}.weight", site.name))?)]);
     let mut logits = Vec::with_capacity(images.len() * data.classes.len());
     for batch in images.chunks(BATCH) {
-        let x = Value::input(graph, batch.len(), normaliser.inputs(data, batch, None), device);
+        let x = BatchTensor::input(graph, batch.len(), normaliser.inputs(data, batch, None), device);
         logits.extend(elements(forward(graph, &leaves, params, &weight, x, batch.len(), Mode::Eval)?.0)?);
     }
     Ok(logits)

@@ -1,4 +1,4 @@
-//! Cross entropy with label smoothing, and against a teacher's answers.
+//! Cross entropy with label smoothing, and against a teacher's soft targets.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -55,17 +55,17 @@ mod tests {
     }
 
     #[test]
-    fn a_teacher_pulls_towards_its_answers() {
+    fn a_teacher_pulls_towards_its_soft_targets() {
         let device = Device::flex().autodiff();
         let (mine, theirs) = ([0.3f32, -0.7, 1.1], [1.0f64, 0.5, -2.0]);
         for t in [1.0f64, 4.0] {
-            let soft = |x: &[f64]| {
+            let softmax = |x: &[f64]| {
                 let e: Vec<f64> = x.iter().map(|x| (x / t).exp()).collect();
                 let sum: f64 = e.iter().sum();
                 e.into_iter().map(|e| e / sum).collect::<Vec<_>>()
             };
-            let p = soft(&theirs);
-            let q = soft(&mine.map(f64::from));
+            let p = softmax(&theirs);
+            let q = softmax(&mine.map(f64::from));
             let logits = Tensor::<2>::from_data(TensorData::new(mine.to_vec(), [1, 3]), &device).require_grad();
             let loss = soft_cross_entropy(logits.clone(), p.iter().map(|&p| p as f32).collect(), t as f32, &device);
             let value: f32 = loss.clone().into_scalar();

@@ -6,11 +6,11 @@
 //! compares, Burn gives the gradients, `optimizer` moves the tensors.
 
 mod average;
-mod balance;
 mod batches;
 mod checkpoint;
 mod config;
 mod device;
+mod equalize;
 mod eval;
 #[cfg(test)]
 mod host;

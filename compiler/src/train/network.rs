@@ -35,14 +35,14 @@ pub(super) struct BatchStatistics {
 
 /// A batch of one of the network's values.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum BatchTensor {
     /// Vectors, [batch, features].
     Rows(Tensor<2>),
     /// Images, [batch, channels, height, width].
     Images(Tensor<4>),
 }
 
-impl Value {
+impl BatchTensor {
     /// `batch` samples for the input of `graph`, one after the other in `elements`.
     pub(super) fn input(graph: &Graph, batch: usize, elements: Vec<f32>, device: &Device) -> Self {
         match graph.input()[..] {
@@ -64,7 +64,7 @@ impl Value {
         }
     }
 
-    /// [`Value::channels`] back as what had this shape.
+    /// [`BatchTensor::channels`] back as what had this shape.
     fn of_channels(x: Tensor<3>, shape: Option<[usize; 4]>) -> Self {
         match shape {
             None => Self::Rows(x.squeeze_dim(2)),
@@ -126,7 +126,7 @@ pub(super) fn forward(
     leaves: &Leaves,
     running: &Params,
     weight_of: WeightOf<'_>,
-    input: Value,
+    input: BatchTensor,
     batch: usize,
     mode: Mode,
 ) -> Result<(Tensor<2>, Vec<BatchStatistics>)> {
@@ -144,33 +144,33 @@ pub(super) fn forward(
         let x = inputs.next().ok_or_else(undefined)?;
         let leaf = |suffix: &str| leaves.get(&format!("{}.{suffix}", node.name));
         let y = match (&node.op, x) {
-            (Op::Linear(linear), Value::Images(x)) => {
+            (Op::Linear(linear), BatchTensor::Images(x)) => {
                 let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
                 let y = factors.into_iter().rev().fold(tokens::columns(x.clone()), |x, w| w.matrix.matmul(x));
                 let y = if linear.bias { y + leaf("bias")?.reshape([linear.outputs, 1]) } else { y };
-                Value::Images(tokens::images(y, &x))
+                BatchTensor::Images(tokens::images(y, &x))
             }
             (Op::LayerNorm { channels, eps }, x) => {
                 let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
                 let (scale, shift) = (per_channel("weight")?, per_channel("bias")?);
                 x.map_channels(|x| tokens::layer_norm(x, f64::from(*eps)) * scale + shift)
             }
-            (Op::Attention(attention), Value::Images(x)) => {
-                let others: Vec<_> = inputs.by_ref().filter_map(|v| if let Value::Images(v) = v { Some(v) } else { None }).collect();
-                Value::Images(tokens::attention(x, others, attention).ok_or_else(|| fail("reads neither 1 nor 3 images"))?)
+            (Op::Attention(attention), BatchTensor::Images(x)) => {
+                let others: Vec<_> = inputs.by_ref().filter_map(|v| if let BatchTensor::Images(v) = v { Some(v) } else { None }).collect();
+                BatchTensor::Images(tokens::attention(x, others, attention).ok_or_else(|| fail("reads neither 1 nor 3 images"))?)
             }
-            (Op::Embed(embed), Value::Images(x)) => Value::Images(tokens::embed(x, embed, &|name| leaves.get(name))?),
-            (Op::Linear(linear), Value::Rows(x)) => {
+            (Op::Embed(embed), BatchTensor::Images(x)) => BatchTensor::Images(tokens::embed(x, embed, &|name| leaves.get(name))?),
+            (Op::Linear(linear), BatchTensor::Rows(x)) => {
                 let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
                 // (W·xᵀ)ᵀ, not x·Wᵀ: so the gradient of W comes as W lies, not transposed, and is read back without a
                 // strided copy.
                 let y = factors.into_iter().rev().fold(x.transpose(), |x, w| w.matrix.matmul(x)).transpose();
-                Value::Rows(if linear.bias { y + leaf("bias")? } else { y })
+                BatchTensor::Rows(if linear.bias { y + leaf("bias")? } else { y })
             }
-            (Op::Conv2d(conv), Value::Images(x)) => {
+            (Op::Conv2d(conv), BatchTensor::Images(x)) => {
                 let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
                 let y = factors.into_iter().rev().fold(x, ops::convolve);
-                Value::Images(if conv.bias { y + leaf("bias")?.reshape([1, conv.outputs, 1, 1]) } else { y })
+                BatchTensor::Images(if conv.bias { y + leaf("bias")?.reshape([1, conv.outputs, 1, 1]) } else { y })
             }
             (Op::BatchNorm(norm), x) => {
                 let per_channel = |t: Tensor<2>| t.reshape([1, norm.channels, 1]);
@@ -195,20 +195,22 @@ pub(super) fn forward(
                 };
                 let scale = per_channel(leaf("weight")?) / variance.add_scalar(norm.eps).sqrt();
                 let y = centred * scale + per_channel(leaf("bias")?);
-                Value::of_channels(y, shape)
+                BatchTensor::of_channels(y, shape)
             }
-            (Op::Activation(f), Value::Rows(x)) => Value::Rows(ops::activate(x, *f)),
-            (Op::Activation(f), Value::Images(x)) => Value::Images(ops::activate(x, *f)),
-            (Op::MaxPool(window), Value::Images(x)) => Value::Images(ops::max_pool(x, window)),
-            (Op::AvgPool { window, count_include_pad }, Value::Images(x)) => Value::Images(ops::avg_pool(x, window, *count_include_pad)),
-            (Op::GlobalAvgPool, x @ Value::Images(_)) => Value::Rows(x.channels().mean_dim(2).squeeze_dim(2)),
+            (Op::Activation(f), BatchTensor::Rows(x)) => BatchTensor::Rows(ops::activate(x, *f)),
+            (Op::Activation(f), BatchTensor::Images(x)) => BatchTensor::Images(ops::activate(x, *f)),
+            (Op::MaxPool(window), BatchTensor::Images(x)) => BatchTensor::Images(ops::max_pool(x, window)),
+            (Op::AvgPool { window, count_include_pad }, BatchTensor::Images(x)) => {
+                BatchTensor::Images(ops::avg_pool(x, window, *count_include_pad))
+            }
+            (Op::GlobalAvgPool, x @ BatchTensor::Images(_)) => BatchTensor::Rows(x.channels().mean_dim(2).squeeze_dim(2)),
             (Op::Add, x) => match (x, inputs.next().ok_or_else(undefined)?) {
-                (Value::Rows(a), Value::Rows(b)) => Value::Rows(a + b),
-                (Value::Images(a), Value::Images(b)) => Value::Images(a + b),
+                (BatchTensor::Rows(a), BatchTensor::Rows(b)) => BatchTensor::Rows(a + b),
+                (BatchTensor::Images(a), BatchTensor::Images(b)) => BatchTensor::Images(a + b),
                 _ => return Err(fail("adds an image and a vector")),
             },
-            (Op::ShortcutA(shortcut), Value::Images(x)) => Value::Images(ops::shortcut(x, shortcut)),
-            (Op::Flatten, Value::Images(x)) => Value::Rows(x.flatten(1, 3)),
+            (Op::ShortcutA(shortcut), BatchTensor::Images(x)) => BatchTensor::Images(ops::shortcut(x, shortcut)),
+            (Op::Flatten, BatchTensor::Images(x)) => BatchTensor::Rows(x.flatten(1, 3)),
             (Op::Flatten, x) => x,
             (Op::Affine { channels }, x) => {
                 let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
@@ -218,24 +220,24 @@ pub(super) fn forward(
             (Op::Concat, first) => joined(std::iter::once(first).chain(inputs)).ok_or_else(|| fail("puts images and vectors together"))?,
             (Op::Rearrange(r), x) => {
                 let x = match x {
-                    Value::Rows(x) => x,
-                    Value::Images(x) => x.flatten(1, 3),
+                    BatchTensor::Rows(x) => x,
+                    BatchTensor::Images(x) => x.flatten(1, 3),
                 };
-                let places: Vec<i64> = r.places().into_iter().map(|p| p as i64).collect();
+                let source_indices: Vec<i64> = r.source_indices().into_iter().map(|p| p as i64).collect();
                 let (rows, device) = (x.dims()[0], x.device());
-                let count = places.len();
-                let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device));
+                let count = source_indices.len();
+                let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(source_indices, [count]), &device));
                 match r.shape[..] {
-                    [channels, height, width] => Value::Images(y.reshape([rows, channels, height, width])),
-                    _ => Value::Rows(y),
+                    [channels, height, width] => BatchTensor::Images(y.reshape([rows, channels, height, width])),
+                    _ => BatchTensor::Rows(y),
                 }
             }
             (Op::Multiply, x) => match (x, inputs.next().ok_or_else(undefined)?) {
-                (Value::Rows(a), Value::Rows(b)) => Value::Rows(a * b),
-                (Value::Images(a), Value::Images(b)) => Value::Images(a * b),
-                (Value::Images(a), Value::Rows(b)) => {
+                (BatchTensor::Rows(a), BatchTensor::Rows(b)) => BatchTensor::Rows(a * b),
+                (BatchTensor::Images(a), BatchTensor::Images(b)) => BatchTensor::Images(a * b),
+                (BatchTensor::Images(a), BatchTensor::Rows(b)) => {
                     let [rows, channels] = b.dims();
-                    Value::Images(a * b.reshape([rows, channels, 1, 1]))
+                    BatchTensor::Images(a * b.reshape([rows, channels, 1, 1]))
                 }
                 _ => return Err(fail("multiplies a vector by an image")),
             },
@@ -247,23 +249,23 @@ pub(super) fn forward(
         values.push(Some(y));
     }
     match values.pop().flatten() {
-        Some(Value::Rows(logits)) => Ok((logits, statistics)),
+        Some(BatchTensor::Rows(logits)) => Ok((logits, statistics)),
         _ => Err(Error::Graph { node: graph.name.clone(), why: "gives no vector of logits".into() }),
     }
 }
 
 /// The channels of values of one kind, one after the other.
-fn joined(values: impl Iterator<Item = Value>) -> Option<Value> {
+fn joined(values: impl Iterator<Item = BatchTensor>) -> Option<BatchTensor> {
     let (mut rows, mut images) = (Vec::new(), Vec::new());
     for value in values {
         match value {
-            Value::Rows(x) => rows.push(x),
-            Value::Images(x) => images.push(x),
+            BatchTensor::Rows(x) => rows.push(x),
+            BatchTensor::Images(x) => images.push(x),
         }
     }
     match (rows.is_empty(), images.is_empty()) {
-        (false, true) => Some(Value::Rows(Tensor::cat(rows, 1))),
-        (true, false) => Some(Value::Images(Tensor::cat(images, 1))),
+        (false, true) => Some(BatchTensor::Rows(Tensor::cat(rows, 1))),
+        (true, false) => Some(BatchTensor::Images(Tensor::cat(images, 1))),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::host::{self, Matrix, Values, exact};
 use super::leaves::{Leaves, elements};
 use super::loss::cross_entropy;
 use super::methods::{Dense, Elrt, Finetune, Lorita, Order, TrainingMethod};
-use super::network::{Mode, Value, forward, update_running};
+use super::network::{BatchTensor, Mode, forward, update_running};
 use super::optimizer::Gradients;
 use super::settings::{ElrtSettings, Scheme};
 use super::site::Site;
@@ -119,7 +119,7 @@ fn gradients(graph: &Graph, method: &dyn TrainingMethod, trained: &Params) -> Gr
 fn loss_and_gradients(graph: &Graph, method: &dyn TrainingMethod, trained: &Params) -> (f32, Gradients) {
     let device = Device::flex().autodiff();
     let leaves = Leaves::tracked(trained, &device);
-    let x = Value::input(graph, 7, batch(7, features(graph)), &device);
+    let x = BatchTensor::input(graph, 7, batch(7, features(graph)), &device);
     let weight = |site: &Site<'_>| method.weight(site, &leaves);
     let (logits, _) = forward(graph, &leaves, &Params::new(), &weight, x, 7, Mode::Train).unwrap();
     let loss = cross_entropy(logits, &LABELS, 0.1, &device);
@@ -237,7 +237,7 @@ fn a_cut_that_is_unfolded_for_training_starts_alike_in_both_modes() {
         let leaves = Leaves::constants(params, &device);
         let weight = |site: &Site<'_>| Finetune.weight(site, &leaves);
         [Mode::Train, Mode::Eval].map(|mode| {
-            let x = Value::input(&graph, 40, x.clone(), &device);
+            let x = BatchTensor::input(&graph, 40, x.clone(), &device);
             elements(forward(&graph, &leaves, params, &weight, x, 40, mode).unwrap().0).unwrap()
         })
     };
@@ -247,7 +247,7 @@ fn a_cut_that_is_unfolded_for_training_starts_alike_in_both_modes() {
         let device = Device::flex();
         let leaves = Leaves::constants(&dense, &device);
         let weight = |site: &Site<'_>| Dense.weight(site, &leaves);
-        let x = Value::input(&graph, 40, x.clone(), &device);
+        let x = BatchTensor::input(&graph, 40, x.clone(), &device);
         let (_, statistics) = forward(&graph, &leaves, &dense, &weight, x, 40, Mode::Train).unwrap();
         update_running(&mut dense, statistics).unwrap();
     }
@@ -278,7 +278,7 @@ fn running_statistics_move_as_pytorchs() {
         let device = Device::flex();
         let leaves = Leaves::constants(&params, &device);
         let weight = |site: &Site<'_>| Dense.weight(site, &leaves);
-        let x = Value::input(&graph, 7, batch(7, features(&graph)), &device);
+        let x = BatchTensor::input(&graph, 7, batch(7, features(&graph)), &device);
         let (_, statistics) = forward(&graph, &leaves, &params, &weight, x, 7, Mode::Train).unwrap();
         update_running(&mut params, statistics.clone()).unwrap();
         update_running(&mut params, statistics).unwrap();

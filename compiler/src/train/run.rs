@@ -17,7 +17,7 @@ use super::job::Job;
 use super::leaves::{Leaves, elements};
 use super::loss::{cross_entropy, soft_cross_entropy};
 use super::methods::TrainingMethod;
-use super::network::{Mode, Value, forward, supported, update_running};
+use super::network::{BatchTensor, Mode, forward, supported, update_running};
 use super::optimizer::Optimizer;
 use super::report::{EpochRecord, Progress, RunReport, StepReport, Summary, median};
 use super::schedule::learning_rate;
@@ -151,20 +151,20 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             // One batch is made ready while the step before it runs. Whoever stops early hangs up, which ends the thread.
             let (ready, next) = sync_channel(0);
-            let taught = &mut teachers;
+            let teachers = &mut teachers;
             scope.spawn(move || {
                 let mut made = batches.map(|b| {
                     let inputs = normaliser.inputs(data, b, augment);
-                    let answers = taught.as_mut().map(|t| t.answers(&inputs)).transpose();
-                    answers.map(|answers| (b, inputs, answers))
+                    let soft_targets = teachers.as_mut().map(|t| t.soft_targets(&inputs)).transpose();
+                    soft_targets.map(|soft_targets| (b, inputs, soft_targets))
                 });
                 made.try_for_each(|b| ready.send(b))
             });
             for made in next {
-                let (batch, inputs, answers) = made?;
+                let (batch, inputs, soft_targets) = made?;
                 let began = Instant::now();
                 lr = learning_rate(config, self.state.position.total_steps, self.steps, &accuracies);
-                self.step(batch, inputs, answers, lr)?;
+                self.step(batch, inputs, soft_targets, lr)?;
                 let took = began.elapsed().as_secs_f32();
                 milliseconds.push(took * 1e3);
                 let at = &mut self.state.position;
@@ -218,8 +218,8 @@ impl<'a> Run<'a> {
         self.write_report()
     }
 
-    /// One step on the images `batch`, whose pixels are `inputs` and the teachers' `answers`, at learning rate `lr`.
-    fn step(&mut self, batch: &[usize], inputs: Vec<f32>, answers: Option<Vec<f32>>, lr: f64) -> Result<()> {
+    /// One step on the images `batch`, whose pixels are `inputs` and the teachers' `soft_targets`, at learning rate `lr`.
+    fn step(&mut self, batch: &[usize], inputs: Vec<f32>, soft_targets: Option<Vec<f32>>, lr: f64) -> Result<()> {
         let (config, data) = (self.job.config, self.job.data);
         let labels: Vec<u16> = batch.iter().map(|&i| data.labels[i]).collect();
         let steps = self.state.position.total_steps + 1;
@@ -227,15 +227,15 @@ impl<'a> Run<'a> {
         let added = self.method.before_step(steps, &self.graph, &mut self.state.trained, &self.state.running)?;
         self.state.position.method_seconds += began.elapsed().as_secs_f32();
 
-        let x = Value::input(&self.graph, batch.len(), inputs, &self.device);
+        let x = BatchTensor::input(&self.graph, batch.len(), inputs, &self.device);
         let leaves = Leaves::tracked(&self.state.trained, &self.device);
         let weight = |site: &Site<'_>| self.method.weight(site, &leaves);
         let (logits, statistics) = forward(&self.graph, &leaves, &self.state.running, &weight, x, config.batch, Mode::Train)?;
         let loss = cross_entropy(logits.clone(), &labels, config.label_smoothing as f32, &self.device);
-        let taught = match (answers, &config.distil) {
-            (Some(answers), Some(d)) => {
-                let soft = soft_cross_entropy(logits.clone(), answers, d.temperature as f32, &self.device);
-                loss.clone().mul_scalar(1.0 - d.weight) + soft.mul_scalar(d.weight)
+        let taught = match (soft_targets, &config.distil) {
+            (Some(soft_targets), Some(d)) => {
+                let distilled = soft_cross_entropy(logits.clone(), soft_targets, d.temperature as f32, &self.device);
+                loss.clone().mul_scalar(1.0 - d.weight) + distilled.mul_scalar(d.weight)
             }
             _ => loss.clone(),
         };

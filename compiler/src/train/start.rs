@@ -4,8 +4,8 @@ use std::fs::File;
 
 use thinfer::artifact::Preprocess;
 
-use super::balance::balanced;
 use super::checkpoint::{self, Position, State};
+use super::equalize::equalized;
 use super::job::Job;
 use super::methods::TrainingMethod;
 use super::optimizer::Optimizer;
@@ -22,7 +22,7 @@ pub(super) fn started(job: &Job<'_>, graph: &Graph, method: &dyn TrainingMethod,
     };
     check_free()?;
     // What goes on as it is may at least have weights that a learning rate suits.
-    let even = job.start.filter(|_| method.takes_factors()).map(|c| balanced(graph, &c.params));
+    let even = job.start.filter(|_| method.takes_factors()).map(|c| equalized(graph, &c.params));
     let given = even.as_ref().or(job.start.map(|c| &c.params));
     let dense = given.map(|params| composed(graph, params)).transpose()?;
     if let Some(params) = &dense {

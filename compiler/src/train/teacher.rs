@@ -1,5 +1,5 @@
-//! Trained networks whose answers a run learns from beside the labels: compiled files, which the runtime's CPU executor runs
-//! while the step before goes on.
+//! Knowledge distillation: trained networks give soft targets beside the labels. Teachers are compiled files, which the
+//! runtime's CPU executor runs while the step before goes on.
 
 use thinfer::artifact::{Channels, InputKind, Meaning, Preprocess};
 use thinfer::{Artifact, Device, Forms, Options, Session};
@@ -12,9 +12,9 @@ struct Teacher {
     session: Session,
     /// For each of its channels the run's channel of the same colour, and a and b of y = a·x + b, where the two see pixels
     /// differently.
-    ratio: Vec<(usize, f32, f32)>,
-    /// Whether it gives probabilities, whose logarithms are logits as good as any.
-    gives_shares: bool,
+    channel_map: Vec<(usize, f32, f32)>,
+    /// Whether it gives probabilities, whose logarithms serve as logits.
+    gives_probabilities: bool,
 }
 
 /// All of a run.
@@ -54,27 +54,27 @@ impl Teachers {
             }
             // Whoever takes images knows the channels that a vector has one after the other.
             let channels = if let [c, _, _] = *shape { c } else { input.channels() };
-            let ratio = (0..channels).map(|c| between(preprocess, &input.preprocess, c)).collect();
-            let gives_shares = file.output().meaning == Meaning::Probabilities;
-            Ok(Teacher { session, ratio, gives_shares })
+            let channel_map = (0..channels).map(|c| between(preprocess, &input.preprocess, c)).collect();
+            let gives_probabilities = file.output().meaning == Meaning::Probabilities;
+            Ok(Teacher { session, channel_map, gives_probabilities })
         };
         let teachers = files.iter().enumerate().map(open).collect::<Result<_>>()?;
         Ok(Self { teachers, temperature: distil.temperature as f32, classes })
     }
 
-    /// The mean of what the teachers give each class, softmax(logits/T), for these inputs of the run: [samples, classes].
+    /// Soft targets for `inputs` of the run, [samples, classes]: the mean of softmax(logits/T) over the teachers.
     ///
     /// # Errors
     /// What the runtime says.
-    pub(super) fn answers(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
+    pub(super) fn soft_targets(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
         let mut mean = Vec::new();
         let share = 1.0 / self.teachers.len() as f32;
         for teacher in &mut self.teachers {
-            let plane = teacher.session.input_len() / teacher.ratio.len();
+            let plane = teacher.session.input_len() / teacher.channel_map.len();
             let own: Vec<f32> = inputs
                 .chunks(teacher.session.input_len())
                 .flat_map(|image| {
-                    teacher.ratio.iter().flat_map(move |&(c, a, b)| image[c * plane..][..plane].iter().map(move |x| a * x + b))
+                    teacher.channel_map.iter().flat_map(move |&(c, a, b)| image[c * plane..][..plane].iter().map(move |x| a * x + b))
                 })
                 .collect();
             // Arrays that hold one sample are run one by one.
@@ -85,7 +85,7 @@ impl Teachers {
                 let outputs = teacher.session.run(part)?;
                 logits.extend_from_slice(&teacher.session.output().spec.by_sample(&outputs));
             }
-            if teacher.gives_shares {
+            if teacher.gives_probabilities {
                 logits.iter_mut().for_each(|p| *p = p.max(f32::MIN_POSITIVE).ln());
             }
             mean.resize(logits.len(), 0.0);
@@ -143,7 +143,7 @@ mod tests {
             }
             let (file, _) = written(&b.finish().unwrap(), Preprocess::default(), 1);
             let mut teachers = Teachers::open(&[file], &distil, &Preprocess::default(), &[784], 10, 4).unwrap();
-            teachers.answers(&data.images.iter().map(|&x| f32::from(x) / 25.5).collect::<Vec<_>>()).unwrap()
+            teachers.soft_targets(&data.images.iter().map(|&x| f32::from(x) / 25.5).collect::<Vec<_>>()).unwrap()
         };
         let logits = answers(None);
         assert!(logits.iter().any(|p| *p > 0.15), "they must tell classes apart: {logits:?}");
@@ -163,7 +163,7 @@ mod tests {
         let inputs: Vec<f32> = (0..24).map(|i| i as f32 / 24.0).collect();
         let answers = |shape: &[usize]| {
             let mut teachers = Teachers::open(std::slice::from_ref(&file), &distil, &Preprocess::default(), shape, 10, 2).unwrap();
-            teachers.answers(&inputs).unwrap()
+            teachers.soft_targets(&inputs).unwrap()
         };
         assert_eq!(answers(&[12]), answers(&[3, 2, 2]));
     }
@@ -180,7 +180,7 @@ mod tests {
         let pixels: Vec<u8> = (0..24).map(|i| i * 10).collect();
         let mut inputs = vec![0.0; 24];
         ours.apply([3, 2, 2], &pixels, &mut inputs);
-        let got = Teachers::open(std::slice::from_ref(&file), &distil, &ours, &[3, 2, 2], 10, 2).unwrap().answers(&inputs).unwrap();
+        let got = Teachers::open(std::slice::from_ref(&file), &distil, &ours, &[3, 2, 2], 10, 2).unwrap().soft_targets(&inputs).unwrap();
         // What the file makes of the pixels themselves.
         let mut session = Session::new(&Device::cpu(), &file, &Options { batch: 2, cache: None, ..Options::default() }).unwrap();
         let outputs = session.run_images(&pixels).unwrap();
@@ -199,7 +199,7 @@ mod tests {
         let mut teachers = Teachers::open(&files, &distil, &ours, &data.shape, 10, 4).unwrap();
         let mut inputs = vec![0.0; data.images.len()];
         ours.apply(data.shape, &data.images, &mut inputs);
-        let got = teachers.answers(&inputs).unwrap();
+        let got = teachers.soft_targets(&inputs).unwrap();
         let mut expected = vec![0.0f64; 50];
         for ((name, _), checkpoint) in names.iter().zip(&made) {
             let logits = train::logits(&zoo::build(name).unwrap(), &checkpoint.params, &theirs, &data).unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::balance::balanced;
 use super::config::{OptimizerKind, Schedule, TrainConfig};
+use super::equalize::equalized;
 use super::run::train_graph;
 use super::settings::{ElrtSettings, Method, Scheme, TrpSettings};
 use super::{Distil, EpochRecord, Job, Progress, StepReport, Summary, logits, train};
@@ -439,7 +439,7 @@ fn every_method_learns_pictures_and_writes_what_it_learned() {
             let summary = go_from(Some(&factors), &config, &data, dir.path(), false, usize::MAX).unwrap();
             let tuned = import::load(&dir.path().join("factors.safetensors")).unwrap().params;
             let same = |name: &&String| !name.contains("running");
-            let even = balanced(&kernels(), &factors.params);
+            let even = equalized(&kernels(), &factors.params);
             assert!(tuned.keys().filter(same).all(|name| tuned[name] == even[name]));
             assert!(summary.trained_params < 8 * 27 + 2 * 8 * 72 + 516 + 48);
         }

@@ -322,7 +322,7 @@ mod tests {
         assert!(!specs.iter().any(|s| s.name.contains("pos") || s.name.contains("cls")));
         // Patch (1, 2) of four by four: its pixel (3, 5) of channel 1.
         let Op::Rearrange(r) = &graph.nodes[0].op else { panic!("patches first") };
-        assert_eq!(r.places()[((3 * 8 + 5) * 3 + 1) * 16 + 4 + 2], 1024 + (8 + 3) * 32 + 16 + 5);
+        assert_eq!(r.source_indices()[((3 * 8 + 5) * 3 + 1) * 16 + 4 + 2], 1024 + (8 + 3) * 32 + 16 + 5);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What must hold in a header before anyone trusts it.
+//! Validation of a header.
 
 use super::bytes::chunks;
 use super::check_ends::{check_inputs, check_specs};
@@ -49,7 +49,7 @@ fn check_texts(model: &Model) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Every tensor stands right after the one before it, padded with zeros to 64 bytes; none overlaps, none is left out.
+/// Every tensor follows the one before it, padded with zeros to 64 bytes; none overlaps, none is left out.
 fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError> {
     let mut end = 0u64;
     for (index, t) in tensors.iter().enumerate() {
@@ -69,7 +69,7 @@ fn check_tensors(tensors: &[TensorInfo], data: &[u8]) -> Result<(), FormatError>
             return fail("the padding before it is not zero".into());
         }
         let bytes = &data[t.offset as usize..stop as usize];
-        // Block by block without a way out in between, so that many values are looked at at once.
+        // Block by block without an early exit, so that the loop vectorises.
         let finite = bytes.chunks(1 << 12).all(|block| match t.dtype {
             super::Dtype::F32 => chunks(block).fold(true, |so_far, b| so_far & f32::from_le_bytes(b).is_finite()),
             super::Dtype::F16 => chunks(block).fold(true, |so_far, b| so_far & half::f16::from_le_bytes(b).is_finite()),

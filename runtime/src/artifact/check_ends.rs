@@ -1,4 +1,4 @@
-//! What must hold for the arrays that a network takes and gives.
+//! Validation of the declared inputs and outputs.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ fn check_input(input: &Input) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// What was declared, against the values that there are.
+/// Checks the declared arrays against the network's values.
 pub(super) fn check_specs(model: &Model, values: &Values) -> Result<(), FormatError> {
     let len = |value: usize| values.shapes[value].iter().product::<usize>();
     for (value, input) in model.inputs.iter().enumerate() {

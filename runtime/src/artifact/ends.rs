@@ -1,4 +1,4 @@
-//! The arrays that a network takes and gives: what follows from what their source declared, and what must hold of them.
+//! Inputs and outputs as a network's source declared them: what follows from that, and its validation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +21,7 @@ impl Model {
         }
     }
 
-    /// Puts in the output of a network that names none: the last layer's value as it lies, of `shape`, called `output`.
+    /// Adds the output of a network that names none: the last layer's value in its own order, of `shape`, called `output`.
     pub(super) fn complete(&mut self, shape: &[usize]) {
         if self.outputs.is_empty() {
             let last = self.layers.last().map(|l| &l.op);
@@ -78,8 +78,8 @@ impl Input {
         if self.kind == InputKind::Features || self.spec.order.is_empty() {
             return Cow::Borrowed(samples);
         }
-        let places = self.spec.places();
-        Cow::Owned(samples.chunks_exact(places.len().max(1)).flat_map(|sample| places.iter().map(|&p| sample[p])).collect())
+        let value_indices = self.spec.value_indices();
+        Cow::Owned(samples.chunks_exact(value_indices.len().max(1)).flat_map(|sample| value_indices.iter().map(|&p| sample[p])).collect())
     }
 }
 
@@ -92,9 +92,9 @@ impl Input {
         if self.kind == InputKind::Image || self.spec.order.is_empty() {
             self.preprocess.apply(shape, images, &mut values);
         } else {
-            let (places, mut pixels) = (self.spec.places(), vec![0; images.len()]);
+            let (value_indices, mut pixels) = (self.spec.value_indices(), vec![0; images.len()]);
             for (image, pixels) in images.chunks_exact(len.max(1)).zip(pixels.chunks_exact_mut(len.max(1))) {
-                places.iter().zip(image).for_each(|(&place, &pixel)| pixels[place] = pixel);
+                value_indices.iter().zip(image).for_each(|(&index, &pixel)| pixels[index] = pixel);
             }
             self.preprocess.apply(shape, &pixels, &mut values);
         }
@@ -178,17 +178,18 @@ impl TensorSpec {
         format!("[{}]", self.shape.iter().map(axis).collect::<Vec<_>>().join(", "))
     }
 
-    /// For each element of a sample, counted along the declared axes, its place in the network's value; empty where both
+    /// For each element of a sample, counted along the declared axes, its index in the network's value; empty where both
     /// count alike.
-    pub(crate) fn places(&self) -> Vec<usize> {
+    pub(crate) fn value_indices(&self) -> Vec<usize> {
         if self.order.is_empty() {
             return Vec::new();
         }
-        let mut places = vec![0];
+        let mut value_indices = vec![0];
         for step in &self.order {
-            places = places.iter().flat_map(|&p| (0..step.size as usize).map(move |i| p + i * step.stride as usize)).collect();
+            value_indices =
+                value_indices.iter().flat_map(|&p| (0..step.size as usize).map(move |i| p + i * step.stride as usize)).collect();
         }
-        places
+        value_indices
     }
 
     /// Checks that its samples are values of `len` elements.

@@ -7,14 +7,14 @@ use super::bytes::{Bytes, chunks, floats};
 use super::sections::Sections;
 use super::{Dtype, Input, Model, Output, TensorId};
 
-/// A checked network with its tensors: whoever holds one need not doubt it.
+/// A network that passed all checks, with its tensors.
 #[derive(Debug)]
 pub struct Artifact {
     pub(super) model: Model,
     /// What is known of every value, the inputs first.
     pub(super) values: Values,
     pub(super) bytes: Bytes,
-    /// What stands behind the network.
+    /// The sections of the header that follow the model.
     pub(super) sections: Sections,
     /// Where the data part lies in `bytes`.
     pub(super) data: Range<usize>,

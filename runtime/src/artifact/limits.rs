@@ -1,8 +1,8 @@
-//! What no file may pass.
+//! Upper bounds for files.
 
 use super::FormatError;
 
-/// Bounds that no file may pass.
+/// Upper bounds for files.
 pub struct Limits;
 
 impl Limits {

@@ -154,7 +154,7 @@ impl Artifact {
         if !kept.is_empty() {
             model.provenance = self.counted(&model, &tensors);
         }
-        // What was tuned was tuned for other ranks.
+        // Stored tuning results hold for the old ranks only.
         let tuned = if kept.is_empty() { self.sections.tuned.clone() } else { Vec::new() };
         Self::build_with_sections(model, tensors, Sections { tuned, ..self.sections.clone() })
             .map_err(|source| Error::Format { path: "<memory>".into(), source })
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// Whatever is left out, an input at its mean gives the output that the whole gave.
+    /// Whatever components are dropped, an input at its mean gives the same output as before.
     #[test]
     fn biases_take_over_what_was_left_out() {
         let inside = |y: &[f32]| -> Vec<f32> { y.chunks(25).map(|plane| plane[12]).collect() };

@@ -1,11 +1,11 @@
-//! What stands in a header behind the network, and what must hold of it.
+//! The sections of a header that follow the model, and their validation.
 
 use std::collections::BTreeSet;
 
 use super::limits::{Limits, at_most};
 use super::{FormatError, Model, Nested, Section, State, Tuned, Weight};
 
-/// What stands behind a network, by kind; what is empty is not written.
+/// The sections by kind; empty ones are not written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sections {
     /// What layers need for smaller ranks, by rising layer.

@@ -1,7 +1,6 @@
-//! Version 1 of the format: what the postcard header says. postcard does not describe itself, so these types, their
-//! fields' order and their variants' order are the format: once a version 1 file has left the house they never change.
-//! A later version has its own module and a `From` this one, and uses the types here that it left as they are: small ones that
-//! have no reason to grow.
+//! Version 1 of the format: what the postcard header says. postcard does not describe itself, so these types, their fields'
+//! order and their variants' order are the format: they never change. A later version has its own module and a `From` this
+//! one, and uses the types here that it left as they are: small ones that have no reason to grow.
 
 use serde::{Deserialize, Serialize};
 
@@ -287,7 +286,7 @@ pub enum Activation {
 /// Name, type, shape and place of one tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TensorInfo {
-    /// For people and messages (`layers.0.weight.v`).
+    /// A name for tables and messages (`layers.0.weight.v`).
     pub name: String,
     /// Element type.
     pub dtype: Dtype,

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// A tensor on its way into a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorData {
-    /// For people and messages.
+    /// A name for tables and messages.
     pub name: String,
     /// The type in which it is stored.
     pub dtype: Dtype,
@@ -62,7 +62,7 @@ impl Artifact {
     ) -> Result<Self, FormatError> {
         let mut data = Vec::new();
         model.tensors = tensors.into_iter().enumerate().map(|(i, t)| lay_out(i, t, &mut data)).collect::<Result<_, _>>()?;
-        // Whatever is wrong with the layers is told when the result is checked.
+        // Faults of the layers are found when the result is checked.
         if let Some(last) = check::check_layers(&model).ok().and_then(|mut values| values.shapes.pop()) {
             model.complete(&last);
         }

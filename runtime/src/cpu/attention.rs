@@ -22,23 +22,23 @@ const KEYS: usize = 256;
 /// Sums and maxima go side by side in so many lanes.
 const LANES: usize = 16;
 
-/// Keys, scaled, and values of each tile of each head of each sample, packed: what a run writes before it reads. All layers
-/// of the same sizes share one.
+/// Packed keys (scaled) and values of each tile of each head of each sample. Every run writes it before reading it, so all
+/// layers of equal sizes share one.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Workspace {
     packed: Vec<[Packed; 2]>,
     /// Samples, heads, keys of a sample, channels of a head.
     sizes: [usize; 4],
 }
 
-/// A step with room for what a run packs.
+/// An attention step and the workspace that its runs pack into.
 #[derive(Debug)]
 pub(super) struct Attention {
     step: AttentionStep,
     /// Of queries, keys and values.
     slots: [Slot; 3],
     output: Slot,
-    room: Arc<Mutex<Room>>,
+    workspace: Arc<Mutex<Workspace>>,
     scratches: Vec<Mutex<Scratch>>,
 }
 
@@ -47,22 +47,25 @@ pub(super) struct Attention {
 struct Scratch {
     /// A tile's scores, then their exponentials, [QUERIES][KEYS].
     scores: Vec<f32>,
-    /// What the tiles so far gave, and room for the next sum, [QUERIES][channels of a head padded to 4].
+    /// What the tiles so far gave, and a second buffer for the next sum, [QUERIES][channels of a head padded to 4].
     sums: [Vec<f32>; 2],
-    /// The largest score and the sum of the exponentials so far, and what the last tile makes of earlier sums.
+    /// The state of the online softmax for each query.
     states: Vec<State>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct State {
+    /// The largest score so far.
     most: f32,
+    /// The sum of exp(score − most) so far.
     sum: f32,
-    fade: f32,
+    /// What earlier sums are multiplied by, because the last tile raised `most`.
+    rescale: f32,
 }
 
-const START: State = State { most: f32::NEG_INFINITY, sum: 0.0, fade: 0.0 };
+const START: State = State { most: f32::NEG_INFINITY, sum: 0.0, rescale: 0.0 };
 
-impl Room {
+impl Workspace {
     fn new(sizes: [usize; 4]) -> Self {
         let [samples, heads, keys, size] = sizes;
         let tile = |first: usize| {
@@ -73,8 +76,8 @@ impl Room {
     }
 }
 
-/// Bytes of the room that `batch` samples of so many keys take.
-pub(super) fn kept_bytes(step: &AttentionStep, keys: usize, batch: usize) -> u64 {
+/// Bytes of the workspace of `batch` samples with `keys` keys each.
+pub(super) fn workspace_bytes(step: &AttentionStep, keys: usize, batch: usize) -> u64 {
     // Keys are outputs of their panels, of 8; values have channels for outputs.
     let (keys, size) = (keys.next_multiple_of(8) as u64, step.size.next_multiple_of(8) as u64);
     (8 * (batch * step.heads) as u64).saturating_mul(keys).saturating_mul(size)
@@ -86,16 +89,16 @@ pub(super) fn scratch_bytes(step: &AttentionStep) -> u64 {
 }
 
 impl Attention {
-    /// Makes room for `batch` samples, or takes one of `rooms`, where it is left for others.
-    pub(super) fn new(step: &AttentionStep, at: &Step, batch: usize, rooms: &mut Vec<Arc<Mutex<Room>>>) -> Self {
+    /// Prepares `step` for runs of `batch` samples. Steps of equal sizes share one of `workspaces`; a new one is added where none fits.
+    pub(super) fn new(step: &AttentionStep, at: &Step, batch: usize, workspaces: &mut Vec<Arc<Mutex<Workspace>>>) -> Self {
         let slots = at.inputs[..].first_chunk().copied().unwrap_or([at.input(); 3]);
         let sizes = [batch, step.heads, slots[1].pixels(), step.size];
-        let fits = |room: &&Arc<Mutex<Room>>| lock(room).sizes == sizes;
-        let room = match rooms.iter().find(fits) {
-            Some(room) => Arc::clone(room),
+        let fits = |workspace: &&Arc<Mutex<Workspace>>| lock(workspace).sizes == sizes;
+        let workspace = match workspaces.iter().find(fits) {
+            Some(workspace) => Arc::clone(workspace),
             None => {
-                rooms.push(Arc::new(Mutex::new(Room::new(sizes))));
-                Arc::clone(&rooms[rooms.len() - 1])
+                workspaces.push(Arc::new(Mutex::new(Workspace::new(sizes))));
+                Arc::clone(&workspaces[workspaces.len() - 1])
             }
         };
         let width = step.size.next_multiple_of(4);
@@ -105,12 +108,12 @@ impl Attention {
             states: vec![START; QUERIES],
         };
         let scratches = (0..threads::count()).map(|_| Mutex::new(scratch())).collect();
-        Self { step: *step, slots, output: at.output, room, scratches }
+        Self { step: *step, slots, output: at.output, workspace, scratches }
     }
 
     /// Fills everything that a run must write before it reads with NaN.
     pub(super) fn poison(&mut self) {
-        lock(&self.room).packed.iter_mut().flatten().for_each(Packed::poison);
+        lock(&self.workspace).packed.iter_mut().flatten().for_each(Packed::poison);
         for scratch in &mut self.scratches {
             let scratch = scratch.get_mut().unwrap_or_else(PoisonError::into_inner);
             scratch.scores.fill(f32::NAN);
@@ -124,9 +127,9 @@ impl Attention {
         let tiles = self.slots[1].pixels().div_ceil(KEYS);
         let macs = 2 * samples * pixels * self.slots[1].pixels() * self.step.size * self.step.heads;
         let alone = threads::count() == 1 || macs < PARALLEL_MACS;
-        let room = &mut *lock(&self.room);
-        self.pack(&mut room.packed, keys, values, samples, tiles, alone);
-        let packed = &room.packed;
+        let workspace = &mut *lock(&self.workspace);
+        self.pack(&mut workspace.packed, keys, values, samples, tiles, alone);
+        let packed = &workspace.packed;
         let rows = RowsMut { data: output, stride: self.output.channel_stride() };
         blocks(samples * pixels, QUERIES, alone, rows, |thread, range, y, stride| {
             let mut scratch = lock(&self.scratches[thread]);
@@ -201,7 +204,7 @@ impl Attention {
             let mut epilogue = Epilogue::NONE;
             if at > 0 {
                 for (sums, state) in sums.chunks_exact_mut(slot.channel_stride()).zip(states.iter()) {
-                    sums.iter_mut().for_each(|s| *s *= state.fade);
+                    sums.iter_mut().for_each(|s| *s *= state.rescale);
                 }
                 epilogue.residual = Some(Residual::new(sums, slot, slot, artifact::Residual { stride: 1, offset: 0 }));
             }
@@ -221,7 +224,7 @@ impl Attention {
     }
 }
 
-/// Scores of some more keys become exponentials less the largest score so far.
+/// One step of the online softmax: the scores of one more tile of keys become exp(score − the largest score so far).
 #[inline(always)]
 fn soften(scores: &mut [f32], state: &mut State) {
     let mut largest = [state.most; LANES];
@@ -245,11 +248,11 @@ fn soften(scores: &mut [f32], state: &mut State) {
         *s = exp(*s - most);
         *sum += *s;
     }
-    state.fade = exp(state.most - most);
-    *state = State { most, sum: state.sum * state.fade + halved(sums, |a, b| a + b), fade: state.fade };
+    state.rescale = exp(state.most - most);
+    *state = State { most, sum: state.sum * state.rescale + halved(sums, |a, b| a + b), rescale: state.rescale };
 }
 
-/// All lanes brought together, half and half.
+/// Reduces all lanes to one, halving their number each time.
 #[inline(always)]
 fn halved(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     for half in [8, 4, 2, 1] {
@@ -272,7 +275,7 @@ mod tests {
         for part in scores.chunks(19) {
             let mut part = part.to_vec();
             soften(&mut part, &mut state);
-            all.iter_mut().for_each(|s| *s *= state.fade);
+            all.iter_mut().for_each(|s| *s *= state.rescale);
             all.extend(part);
         }
         let total: f64 = scores.iter().map(|&s| f64::from(s - 5e4 - 10.0).exp()).sum();

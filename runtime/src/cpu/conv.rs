@@ -119,7 +119,7 @@ impl Conv {
             }
             Kernel::Depthwise(depthwise) => depthwise.run(input, epilogue, y.data),
         }
-        // Whoever reads the padding multiplies it with zeros, so it must be no NaN.
+        // Readers multiply the padding by weights of zero, so it must not be NaN.
         let channels = step.output.channels;
         if channels < to {
             output.chunks_exact_mut(to).for_each(|pixel| pixel[channels..].fill(0.0));

@@ -13,9 +13,9 @@ pub(super) struct Embed {
 
 impl Embed {
     pub(super) fn new(artifact: &Artifact, table: TensorId, input: Slot, output: Slot) -> Self {
-        let mut lying = vec![0.0; output.stride()];
-        output.fill(&artifact.tensor(table), &mut lying);
-        Self { table: lying, first: output.stride() - input.stride() }
+        let mut laid_out = vec![0.0; output.stride()];
+        output.fill(&artifact.tensor(table), &mut laid_out);
+        Self { table: laid_out, first: output.stride() - input.stride() }
     }
 
     /// Computes all samples of `output`.

@@ -11,7 +11,6 @@ mod epilogue;
 mod exp;
 mod flush;
 mod global_average;
-mod kept;
 mod layer_norm;
 mod linear;
 mod multiply;
@@ -26,20 +25,21 @@ mod softmax;
 mod taps;
 mod threads;
 mod tile;
+mod workspace;
 
 use std::time::Duration;
 
 pub(crate) use self::cores::cores;
-pub(crate) use self::kept::kept_bytes;
 #[cfg(any(test, feature = "tools"))]
 pub(crate) use self::peak::measure as peak;
+pub(crate) use self::workspace::workspace_bytes;
 
 use self::epilogue::{Epilogue, Residual};
 use self::flush::FlushToZero;
 use crate::artifact::{Activation, Artifact};
 use crate::clock::Instant;
 use crate::device::{DeviceClass, DeviceInfo};
-use crate::plan::{Bring, Plan, RearrangeStep, Slot, Step, StepKind, Take};
+use crate::plan::{Fill, Plan, Read, RearrangeStep, Slot, Step, StepKind};
 
 /// A plan with its weights packed and its buffers allocated.
 #[derive(Debug)]
@@ -71,9 +71,9 @@ enum Kernel {
 impl Executor {
     /// Packs every weight that `plan` names.
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
-        // Helpers flush as well: which thread computes what must not matter.
+        // Helper threads flush denormals as well, so that the result does not depend on which thread computes what.
         let _flush = FlushToZero::on();
-        let mut rooms = Vec::new();
+        let mut workspaces = Vec::new();
         let mut pack = |step: &Step| match &step.kind {
             StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l)),
             StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
@@ -88,7 +88,7 @@ impl Executor {
             }
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
             StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
-            StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut rooms)),
+            StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut workspaces)),
             StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input(), step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
@@ -96,25 +96,25 @@ impl Executor {
         Self { steps, buffers, inputs: plan.inputs.clone(), outputs: plan.outputs.clone() }
     }
 
-    /// Runs `rows` samples, at most the plan's batch. `bring` puts the samples of each input, by its number, into a buffer where
-    /// they lie as the slot says, `take` gets those of each output in the same way.
-    pub(crate) fn run(&mut self, rows: usize, mut bring: impl Bring, mut take: impl Take) {
+    /// Runs `rows` samples, at most the plan's batch. `fill` is called with the number and slot of each input and writes its
+    /// samples in that layout; `read` reads those of each output in the same way.
+    pub(crate) fn run(&mut self, rows: usize, mut fill: impl Fill, mut read: impl Read) {
         let _flush = FlushToZero::on();
         for (number, slot) in self.inputs.iter().enumerate() {
-            bring(number, *slot, &mut self.buffers[slot.buffer][..rows * slot.stride()]);
+            fill(number, *slot, &mut self.buffers[slot.buffer][..rows * slot.stride()]);
         }
         for at in 0..self.steps.len() {
             self.step(at, rows);
         }
         for (number, slot) in self.outputs.iter().enumerate() {
-            take(number, *slot, &self.buffers[slot.buffer][..rows * slot.stride()]);
+            read(number, *slot, &self.buffers[slot.buffer][..rows * slot.stride()]);
         }
     }
 
     /// The first `rows` samples of what lies in `slot`, unpadded.
     pub(crate) fn value(&self, slot: Slot, rows: usize) -> Vec<f32> {
         let mut values = vec![0.0; rows * slot.len()];
-        slot.take(&self.buffers[slot.buffer], &mut values);
+        slot.read(&self.buffers[slot.buffer], &mut values);
         values
     }
 

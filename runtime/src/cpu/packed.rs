@@ -106,7 +106,7 @@ impl Packed {
     }
 }
 
-/// How wide a panel to take when `left` outputs are left: padding is work for nothing, narrow tiles load more.
+/// The width of the next panel when `left` outputs are left: wide ones waste work on padding, narrow ones load more.
 fn width(left: usize, level: Level) -> usize {
     match level {
         #[cfg(target_arch = "x86_64")]

@@ -70,7 +70,7 @@ pub(super) struct RowsMut<'a> {
     pub(super) stride: usize,
 }
 
-/// What a thread keeps from one block to the next and from one run to the next.
+/// Scratch that a thread keeps between blocks and between runs.
 #[derive(Debug)]
 pub(super) struct Scratch {
     /// The intermediate of a pair, or columns on their way to their rows.
@@ -91,7 +91,7 @@ impl Scratches {
         Self((0..threads::count()).map(|_| one()).collect())
     }
 
-    /// Lends `thread`'s own.
+    /// The scratch of `thread`.
     pub(super) fn lend<T>(&self, thread: usize, work: impl FnOnce(&mut Scratch) -> T) -> T {
         work(&mut lock(&self.0[thread]))
     }
@@ -153,7 +153,7 @@ pub(super) fn blocks(rows: usize, most: usize, alone: bool, y: RowsMut<'_>, work
     threads::for_each(share_of, one);
 }
 
-/// Each thread takes panels of the weight, which is what has to be read from far; for all rows.
+/// Each thread computes some panels of the weight for all rows, so that the large weight is read once.
 fn panel_by_panel<S: Source>(source: S, rows: usize, w: &Packed, epilogue: Epilogue<'_>, y: RowsMut<'_>, staging: &mut Vec<f32>) {
     let RowsMut { data: y, stride } = y;
     let one = |panel: Panel, y: &mut [f32], stride: usize| {

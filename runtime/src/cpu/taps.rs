@@ -1,11 +1,11 @@
-//! Where the taps of a window lie: a convolution is a product whose rows are read straight from the image. Taps that fall
-//! outside it read zeros.
+//! Offsets of a window's taps: a convolution is a product whose rows are read straight from the image. Taps that fall outside
+//! it read zeros.
 
 use super::tile::Source;
 use crate::artifact::Window;
 use crate::plan::Slot;
 
-/// Where the taps of each output lie, rows and columns apart: their sum is an offset into a sample, negative for a tap
+/// The tap offsets of each output, for rows and columns separately: their sum is an offset into a sample, negative for a tap
 /// outside the image.
 #[derive(Debug)]
 pub(super) struct Taps {

@@ -14,7 +14,7 @@ const MOST: usize = 64;
 /// Set in [`Shared::state`] while the job may be joined; the other bits count who has.
 const OPEN: usize = 1 << (usize::BITS - 1);
 
-/// What all threads do at once, each with its own number.
+/// A job that all threads run at once, each with its own number.
 type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// The caller's thread and those that help it.
@@ -45,10 +45,10 @@ pub(super) fn count() -> usize {
     pool().helpers + 1
 }
 
-/// Does `work` for every item of every share on as many threads as are free; each call is given its thread's number,
-/// below [`count`], which no two at the same time have. `share(n)`, called in order for n below [`count`], is what thread
-/// n does before it helps the others: what it wrote in the last step is still in its cache. Where another session is
-/// using the threads, the caller does all itself.
+/// Calls `work` for every item of every share on all free threads, with the thread's number, below [`count`] and unique among
+/// concurrent calls. `share(n)`, called in order for n below [`count`], are the items that thread n does first, before it
+/// helps the others: what it wrote in the last step is still in its cache. While another session uses the threads, the caller
+/// does everything itself.
 pub(super) fn for_each<I: Iterator<Item: Send> + Send>(share: impl FnMut(usize) -> I, work: impl Fn(usize, I::Item) + Sync) {
     let count = count();
     let mut share = share;
@@ -130,7 +130,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// What a helper does for ever: waits for a job, joins it if it is still open.
+    /// The loop of a helper: waits for a job and joins it if it is still open.
     fn help(&self, number: usize) {
         let _flush = FlushToZero::on();
         let mut seen = 0;
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// Waits until there were other than `seen` jobs; how many.
+    /// Waits until the number of jobs differs from `seen`; returns it.
     fn wait(&self, seen: usize) -> usize {
         for _ in 0..LOOKS {
             let jobs = self.jobs.load(SeqCst);
@@ -161,7 +161,7 @@ impl Shared {
             std::hint::spin_loop();
         }
         let mut guard = lock(&self.sleep);
-        // Counted before the last look: who adds a job after it sees a sleeper.
+        // Counted before the last check: a job that is added after it finds this thread counted as asleep.
         self.sleeping.fetch_add(1, SeqCst);
         let jobs = loop {
             let jobs = self.jobs.load(SeqCst);

@@ -1,4 +1,4 @@
-//! What became of each layer, and what that takes.
+//! The form and the kernels chosen for each layer, and the memory that a plan needs.
 
 use super::device::Device;
 use crate::artifact::Artifact;
@@ -6,11 +6,12 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::plan::{Form, Plan, Slot, Step, StepKind};
 
-/// A layer's form and kernels, and what led to them.
+/// A layer's form and kernels, with the times that decided.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Choice {
     pub(crate) form: Form,
-    /// The kernel of each of its steps; `None`, and steps beyond the last, take what the device's estimate gives.
+    /// The kernel of each of its steps. `None`, and steps beyond the end of the list, use the kernel with the lowest
+    /// estimated time.
     pub(crate) kernels: Vec<Option<&'static str>>,
     /// Microseconds a run of the whole batch for each form that was timed, with the best of its kernels.
     pub(crate) measured_us: Vec<(Form, f64)>,
@@ -23,7 +24,7 @@ impl Choice {
     }
 }
 
-/// What a session made of one layer.
+/// How a session runs one layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerChoice {
     /// The layer's name.
@@ -42,7 +43,7 @@ pub struct LayerChoice {
     pub macs: u64,
     /// Bytes of its weights on the device.
     pub weight_bytes: u64,
-    /// Bytes that a run of the whole batch moves at least: what its steps read and write, and their weights once.
+    /// A lower bound on the bytes that a run of the whole batch moves: what its steps read and write, and their weights once.
     pub bytes: u64,
     /// Steps that move a value from one layout to the other.
     pub moves: usize,
@@ -57,33 +58,33 @@ fn step_bytes(artifact: &Artifact, step: &Step, halves: bool) -> u64 {
     step.kind.macs(1).saturating_mul(if halves && step.kind.is_half(artifact) { 2 } else { 4 })
 }
 
-/// Bytes of what a session keeps on `device` for one step of a plan for `batch`: weights as they are packed, and on the CPU tables and what
-/// threads work in.
-pub(crate) fn kept_bytes(device: &Device, artifact: &Artifact, step: &Step, batch: usize) -> u64 {
+/// Bytes that a session keeps on `device` for one step of a plan for `batch` samples: packed weights and, on the CPU, index
+/// tables and the workspace of each thread.
+pub(crate) fn resident_bytes(device: &Device, artifact: &Artifact, step: &Step, batch: usize) -> u64 {
     let (gpu, halves) = device.keeps();
     // Outputs stand in panels: of 8 on the CPU, of 8 vec4s on a GPU.
     let panel = if gpu { 32 } else { 8 };
     let element = if halves && step.kind.is_half(artifact) { 2 } else { 4 };
-    let beside = if gpu { 0 } else { cpu::kept_bytes(step, batch) };
-    step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(beside)
+    let workspace = if gpu { 0 } else { cpu::workspace_bytes(step, batch) };
+    step.kind.matrix_lens(4, panel).into_iter().fold(0, u64::saturating_add).saturating_mul(element).saturating_add(workspace)
 }
 
-/// Refuses a plan for which there is no room: the budget's, or this machine's. But for rounding, what counts is everything that a session
-/// keeps on its device: weights, tables, values, and what brings and takes them.
+/// Refuses a plan that needs more memory than the budget or this machine has. Up to rounding, everything counts that a
+/// session keeps on its device: weights, tables, activations and staging buffers.
 ///
 /// # Errors
 /// [`Error::Limit`].
-pub(crate) fn check_room(device: &Device, artifact: &Artifact, plan: &Plan, budget: Option<u64>) -> Result<()> {
+pub(crate) fn check_memory(device: &Device, artifact: &Artifact, plan: &Plan, budget: Option<u64>) -> Result<()> {
     let ends = plan.inputs.iter().chain(&plan.outputs).map(|slot| slot.stride() as u64).sum();
     let staging = 8 * (plan.batch as u64).saturating_mul(ends);
-    let steps = plan.steps.iter().map(|step| kept_bytes(device, artifact, step, plan.batch));
+    let steps = plan.steps.iter().map(|step| resident_bytes(device, artifact, step, plan.batch));
     let needs = steps.fold(plan.memory.bytes().saturating_add(staging), u64::saturating_add);
     let what = || "bytes of memory".to_string();
     if let Some(allows) = budget.filter(|&allows| needs > allows) {
         return Err(Error::Limit { part: "the session".into(), what: what(), needs, allows, device: "its budget".into() });
     }
-    // A GPU has limits that it tells; what the system does not give here would end the process.
-    let allows = if device.keeps().0 { needs } else { given(needs) };
+    // A GPU reports its limits. On the CPU an allocation that fails would end the process, so it is tried first.
+    let allows = if device.keeps().0 { needs } else { allocatable(needs) };
     if allows < needs {
         let part = format!("a batch of {}", plan.batch);
         return Err(Error::Limit { part, what: what(), needs, allows, device: "this machine".into() });
@@ -91,13 +92,13 @@ pub(crate) fn check_room(device: &Device, artifact: &Artifact, plan: &Plan, budg
     Ok(())
 }
 
-/// How many of so many bytes the system would give in one piece: all, or a half as often as it takes.
-fn given(bytes: u64) -> u64 {
-    let is_given = |bytes: &u64| usize::try_from(*bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
-    std::iter::successors(Some(bytes), |bytes| Some(bytes / 2)).find(is_given).unwrap_or(0)
+/// How many of `bytes` the system can allocate in one piece, halved until an allocation succeeds.
+fn allocatable(bytes: u64) -> u64 {
+    let allocates = |bytes: &u64| usize::try_from(*bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    std::iter::successors(Some(bytes), |bytes| Some(bytes / 2)).find(allocates).unwrap_or(0)
 }
 
-/// What became of layer `index`.
+/// Describes how layer `index` runs.
 pub(super) fn layer_choice(
     artifact: &Artifact,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! What sessions run on.
+//! Devices that sessions run on.
 
 use crate::cpu;
 use crate::device::{DeviceClass, DeviceInfo, DeviceKind};
@@ -8,7 +8,7 @@ use crate::gpu;
 use crate::plan::{Factored, Form};
 use crate::wait::block_on;
 
-/// Something to run on; cheap to clone, and sessions on clones share it.
+/// A CPU or GPU to run on. Cheap to clone; sessions on clones share the device.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(super) inner: Inner,
@@ -110,7 +110,7 @@ impl Device {
         }
     }
 
-    /// What makes measurements on one device hold on another: its name and driver, and the version of our kernels.
+    /// Identifies devices on which the same measurements hold: name, driver, kernels and the version of this crate.
     pub(crate) fn fingerprint(&self) -> String {
         let DeviceInfo { name, backend, driver, .. } = self.info();
         let kernels: String = match &self.inner {
@@ -121,7 +121,7 @@ impl Device {
         format!("{name} | {backend} | {driver} | {kernels} | thinfer {}", env!("CARGO_PKG_VERSION"))
     }
 
-    /// Whether a thread can wait for what it computes, so that it can be timed: a page cannot wait for its GPU.
+    /// Whether a thread can block on its results, which timing needs; a browser page cannot block on its GPU.
     pub(crate) fn can_wait(&self) -> bool {
         cfg!(not(target_family = "wasm")) || matches!(self.inner, Inner::Cpu)
     }

@@ -7,7 +7,7 @@ use crate::device::Pipeline;
 use crate::error::Result;
 #[cfg(feature = "wgpu")]
 use crate::gpu;
-use crate::plan::{Bring, Slot, Take};
+use crate::plan::{Fill, Read, Slot};
 
 #[derive(Debug)]
 pub(super) enum Executor {
@@ -17,32 +17,32 @@ pub(super) enum Executor {
 }
 
 impl Executor {
-    pub(super) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+    pub(super) fn run(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.run(rows, bring, take),
+            Self::Cpu(cpu) => cpu.run(rows, fill, read),
             #[cfg(feature = "wgpu")]
-            Self::Gpu(gpu) => gpu.run(rows, bring, take)?,
+            Self::Gpu(gpu) => gpu.run(rows, fill, read)?,
         }
         Ok(())
     }
 
-    pub(super) async fn run_async(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+    pub(super) async fn run_async(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<()> {
         match self {
-            Self::Cpu(cpu) => cpu.run(rows, bring, take),
+            Self::Cpu(cpu) => cpu.run(rows, fill, read),
             #[cfg(feature = "wgpu")]
-            Self::Gpu(gpu) => gpu.run_async(rows, bring, take).await?,
+            Self::Gpu(gpu) => gpu.run_async(rows, fill, read).await?,
         }
         Ok(())
     }
 
-    pub(super) fn submit(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<bool> {
+    pub(super) fn submit(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<bool> {
         match self {
             Self::Cpu(cpu) => {
-                cpu.run(rows, bring, take);
+                cpu.run(rows, fill, read);
                 Ok(true)
             }
             #[cfg(feature = "wgpu")]
-            Self::Gpu(gpu) => gpu.submit(rows, bring).map(|()| false),
+            Self::Gpu(gpu) => gpu.submit(rows, fill).map(|()| false),
         }
     }
 
@@ -54,14 +54,14 @@ impl Executor {
         }
     }
 
-    pub(super) fn wait(&mut self, take: impl Take) -> Result<()> {
+    pub(super) fn wait(&mut self, read: impl Read) -> Result<()> {
         match self {
             Self::Cpu(_) => {
-                let _ = take;
+                let _ = read;
                 Ok(())
             }
             #[cfg(feature = "wgpu")]
-            Self::Gpu(gpu) => gpu.wait(take),
+            Self::Gpu(gpu) => gpu.wait(read),
         }
     }
 

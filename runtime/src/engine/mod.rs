@@ -8,7 +8,7 @@ mod options;
 use std::time::Duration;
 
 pub use choice::LayerChoice;
-pub(crate) use choice::{Choice, check_room, kept_bytes};
+pub(crate) use choice::{Choice, check_memory, resident_bytes};
 pub use device::Device;
 pub use options::{Forms, Options};
 
@@ -19,12 +19,13 @@ use crate::error::{Error, Result};
 #[cfg(feature = "wgpu")]
 use crate::gpu;
 use crate::noise::noise;
-use crate::plan::{Bring, Factored, Memory, Plan, Slot, StepKind, Take};
+use crate::plan::{Factored, Fill, Memory, Plan, Read, Slot, StepKind};
 use choice::layer_choice;
 use device::Inner;
 use executor::Executor;
 
-/// A network on a device: weights packed, buffers allocated, kernels chosen. Values come and go as they lie.
+/// A network on a device: weights packed, buffers allocated, kernels chosen. Inputs and outputs are passed in the executor's
+/// layout.
 #[derive(Debug)]
 pub(crate) struct Engine {
     device: Device,
@@ -45,7 +46,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// What a network with these choices runs.
+    /// The plan of a network with these choices.
     ///
     /// # Errors
     /// As [`Plan::new`].
@@ -68,14 +69,14 @@ impl Engine {
             return Err(Error::invalid(format!("a batch of {}", options.batch), why));
         }
         let plan = Self::plan(artifact, options, &choices)?;
-        check_room(device, artifact, &plan, options.memory)?;
+        check_memory(device, artifact, &plan, options.memory)?;
         let executor = match &device.inner {
             Inner::Cpu => Executor::Cpu(Box::new(cpu::Executor::new(artifact, &plan))),
             #[cfg(feature = "wgpu")]
             Inner::Gpu(_) if options.keep_values => return Err(Error::invalid("keep_values", "is for the CPU only")),
             #[cfg(feature = "wgpu")]
             Inner::Gpu(gpu) => {
-                // A layer's steps follow each other: the kernel of a step stands where it stands among them.
+                // A layer's steps are consecutive, so a step's index within its layer is the index of its kernel.
                 let pick = |at: usize| {
                     let layer = plan.steps[at].layer;
                     let first = plan.steps.iter().position(|s| s.layer == layer)?;
@@ -116,7 +117,7 @@ impl Engine {
         self.batch
     }
 
-    /// What was made of each layer.
+    /// How each layer runs.
     pub(crate) fn layers(&self) -> &[LayerChoice] {
         &self.layers
     }
@@ -131,32 +132,32 @@ impl Engine {
         &self.memory
     }
 
-    /// Runs `rows` samples, at most a batch. `bring` puts those of each input, by its number, where they lie, `take` gets those of
-    /// each output.
+    /// Runs `rows` samples, at most a batch. `fill` is called with the number and slot of each input and writes its samples
+    /// in that layout; `read` reads those of each output in the same way.
     ///
     /// # Errors
     /// [`Error::Invalid`] while a submitted run is under way; [`Error::Gpu`] when the device fails.
-    pub(crate) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+    pub(crate) fn run(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<()> {
         self.last_rows = rows;
-        self.executor.run(rows, bring, take)
+        self.executor.run(rows, fill, read)
     }
 
     /// [`Engine::run`] for callers that must not block.
     ///
     /// # Errors
     /// As [`Engine::run`].
-    pub(crate) async fn run_async(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+    pub(crate) async fn run_async(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<()> {
         self.last_rows = rows;
-        self.executor.run_async(rows, bring, take).await
+        self.executor.run_async(rows, fill, read).await
     }
 
-    /// Starts a run and returns at once; on the CPU it is done then, and `take` has been called. Says whether it has.
+    /// Starts a run and returns at once. On the CPU the run is done by then, `read` has been called, and `true` is returned.
     ///
     /// # Errors
     /// As [`Engine::run`], and [`Error::Invalid`] while two runs are under way.
-    pub(crate) fn submit(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<bool> {
+    pub(crate) fn submit(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<bool> {
         self.last_rows = rows;
-        self.executor.submit(rows, bring, take)
+        self.executor.submit(rows, fill, read)
     }
 
     /// Samples of the oldest run that was submitted, on a GPU; `None` on the CPU, where none is ever under way.
@@ -171,8 +172,8 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::run`]; [`Error::Invalid`] where none is under way.
-    pub(crate) fn wait(&mut self, take: impl Take) -> Result<()> {
-        self.executor.wait(take)
+    pub(crate) fn wait(&mut self, read: impl Read) -> Result<()> {
+        self.executor.wait(read)
     }
 
     /// Runs a full batch of noise, from upload to readback.
@@ -227,6 +228,6 @@ impl Engine {
     }
 }
 
-/// What is brought to run a network for its time alone.
+/// Inputs for runs that are only timed.
 #[derive(Debug)]
 pub(crate) struct Noise(Vec<Vec<f32>>);

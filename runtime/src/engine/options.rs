@@ -1,4 +1,4 @@
-//! What a session may be told.
+//! Options of a session.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +12,9 @@ pub enum Forms {
     /// timed is kept in [`Options::cache`]. As [`Forms::Ruled`] on a browser's GPU, which cannot be timed.
     #[default]
     Timed,
-    /// A written-down rule for the class of device decides: quick to open, the same every time.
+    /// A fixed rule for the class of device decides: opening is fast and deterministic.
     Ruled,
-    /// All alike.
+    /// The same form for all layers.
     All(Form),
     /// One for each layer of the model, such as an earlier session chose; [`Form::Dense`] for a layer that it leaves out.
     Each(Vec<Form>),
@@ -33,13 +33,14 @@ pub struct Options {
     /// Never multiply a factored layer back to its dense form, even where dense is faster; [`Forms`] that say a layer's form
     /// by name come first.
     pub keep_factors: bool,
-    /// Give every value a buffer of its own, so that [`Session::value`] can be asked after a run; on the CPU only.
+    /// Give every value a buffer of its own, so that [`Session::value`] can be read after a run; on the CPU only.
     pub keep_values: bool,
-    /// The most bytes that weights, values, staging and tables may take on the device together, while layers are timed too. Layers take
-    /// smaller forms than the fastest for it, unless [`Forms`] name one; a network that needs more is refused before anything is made. `None`: whatever the device gives.
+    /// The most bytes that weights, activations, staging buffers and tables may take on the device together, also while
+    /// layers are timed. To stay within it, layers get smaller forms than the fastest, unless [`Forms`] name one. A network
+    /// that needs more is refused before anything is allocated. `None`: no limit but the device's.
     pub memory: Option<u64>,
-    /// How long a run may take on a GPU before it is given up, and the session with it; in a browser it is not watched. `None`
-    /// waits for ever.
+    /// The timeout of a run on a GPU; a session whose run exceeds it cannot be used any more. It does not apply in a browser.
+    /// `None` waits for ever.
     pub patience: Option<Duration>,
     /// The folder where the choices of [`Forms::Timed`] are kept between sessions, so that the next one opens at once and
     /// chooses the same; `None` times anew and keeps nothing. By default a folder of the user's, as the system has it.
@@ -61,7 +62,7 @@ impl Default for Options {
     }
 }
 
-/// The folder where this user's programs keep what they can make again; `None` where the system names none.
+/// This user's cache folder; `None` where the system names none.
 fn user_folder() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let base = if cfg!(target_os = "windows") {

@@ -176,12 +176,12 @@ impl Gpu {
         &self.0.limits
     }
 
-    /// Whether the device is the CPU in disguise.
+    /// Whether the adapter is a software renderer, which runs on the CPU.
     pub(super) fn is_software(&self) -> bool {
         self.0.info.class == DeviceClass::Software
     }
 
-    /// How it keeps values and weights.
+    /// Whether values and weights are kept in buffers or in textures.
     pub(super) fn storage(&self) -> Storage {
         self.0.storage
     }
@@ -233,7 +233,7 @@ impl Gpu {
             [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
         let scopes = FILTERS.map(|filter| self.device().push_error_scope(filter));
         let done = work();
-        // Each must be popped, the last first.
+        // Scopes are a stack: the last one is popped first.
         let faults: Vec<_> = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect();
         faults.first().map_or(Ok(done), |e| Err(self.caused(e)))
     }
@@ -254,7 +254,7 @@ impl Gpu {
         if cfg!(target_family = "wasm") { Err(self.error(why)) } else { Ok(()) }
     }
 
-    /// Drives the device and tells what is finished; whether that was done in time.
+    /// Polls the device; `false` where a wait timed out.
     ///
     /// # Errors
     /// [`Error::Gpu`] when the device is gone.
@@ -262,8 +262,8 @@ impl Gpu {
         self.driven(|| self.device().poll(how))
     }
 
-    /// What `poll` gives. wgpu panics where a driver loses its device while somebody waits: that is an error here, though it
-    /// has printed its message, unless the program is built to abort on panics.
+    /// Runs `poll`. wgpu panics where a driver loses its device during a wait: that becomes an error here, after its message
+    /// was printed, unless the program is built to abort on panics.
     fn driven(&self, poll: impl FnOnce() -> Result<wgpu::PollStatus, wgpu::PollError>) -> Result<bool> {
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
             Ok(Ok(_)) => Ok(true),
@@ -271,7 +271,7 @@ impl Gpu {
             Ok(Err(e)) => Err(self.caused(&e)),
             Err(_) => {
                 self.0.fault.record("the device was lost".into());
-                // The loss handler may have said it better before.
+                // The device-lost handler may have recorded the cause already.
                 self.check().map(|()| false)
             }
         }
@@ -289,7 +289,7 @@ impl Gpu {
         }
     }
 
-    /// What is said of runs that are given up.
+    /// The error of a run that exceeded its timeout.
     pub(super) fn too_slow(&self, patience: Option<Duration>) -> Error {
         self.error(format!("a run took longer than {:?}", patience.unwrap_or_default()))
     }

@@ -1,4 +1,4 @@
-//! Runs a plan on a device: everything is made once, a run records one compute pass and submits it.
+//! Runs a plan on a device. Buffers, bind groups and pipelines are made once; a run records one compute pass and submits it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::gpu::buffers::empty;
 use crate::gpu::device::Gpu;
-use crate::gpu::flight::{FLIGHTS, Flight, Turns, staged};
+use crate::gpu::in_flight::{IN_FLIGHT, InFlight, Ring, staged};
 use crate::gpu::launch::{Context, Dispatch};
 use crate::gpu::memory::{Memory, most_bytes};
 use crate::gpu::ops::{dispatch, ending, estimated};
 use crate::gpu::pipeline::{Epilogue, Pipeline};
 use crate::gpu::pipelines::prepare;
 use crate::gpu::profile::Timestamps;
-use crate::plan::{Bring, Plan, Slot, Step, Take};
+use crate::plan::{Fill, Plan, Read, Slot, Step};
 
-/// How long the runs of other sessions on the device may hold up a timing of one that has an end to its patience.
+/// How long a timing waits for other sessions' runs on the device, where its session has a timeout.
 const OTHERS: Duration = Duration::from_secs(10);
 
 /// Which kernel a step of a plan takes, by its index; `None` leaves it to the estimate.
@@ -39,14 +39,14 @@ pub(crate) struct Executor {
     rows: usize,
     /// The launch of each step.
     steps: Vec<Dispatch>,
-    /// Samples of one value as they lie on the device, on their way there or back.
-    lying: Vec<f32>,
-    flights: [Flight; FLIGHTS],
-    turns: Turns,
+    /// Scratch between the caller's arrays and staging: the samples of one input or output in the device's layout.
+    laid_out: Vec<f32>,
+    in_flight: [InFlight; IN_FLIGHT],
+    ring: Ring,
     timestamps: Option<Timestamps>,
-    /// How long a run may take.
+    /// The timeout of a run.
     patience: Option<Duration>,
-    /// A run failed half-way: staging is in no known state.
+    /// Whether a run failed half-way, so that the state of the staging buffers is unknown.
     failed: bool,
 }
 
@@ -63,8 +63,8 @@ impl Executor {
     /// [`Error::Limit`] where a layer needs more than the device allows, [`Error::Gpu`] where the device refuses.
     pub(crate) fn with(gpu: &Gpu, artifact: &Artifact, plan: &Plan, pick: Pick<'_>) -> Result<Self> {
         gpu.check()?;
-        // Scopes tell our own faults from other sessions' on this device. A browser's must be awaited: there, faults end
-        // with the device.
+        // Error scopes separate this session's faults from those of others on the device. In a browser a scope must be
+        // awaited, so there the device's own handler catches every fault.
         #[cfg(not(target_family = "wasm"))]
         let built = gpu.scoped(|| Self::build(gpu, artifact, plan, pick)).and_then(|built| built);
         #[cfg(target_family = "wasm")]
@@ -99,14 +99,14 @@ impl Executor {
         for (step, kernel) in plan.steps.iter().zip(kernels) {
             let ending = ending(gpu, artifact, step);
             let context = Context { gpu, layer: &step.name, batch: plan.batch, activations: &activations, run: &run, ending };
-            // Before a factored weight is multiplied back, which takes its time.
+            // Checked before a factored weight is multiplied back, which is slow.
             let largest = step.kind.matrix_lens(1, 1).into_iter().max().unwrap_or(0);
             context.holds(largest.saturating_mul(4))?;
             steps.push(dispatch(&context, artifact, step, kernel)?);
         }
-        let flights = std::array::from_fn(|_| Flight::new(gpu, plan.batch, &plan.inputs, &plan.outputs));
+        let in_flight = std::array::from_fn(|_| InFlight::new(gpu, plan.batch, &plan.inputs, &plan.outputs));
         let widest = plan.inputs.iter().chain(&plan.outputs).map(Slot::stride).max().unwrap_or(0);
-        let lying = vec![0.0; plan.batch * widest];
+        let laid_out = vec![0.0; plan.batch * widest];
         let timestamps = Timestamps::new(gpu, steps.len());
         Ok(Self {
             gpu: gpu.clone(),
@@ -117,47 +117,47 @@ impl Executor {
             run,
             rows: 0,
             steps,
-            lying,
-            flights,
-            turns: Turns::default(),
+            laid_out,
+            in_flight,
+            ring: Ring::default(),
             timestamps,
             patience: None,
             failed: false,
         })
     }
 
-    /// The same, whose runs are given up after `patience`.
+    /// Sets the timeout of its runs.
     pub(crate) fn giving_up_after(mut self, patience: Option<Duration>) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Runs `rows` samples. `bring` puts those of each input, by its number, into a buffer where they lie as the slot says, `take`
-    /// gets those of each output in the same way. Blocks until the result is there.
+    /// Runs `rows` samples. `fill` is called with the number and slot of each input and writes its samples in that layout;
+    /// `read` reads those of each output in the same way. Blocks until the result is there.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no samples or more than the plan's, or while another run is under way; [`Error::Gpu`] for whatever
     /// the device reports; after that the executor cannot be used any more.
-    pub(crate) fn run(&mut self, rows: usize, bring: impl Bring, take: impl Take) -> Result<()> {
+    pub(crate) fn run(&mut self, rows: usize, fill: impl Fill, read: impl Read) -> Result<()> {
         self.check_rows(rows)?;
         self.check_idle()?;
-        self.submit(rows, bring)?;
-        self.wait(take)?;
+        self.submit(rows, fill)?;
+        self.wait(read)?;
         Ok(())
     }
 
-    /// Starts a run of `rows` samples and returns at once, unless the device is still busy with what this run's staging
-    /// held before.
+    /// Starts a run of `rows` samples and returns at once; blocks only while the device still uses the staging buffers of
+    /// this run.
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where two runs are under way.
-    pub(crate) fn submit(&mut self, rows: usize, bring: impl Bring) -> Result<()> {
+    pub(crate) fn submit(&mut self, rows: usize, fill: impl Fill) -> Result<()> {
         self.gpu.check_may_block()?;
         self.check_rows(rows)?;
-        let at = self.turns.next()?;
+        let at = self.ring.next()?;
         self.failed = true;
-        self.flights[at].upload.block(&self.gpu, self.flights[at].used_by.clone(), self.patience)?;
-        self.start(at, rows, bring)?;
+        self.in_flight[at].upload.block(&self.gpu, self.in_flight[at].used_by.clone(), self.patience)?;
+        self.start(at, rows, fill)?;
         self.failed = false;
         Ok(())
     }
@@ -167,23 +167,23 @@ impl Executor {
     /// # Errors
     /// [`Error::Invalid`] without one.
     pub(crate) fn under_way(&self) -> Result<usize> {
-        let at = self.turns.oldest()?;
-        Ok(self.flights[at].under_way.as_ref().map_or(0, |u| u.0))
+        let at = self.ring.oldest()?;
+        Ok(self.in_flight[at].under_way.as_ref().map_or(0, |u| u.0))
     }
 
     /// Blocks until the oldest run under way is done, and takes its result.
     ///
     /// # Errors
     /// As [`Executor::run`]; [`Error::Invalid`] where none is under way.
-    pub(crate) fn wait(&mut self, mut take: impl Take) -> Result<()> {
+    pub(crate) fn wait(&mut self, mut read: impl Read) -> Result<()> {
         let rows = self.under_way()?;
         self.check_rows(rows)?;
-        let at = self.turns.oldest()?;
+        let at = self.ring.oldest()?;
         self.failed = true;
-        let submission = self.flights[at].under_way.take().map(|u| u.1);
-        self.flights[at].readback.block(&self.gpu, submission, self.patience)?;
-        self.flights[at].take(&self.gpu, &self.outputs, rows, &mut take, &mut self.lying)?;
-        self.turns.ended();
+        let submission = self.in_flight[at].under_way.take().map(|u| u.1);
+        self.in_flight[at].readback.block(&self.gpu, submission, self.patience)?;
+        self.in_flight[at].read(&self.gpu, &self.outputs, rows, &mut read, &mut self.laid_out)?;
+        self.ring.ended();
         self.failed = false;
         Ok(())
     }
@@ -192,18 +192,18 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`].
-    pub(crate) async fn run_async(&mut self, rows: usize, bring: impl Bring, mut take: impl Take) -> Result<()> {
+    pub(crate) async fn run_async(&mut self, rows: usize, fill: impl Fill, mut read: impl Read) -> Result<()> {
         self.check_rows(rows)?;
         self.check_idle()?;
-        let at = self.turns.next()?;
-        // Until the end is reached, and for good if this future is dropped before.
+        let at = self.ring.next()?;
+        // Stays set for good if this future is dropped before it is done.
         self.failed = true;
-        self.flights[at].upload.ready(&self.gpu, self.patience).await?;
-        self.start(at, rows, bring)?;
-        self.flights[at].readback.ready(&self.gpu, self.patience).await?;
-        self.flights[at].under_way = None;
-        self.flights[at].take(&self.gpu, &self.outputs, rows, &mut take, &mut self.lying)?;
-        self.turns.ended();
+        self.in_flight[at].upload.ready(&self.gpu, self.patience).await?;
+        self.start(at, rows, fill)?;
+        self.in_flight[at].readback.ready(&self.gpu, self.patience).await?;
+        self.in_flight[at].under_way = None;
+        self.in_flight[at].read(&self.gpu, &self.outputs, rows, &mut read, &mut self.laid_out)?;
+        self.ring.ended();
         self.failed = false;
         Ok(())
     }
@@ -219,11 +219,11 @@ impl Executor {
                 return Err(Error::invalid("array", format!("{len} values are not {rows} rows of {}", slot.len())));
             }
         }
-        self.run(rows, |_, slot, buffer| slot.fill(input, buffer), |_, slot, buffer| slot.take(buffer, output))
+        self.run(rows, |_, slot, buffer| slot.fill(input, buffer), |_, slot, buffer| slot.read(buffer, output))
     }
 
     fn check_idle(&self) -> Result<()> {
-        if self.turns.idle() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
+        if self.ring.idle() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
 
     fn check_rows(&self, rows: usize) -> Result<()> {
@@ -237,25 +237,25 @@ impl Executor {
         Ok(())
     }
 
-    /// Uploads, records and submits; asks for both stagings back.
-    fn start(&mut self, at: usize, rows: usize, mut bring: impl Bring) -> Result<()> {
-        self.flights[at].fill(&self.gpu, &self.inputs, rows, &mut bring, &mut self.lying)?;
+    /// Uploads, records and submits, then maps both staging buffers again.
+    fn start(&mut self, at: usize, rows: usize, mut fill: impl Fill) -> Result<()> {
+        self.in_flight[at].fill(&self.gpu, &self.inputs, rows, &mut fill, &mut self.laid_out)?;
         self.set_rows(rows);
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (slot, offset, bytes) in staged(&self.inputs, rows) {
-            self.activations[slot.buffer].load(&mut encoder, self.flights[at].upload.buffer(), offset, bytes);
+            self.activations[slot.buffer].load(&mut encoder, self.in_flight[at].upload.buffer(), offset, bytes);
         }
         self.record(&mut encoder, 1);
         for (slot, offset, bytes) in staged(&self.outputs, rows) {
-            self.activations[slot.buffer].store(&mut encoder, self.flights[at].readback.buffer(), offset, bytes);
+            self.activations[slot.buffer].store(&mut encoder, self.in_flight[at].readback.buffer(), offset, bytes);
         }
         let submission = self.gpu.queue().submit([encoder.finish()]);
-        let flight = &mut self.flights[at];
-        flight.upload.map();
-        flight.readback.map();
-        flight.used_by = Some(submission.clone());
-        flight.under_way = Some((rows, submission));
-        self.turns.started();
+        let run = &mut self.in_flight[at];
+        run.upload.map();
+        run.readback.map();
+        run.used_by = Some(submission.clone());
+        run.under_way = Some((rows, submission));
+        self.ring.started();
         Ok(())
     }
 
@@ -266,7 +266,7 @@ impl Executor {
         }
     }
 
-    /// Records the network `repeats` times in one pass: a pass a layer costs a multiple on some devices.
+    /// Records the network `repeats` times in one pass: one pass for each layer is several times as slow on some devices.
     fn record(&self, encoder: &mut wgpu::CommandEncoder, repeats: usize) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for _ in 0..repeats {
@@ -282,7 +282,7 @@ impl Executor {
     /// [`Error::Gpu`].
     pub(crate) fn time(&mut self, repeats: usize) -> Result<Duration> {
         self.set_rows(self.batch);
-        // What other sessions have under way may take its time, but not for ever where there is an end to patience.
+        // Other sessions' runs may finish first; with a timeout this wait is bounded.
         self.gpu.wait(self.patience.map(|patience| patience.max(OTHERS)))?;
         let mut encoder = self.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         self.record(&mut encoder, repeats);
@@ -311,7 +311,7 @@ impl Executor {
         timestamps.read(&self.gpu, submission, self.patience).map(Some)
     }
 
-    /// Fills every activation buffer with NaN, so that whoever reads what was never written is found out.
+    /// Fills every activation buffer with NaN, so that a read of an element that was never written shows in the result.
     pub(crate) fn poison(&mut self) {
         for memory in &self.activations {
             memory.write(&self.gpu, bytemuck::cast_slice(&vec![f32::NAN; (memory.bytes() / 4) as usize]));

@@ -38,7 +38,7 @@ impl Lengths {
     }
 
     /// Iterations over all taps with `inputs4` vec4s under each.
-    pub(super) fn trips(&self, inputs4: u64) -> u64 {
+    pub(super) fn trip_count(&self, inputs4: u64) -> u64 {
         // A window is two more loops.
         self.taps.map_or(inputs4, |taps| taps * (2 + inputs4))
     }

@@ -1,4 +1,4 @@
-//! What a GPU does to those who rely on it: each fault is an error, the process lives on, and a new session works.
+//! Faults of a GPU: each is an error, the process lives on, and a new session works.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

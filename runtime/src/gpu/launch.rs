@@ -1,4 +1,4 @@
-//! A kernel with all that it is launched with.
+//! Binding and launching a kernel.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::gpu::shape::{Shape, Values};
 use crate::plan::Slot;
 
 /// lavapipe 22 silently ends an invocation after 65 535 loop iterations, all its loops together.
-pub(super) const SOFTWARE_TRIPS: u64 = 65_534;
+pub(super) const SOFTWARE_TRIP_LIMIT: u64 = 65_534;
 
 /// A kernel that could run a step.
 #[derive(Clone, Copy, Debug)]
@@ -44,15 +44,15 @@ impl Grid {
         (rows.div_ceil(u64::from(self.rows)) * u64::from(self.columns)).div_ceil(u64::from(self.units))
     }
 
-    /// The same spread over two axes of at most `per_axis`; the last row of the grid may have some to spare.
-    fn spread(self, samples: u64, per_axis: u64) -> (u64, u64) {
+    /// Workgroups along x and y, at most `per_axis` along each; up to one row of the grid may be more than is needed.
+    fn xy(self, samples: u64, per_axis: u64) -> (u64, u64) {
         let groups = self.groups(samples).max(1);
         let y = groups.div_ceil(per_axis.max(1));
         (groups.div_ceil(y), y)
     }
 }
 
-/// One launch: everything bound, the grid a matter of samples.
+/// One launch: pipeline and bindings are fixed, the grid depends on the number of samples.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     pipeline: Arc<Pipeline>,
@@ -66,11 +66,11 @@ impl Dispatch {
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, samples: usize) {
         pass.set_pipeline(&self.pipeline.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
-        let (x, y) = self.grid.spread(samples as u64, self.per_axis);
+        let (x, y) = self.grid.xy(samples as u64, self.per_axis);
         pass.dispatch_workgroups(x as u32, y as u32, 1);
     }
 
-    /// What it is launched by.
+    /// Its pipeline.
     pub(super) fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
     }
@@ -92,12 +92,12 @@ pub(super) struct Context<'a> {
     pub(super) activations: &'a [Memory],
     /// The uniform with the samples of the run.
     pub(super) run: &'a wgpu::Buffer,
-    /// What the pipeline fixes.
+    /// The constants of the pipeline.
     pub(super) ending: Epilogue,
 }
 
 impl Context<'_> {
-    /// Refuses what the device does not allow.
+    /// Refuses `needs` of `what` where the device allows fewer.
     pub(super) fn at_most(&self, what: &str, needs: u64, allows: u64) -> Result<()> {
         if needs <= allows {
             return Ok(());
@@ -112,20 +112,20 @@ impl Context<'_> {
         self.at_most("bytes in one buffer", bytes, most_bytes(self.gpu).min(u64::from(u32::MAX) * 4))
     }
 
-    /// Binds `weights` between the values and checks every limit that wgpu would not report in our words, or at all;
-    /// `trips` are the loop iterations of the busiest invocation.
+    /// Binds `weights` between the values and checks every limit that wgpu reports unclearly or not at all; `trip_count` is
+    /// the number of loop iterations of the busiest invocation.
     pub(super) fn dispatch(
         &self,
         kernel: &'static Kernel,
         shape: Shape,
         grid: Grid,
-        trips: u64,
+        trip_count: u64,
         values: &Values,
         weights: &[Vec<f32>],
     ) -> Result<Dispatch> {
         let limits = self.gpu.limits();
         if self.gpu.is_software() {
-            self.at_most("loop iterations of one invocation", trips, SOFTWARE_TRIPS)?;
+            self.at_most("loop iterations of one invocation", trip_count, SOFTWARE_TRIP_LIMIT)?;
         }
         self.at_most("bytes of workgroup memory", kernel.workgroup_bytes.into(), limits.max_compute_workgroup_storage_size.into())?;
         self.at_most("invocations of a workgroup", kernel.invocations().into(), limits.max_compute_invocations_per_workgroup.into())?;
@@ -175,9 +175,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_spread_grid_holds_all_work(samples in 1u64..1 << 30, pixels in 1u32..1025, rows in 1u32..64, columns in 1u32..5000, units in 1u32..256) {
+        fn a_grid_of_two_axes_holds_all_work(samples in 1u64..1 << 30, pixels in 1u32..1025, rows in 1u32..64, columns in 1u32..5000, units in 1u32..256) {
             let grid = Grid { pixels, rows, columns, units };
-            let (groups, (x, y)) = (grid.groups(samples), grid.spread(samples, 65_535));
+            let (groups, (x, y)) = (grid.groups(samples), grid.xy(samples, 65_535));
             prop_assert!(x * y >= groups && x * y < groups + y);
             prop_assert!(x <= 65_535);
             let needs = u128::from(samples) * u128::from(pixels) * u128::from(columns);

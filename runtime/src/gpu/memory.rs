@@ -80,7 +80,7 @@ impl Memory {
         }
     }
 
-    /// Bytes that it was made for, and what rounding added.
+    /// Its size in bytes, rounding included.
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.size(),

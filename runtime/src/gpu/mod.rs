@@ -8,7 +8,7 @@ mod executor;
 mod factors;
 #[cfg(test)]
 mod faults;
-mod flight;
+mod in_flight;
 mod launch;
 mod memory;
 mod ops;

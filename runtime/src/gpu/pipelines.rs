@@ -17,7 +17,7 @@ use crate::lock::lock;
 /// [`crate::Error::Gpu`] for one that the device or its driver refuses.
 pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Result<Arc<Pipeline>> {
     let cell = Arc::clone(lock(gpu.pipelines()).entry((kernel.name, epilogue)).or_default());
-    // Whoever wants the same one waits for it here.
+    // Other threads that need the same pipeline wait here.
     let mut kept = lock(&cell);
     if let Some(made) = &*kept {
         return Ok(Arc::clone(made));

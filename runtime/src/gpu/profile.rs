@@ -16,7 +16,7 @@ pub(super) struct Timestamps {
 }
 
 impl Timestamps {
-    /// `None` where the device has no clock, or not so many steps, and in a browser, where nobody could wait for them.
+    /// `None` where the device has no timestamps, or too few for the steps, and in a browser, which cannot block on them.
     pub(super) fn new(gpu: &Gpu, steps: usize) -> Option<Self> {
         let count = u32::try_from(2 * steps).ok().filter(|&n| n > 0 && n <= wgpu::QUERY_SET_MAX_QUERIES)?;
         if gpu.check_may_block().is_err() || !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
@@ -39,7 +39,7 @@ impl Timestamps {
         wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) }
     }
 
-    /// Records the way of the timestamps to the host.
+    /// Records the copy of the timestamps to the host.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         encoder.resolve_query_set(&self.queries, 0..self.queries.count(), &self.resolved, 0);
         encoder.copy_buffer_to_buffer(&self.resolved, 0, self.readback.buffer(), 0, self.resolved.size());

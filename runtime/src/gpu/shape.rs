@@ -1,4 +1,4 @@
-//! What a step reads and writes, and what its kernel is told of that.
+//! The operands of a step, and the uniform that describes them to its kernel.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -10,7 +10,7 @@ pub(super) struct Values {
     pub(super) input: Slot,
     pub(super) second: Option<Slot>,
     pub(super) third: Option<Slot>,
-    /// How the second input is added, if it is.
+    /// How the second input is added, if it is a residual.
     pub(super) residual: Option<Residual>,
     pub(super) output: Slot,
     pub(super) activation: Activation,
@@ -36,9 +36,9 @@ pub(super) struct Shape {
     dilation: [u32; 2],
     pub(super) group_inputs: u32,
     pub(super) group_outputs: u32,
-    residual_channels: u32,
-    residual_stride4: u32,
-    residual_size: [u32; 2],
+    second_channels: u32,
+    second_stride4: u32,
+    second_size: [u32; 2],
     residual_step: u32,
     residual_offset: u32,
     slope: f32,
@@ -77,11 +77,11 @@ impl Shape {
             padding: [window.padding[0], window.padding[1]],
             dilation: window.dilation,
             group_inputs: input.channels as u32,
-            // Whatever the column, the first group.
+            // All columns belong to the first group.
             group_outputs: outputs4.max(1),
-            residual_channels: second.channels as u32,
-            residual_stride4: (second.channel_stride() / 4) as u32,
-            residual_size: size(second.height, second.width),
+            second_channels: second.channels as u32,
+            second_stride4: (second.channel_stride() / 4) as u32,
+            second_size: size(second.height, second.width),
             residual_step: how.map_or(1, |how| how.stride),
             residual_offset: how.map_or(0, |how| how.offset),
             slope: match activation {

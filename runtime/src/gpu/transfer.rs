@@ -1,4 +1,5 @@
-//! Between the host and the device: staging buffers that live as long as the executor, and waiting without blocking.
+//! Staging buffers between host and device, which live as long as the executor, and waiting for them with and without
+//! blocking.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,9 +15,9 @@ use crate::lock::lock;
 
 /// How long a thread that waits for a software adapter stays awake.
 const AWAKE: Duration = Duration::from_millis(20);
-/// How long a mapping may be untold after the device has done what it waited for: a thread that was preempted on the way is
-/// back long before.
-const UNTOLD: Duration = Duration::from_secs(30);
+/// How long the callback of a mapping may be outstanding after the device has finished: a thread that was preempted in
+/// between is scheduled again long before.
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A buffer that the host maps again and again.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Staging {
         &self.buffer
     }
 
-    /// Asks for the mapping; it comes once the device has done what was submitted.
+    /// Requests the mapping, which is granted once the device has done what was submitted.
     pub(super) fn map(&self) {
         *lock(&self.mapped) = Mapped::default();
         let mapped = Arc::clone(&self.mapped);
@@ -63,7 +64,7 @@ impl Staging {
     pub(super) fn block(&self, gpu: &Gpu, submission: Option<wgpu::SubmissionIndex>, patience: Option<Duration>) -> Result<()> {
         let pending = || lock(&self.mapped).outcome.is_none();
         let start = Instant::now();
-        // What is done needs no waiting, least of all for what other sessions have under way.
+        // Work that is done needs no wait, least of all one for the work of other sessions.
         gpu.poll(wgpu::PollType::Poll)?;
         // A core that sleeps takes longer to wake than many a kernel runs: this thread keeps one awake while others compute
         // on it, for as long as a small network takes.
@@ -76,14 +77,14 @@ impl Staging {
             let timeout = patience.map(|patience| patience.saturating_sub(start.elapsed()));
             gpu.poll(wgpu::PollType::Wait { submission_index: submission, timeout })?;
         }
-        // The thread of another session may have taken this mapping from the device, and be about to tell it here.
+        // The thread of another session may have polled the device for this mapping and be about to run its callback.
         let waited = Instant::now();
         while pending() {
             gpu.check()?;
             if patience.is_some_and(|patience| start.elapsed() >= patience) {
                 return Err(gpu.too_slow(patience));
             }
-            if waited.elapsed() > UNTOLD {
+            if waited.elapsed() > CALLBACK_TIMEOUT {
                 return Err(gpu.error("a buffer was never mapped"));
             }
             gpu.poll(wgpu::PollType::Poll)?;
@@ -101,7 +102,8 @@ impl Staging {
         }
     }
 
-    /// Waits for the mapping, natively for at most `patience`. There nobody else drives the device, so polling this polls it.
+    /// Waits for the mapping, outside of browsers for at most `patience`. There wgpu makes progress only when it is polled,
+    /// so polling this future polls the device.
     pub(super) fn ready<'a>(&'a self, gpu: &'a Gpu, patience: Option<Duration>) -> Ready<'a> {
         Ready { staging: self, gpu, start: Instant::now(), patience }
     }

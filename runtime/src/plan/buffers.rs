@@ -1,4 +1,4 @@
-//! Which value lies in which buffer: values that never live at the same time share one.
+//! Assigns values to buffers: values that never live at the same time share one.
 
 use super::Slot;
 
@@ -27,7 +27,7 @@ pub(super) struct Assignment {
     pub(super) values: Vec<Slot>,
 }
 
-/// When values are needed.
+/// The liveness of values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lives<'a> {
     /// How many values there are before the first step; step i writes the value that is `inputs + i`.
@@ -125,7 +125,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever reads whatever: two values that live at the same step never share a buffer.
+        /// For any readers: two values that live at the same step never share a buffer.
         #[test]
         fn living_values_never_share(shapes in prop::collection::vec([1usize..40, 1usize..4, 1usize..4], 4..12), picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 12), inputs in 1usize..4, batch in 1usize..4) {
             let steps = shapes.len() - inputs;

@@ -1,7 +1,7 @@
 //! The steps of a network before they have buffers.
 
 use super::expand::{From, Part, expand};
-use super::layout::{Lying, is_reshape, lying};
+use super::layout::{LaidOut, is_reshape, laid_out};
 use super::{Form, StepKind};
 use crate::artifact::Artifact;
 
@@ -11,7 +11,7 @@ pub(super) struct View {
     /// Which of the stored values: the network's inputs, then what each step writes.
     pub(super) stored: usize,
     /// Channels, height and width as it is seen.
-    pub(super) shape: Lying,
+    pub(super) shape: LaidOut,
 }
 
 /// A step that knows which values it reads, and not yet where they are.
@@ -21,14 +21,14 @@ pub(super) struct DraftStep {
     pub(super) kind: StepKind,
     pub(super) reads: Vec<View>,
     /// Channels, height and width of what it writes.
-    pub(super) shape: Lying,
+    pub(super) shape: LaidOut,
 }
 
 /// All steps of a network.
 #[derive(Debug)]
 pub(super) struct Draft {
     /// Channels, height and width of each input.
-    pub(super) inputs: Vec<Lying>,
+    pub(super) inputs: Vec<LaidOut>,
     pub(super) steps: Vec<DraftStep>,
     /// Each value of the model.
     pub(super) values: Vec<View>,
@@ -37,17 +37,17 @@ pub(super) struct Draft {
 impl Draft {
     /// The steps of `artifact`, each layer in its one of `forms`.
     pub(super) fn new(artifact: &Artifact, forms: &[Form]) -> Self {
-        let lying = lying(artifact);
-        let inputs = lying[..artifact.inputs().len()].to_vec();
+        let laid_out = laid_out(artifact);
+        let inputs = laid_out[..artifact.inputs().len()].to_vec();
         let values = inputs.iter().enumerate().map(|(stored, &shape)| View { stored, shape }).collect();
         let mut draft = Self { inputs, steps: Vec::new(), values };
         for (index, layer) in artifact.model().layers.iter().enumerate() {
             let reads: Vec<View> = layer.inputs.iter().map(|&v| draft.values[v as usize]).collect();
-            let (elements, shape) = (reads[0].shape.iter().product(), lying[artifact.value_of(index)]);
+            let (elements, shape) = (reads[0].shape.iter().product(), laid_out[artifact.value_of(index)]);
             let value = if is_reshape(&layer.op, elements) {
                 draft.reshaped(index, reads[0], shape)
             } else {
-                draft.expanded(index, &reads, expand(artifact, &|value| lying[value], index, forms[index]))
+                draft.expanded(index, &reads, expand(artifact, &|value| laid_out[value], index, forms[index]))
             };
             draft.values.push(value);
         }
@@ -55,7 +55,7 @@ impl Draft {
     }
 
     /// Every stored value's shape.
-    pub(super) fn stored(&self) -> Vec<Lying> {
+    pub(super) fn stored(&self) -> Vec<LaidOut> {
         self.inputs.iter().copied().chain(self.steps.iter().map(|s| s.shape)).collect()
     }
 
@@ -67,7 +67,7 @@ impl Draft {
 
     /// `from` in another shape. The same memory serves where both are plain, or images with the same channels in the same order
     /// of pixels; else elements are moved.
-    fn reshaped(&mut self, layer: usize, from: View, shape: Lying) -> View {
+    fn reshaped(&mut self, layer: usize, from: View, shape: LaidOut) -> View {
         if from.shape[0] == shape[0] {
             return View { shape, ..from };
         }

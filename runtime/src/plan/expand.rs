@@ -1,6 +1,6 @@
 //! From a layer and a form to primitive steps.
 
-use super::layout::{Lying, image};
+use super::layout::{LaidOut, image};
 use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
 use crate::artifact::{Activation, Artifact, Op, Residual, Stride, TensorId, Weight, Window, layer_macs};
 
@@ -9,7 +9,7 @@ use crate::artifact::{Activation, Artifact, Op, Residual, Stride, TensorId, Weig
 pub(super) struct Part {
     pub(super) kind: StepKind,
     /// Channels, height and width of the output.
-    pub(super) shape: Lying,
+    pub(super) shape: LaidOut,
     /// What it reads.
     pub(super) reads: Vec<From>,
 }
@@ -19,11 +19,11 @@ pub(super) struct Part {
 pub(super) enum From {
     /// An input of the layer, by its place.
     Layer(usize),
-    /// What the step before gave.
+    /// The output of the step before.
     Previous,
 }
 
-/// A layer that is stored as factors, as whoever chooses its form sees it.
+/// A factored layer: all that the choice of its form depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factored {
     /// Index of the layer in the model.
@@ -65,10 +65,11 @@ pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
     Some(Factored { layer: index, inputs, outputs, rank, pixels: height * width, dense_macs, thin_macs, fused })
 }
 
-/// The steps of layer `index` in `form`, whose values lie as `lying` says; a scheme that cannot be fused comes in steps of their own.
-pub(super) fn expand(artifact: &Artifact, lying: &dyn Fn(usize) -> Lying, index: usize, form: Form) -> Vec<Part> {
+/// The steps of layer `index` in `form`; `laid_out` gives the shape of each value in its layout. A scheme without a fused
+/// form becomes separate steps.
+pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, index: usize, form: Form) -> Vec<Part> {
     let layer = &artifact.model().layers[index];
-    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| lying(v as usize)), lying(artifact.value_of(index)));
+    let (input, output) = (layer.inputs.first().map_or([0; 3], |&v| laid_out(v as usize)), laid_out(artifact.value_of(index)));
     let all = || (0..layer.inputs.len()).map(From::Layer).collect();
     let one = |kind| vec![Part { kind, shape: output, reads: all() }];
     match &layer.op {
@@ -110,7 +111,7 @@ pub(super) fn expand(artifact: &Artifact, lying: &dyn Fn(usize) -> Lying, index:
             residual: None,
             activation: *activation,
         })),
-        // The first value with room for more channels, which are added where it has none.
+        // The first value widened by channels of zeros, to which the second value is added.
         Op::Concat { activation } => {
             one(StepKind::Add { residual: Residual { stride: 1, offset: input[0] as u32 }, activation: *activation })
         }
@@ -134,8 +135,8 @@ pub(super) fn expand(artifact: &Artifact, lying: &dyn Fn(usize) -> Lying, index:
     }
 }
 
-/// Heads are written in whole vec4s; those that are none are moved together.
-fn attention(attend: Part, heads: usize, size: usize, [channels, height, width]: Lying) -> Vec<Part> {
+/// Heads are written padded to whole vec4s; where that leaves gaps, one more step closes them.
+fn attention(attend: Part, heads: usize, size: usize, [channels, height, width]: LaidOut) -> Vec<Part> {
     let padded = size.next_multiple_of(4);
     if padded * heads == channels {
         return vec![attend];
@@ -156,22 +157,22 @@ fn linear(
 ) -> Vec<Part> {
     let whole = LinearStep { inputs, outputs, matrix: Matrix::Whole(weight.clone()), second: None, rank: 0, bias, activation };
     let part = |step: LinearStep, from| Part { shape: [step.outputs, 1, 1], kind: StepKind::Linear(step), reads: vec![from] };
-    let own = From::Layer(0);
+    let input = From::Layer(0);
     match (form, weight) {
         (Form::Fused, &Weight::LowRank { v, u, .. }) => {
             let rank = weight.rank(artifact).unwrap_or(0);
-            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole }, own)]
+            vec![part(LinearStep { matrix: Matrix::V(v), second: Some(Matrix::U(u)), rank, ..whole }, input)]
         }
         (Form::TwoStage, &Weight::LowRank { v, u, .. }) => {
             let rank = weight.rank(artifact).unwrap_or(0);
             let first = LinearStep { outputs: rank, matrix: Matrix::V(v), bias: None, activation: Activation::None, ..whole.clone() };
-            vec![part(first, own), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole }, From::Previous)]
+            vec![part(first, input), part(LinearStep { inputs: rank, matrix: Matrix::U(u), ..whole }, From::Previous)]
         }
-        _ => vec![part(whole, own)],
+        _ => vec![part(whole, input)],
     }
 }
 
-/// A convolution of a factored one.
+/// One of the convolutions that a factored one consists of.
 struct Stage {
     window: Window,
     matrix: Matrix,

@@ -1,12 +1,12 @@
-//! How each value of a network lies: as an image, pixel by pixel with its channels padded to a multiple of 4, or plain, its
-//! elements as they are counted. Who writes and reads a value decides.
+//! The layout of each value of a network: an image (channels last, padded to a multiple of 4) or plain (row-major). The
+//! layers that write and read a value decide.
 
 use crate::artifact::{Artifact, Layer, Op, Residual};
 
-/// How a sample of a value lies.
+/// The layout of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Elements as they are counted, the last axis fastest, padded to a multiple of 4 at the end.
+    /// Row-major, padded to a multiple of 4 at the end.
     #[default]
     Plain,
     /// [height, width, channels], the channels of each pixel padded to a multiple of 4.
@@ -14,49 +14,49 @@ pub enum Layout {
 }
 
 /// Channels, height and width of a value in the layout that it has.
-pub(super) type Lying = [usize; 3];
+pub(super) type LaidOut = [usize; 3];
 
-/// What a layer asks of the values that it reads and writes.
+/// Which layout a layer needs of the values that it reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asks {
-    /// All that it touches are images, if they have more than one pixel.
+enum Needs {
+    /// Images, if they have more than one pixel.
     Image,
-    /// It reads and writes either.
+    /// Any.
     Either,
-    /// It goes through elements one by one: all that it touches lie alike.
+    /// Any, but the same for all, since it goes element by element.
     Alike,
 }
 
-fn asks(artifact: &Artifact, layer: &Layer) -> Asks {
+fn needs(artifact: &Artifact, layer: &Layer) -> Needs {
     let same_shape = || {
         let mut shapes = layer.inputs.iter().map(|&v| artifact.shapes().get(v as usize));
         shapes.next().is_some_and(|first| shapes.all(|other| other == first))
     };
     match &layer.op {
-        Op::Linear { .. } | Op::Rearrange { .. } => Asks::Either,
-        Op::Activate(_) => Asks::Alike,
-        Op::Multiply { .. } if same_shape() => Asks::Alike,
-        Op::Add { residual: Residual { stride: 1, offset: 0 }, .. } if same_shape() => Asks::Alike,
-        _ => Asks::Image,
+        Op::Linear { .. } | Op::Rearrange { .. } => Needs::Either,
+        Op::Activate(_) => Needs::Alike,
+        Op::Multiply { .. } if same_shape() => Needs::Alike,
+        Op::Add { residual: Residual { stride: 1, offset: 0 }, .. } if same_shape() => Needs::Alike,
+        _ => Needs::Image,
     }
 }
 
-/// Channels, height and width of a value of `shape` as an image; whatever is none has one pixel.
-pub(super) fn image(shape: &[usize]) -> Lying {
+/// Channels, height and width of a value of `shape` as an image; a value of other axes has one pixel.
+pub(super) fn image(shape: &[usize]) -> LaidOut {
     match *shape {
         [channels, height, width] => [channels, height, width],
         _ => plain(shape),
     }
 }
 
-fn plain(shape: &[usize]) -> Lying {
+fn plain(shape: &[usize]) -> LaidOut {
     [shape.iter().product(), 1, 1]
 }
 
-/// How every value of `artifact` lies: as an image where a layer that writes or reads it needs one, or where it goes element by
-/// element with one that does; plain everywhere else. So an image that only fully connected layers read stays a vector: padding a
-/// few channels to 4 would multiply their work.
-pub(super) fn lying(artifact: &Artifact) -> Vec<Lying> {
+/// The laid-out shape of every value of `artifact`: an image where a layer that writes or reads it needs one, or where
+/// elementwise layers connect it with such a value; plain everywhere else. So an image that only fully connected layers read
+/// stays a vector: padding a few channels to 4 would multiply their work.
+pub(super) fn laid_out(artifact: &Artifact) -> Vec<LaidOut> {
     let layers = &artifact.model().layers;
     let shapes = artifact.shapes();
     let mut is_image = vec![false; shapes.len()];
@@ -64,13 +64,13 @@ pub(super) fn lying(artifact: &Artifact) -> Vec<Lying> {
     let mut alike: Vec<Vec<usize>> = Vec::new();
     for (index, layer) in layers.iter().enumerate() {
         let values = || layer.inputs.iter().map(|&v| v as usize).chain([artifact.value_of(index)]);
-        match asks(artifact, layer) {
-            Asks::Image => values().for_each(|v| is_image[v] = true),
-            Asks::Either => {}
-            Asks::Alike => alike.push(values().collect()),
+        match needs(artifact, layer) {
+            Needs::Image => values().for_each(|v| is_image[v] = true),
+            Needs::Either => {}
+            Needs::Alike => alike.push(values().collect()),
         }
     }
-    // Forwards and backwards in turn, a chain of such layers is through in one pass each.
+    // Passes alternate between forwards and backwards, so that a chain of such layers is done in one pass each.
     let mut changed = true;
     while changed {
         changed = false;
@@ -123,11 +123,11 @@ mod tests {
         let pool = Op::Pool { kind: PoolKind::Max, window: Window::POINT };
         // Nobody needs an image: four axes and three alike.
         let plain = network(&[2, 3, 4], vec![(vec![0], relu()), (vec![1], reshape(&[2, 3, 2, 2])), (vec![2], relu())]);
-        assert_eq!(lying(&plain), [[24, 1, 1]; 4]);
+        assert_eq!(laid_out(&plain), [[24, 1, 1]; 4]);
         // A pool behind two elementwise layers makes images of all before it, and of what is added.
         let images =
             network(&[24], vec![(vec![0], reshape(&[2, 3, 4])), (vec![1], relu()), (vec![1], relu()), (vec![3, 2], add), (vec![4], pool)]);
-        assert_eq!(lying(&images), [[24, 1, 1], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4]]);
+        assert_eq!(laid_out(&images), [[24, 1, 1], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 4]]);
     }
 
     #[test]

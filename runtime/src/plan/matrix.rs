@@ -1,4 +1,4 @@
-//! Weights as executors ask for them, whatever form they are stored in.
+//! The f32 matrices that executors multiply by, from whatever form a weight is stored in.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};

@@ -18,7 +18,7 @@ pub use layout::Layout;
 pub use matrix::{Matrix, matrix};
 pub use slot::Slot;
 pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
-pub(crate) use transfer::{Bring, Take};
+pub(crate) use transfer::{Fill, Read};
 
 use crate::artifact::Artifact;
 use crate::error::{Error, Result};
@@ -35,11 +35,11 @@ pub struct Plan {
     pub forms: Vec<Form>,
     /// Buffers, shared by values that do not live at the same time.
     pub memory: Memory,
-    /// Where each of the network's inputs is put.
+    /// The slot of each of the network's inputs.
     pub inputs: Vec<Slot>,
-    /// Where each of the network's outputs is found.
+    /// The slot of each of the network's outputs.
     pub outputs: Vec<Slot>,
-    /// Where each value of the model lies while it lives: the inputs, then the output of each layer.
+    /// The slot of each value of the model while it is live: the inputs, then the output of each layer.
     pub values: Vec<Slot>,
 }
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::Layout;
 
-/// Where a value lies: samples of `stride()` elements, each [height, width, channels] with the channels padded to a
-/// multiple of 4, so that kernels can load vec4s. A plain value is an image of one pixel. Whoever writes a value writes zeros
-/// into the padding; whoever reads one may rely on it.
+/// Where a value lies: samples of `stride()` elements, each [height, width, channels] with the channels padded to a multiple
+/// of 4, so that kernels can load vec4s. A plain value is an image of one pixel. Whoever writes a value writes zeros into the
+/// padding; readers rely on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// Index into [`super::Memory::buffers`].
@@ -78,8 +78,8 @@ impl Slot {
         }
     }
 
-    /// Takes samples out of `buffer`, each as [channels, height, width] without padding; as many as `samples` holds.
-    pub(crate) fn take(&self, buffer: &[f32], samples: &mut [f32]) {
+    /// Reads samples from `buffer`, each as [channels, height, width] without padding; as many as `samples` holds.
+    pub(crate) fn read(&self, buffer: &[f32], samples: &mut [f32]) {
         let (pixels, stride) = (self.pixels(), self.channel_stride());
         for (sample, from) in samples.chunks_exact_mut(self.len()).zip(buffer.chunks_exact(self.stride())) {
             if pixels == 1 {
@@ -120,7 +120,7 @@ mod tests {
             slot.fill(&samples, &mut buffer);
             assert_eq!(buffer.iter().filter(|x| **x == 0.0).count(), 2 * (slot.stride() - slot.len()));
             let mut back = vec![0.0; samples.len()];
-            slot.take(&buffer, &mut back);
+            slot.read(&buffer, &mut back);
             assert_eq!(back, samples);
             // A weight's rows move as a sample does.
             assert_eq!(*slot.permute_columns(Cow::Borrowed(&samples)), buffer);

@@ -13,9 +13,9 @@ pub struct Step {
     pub name: String,
     /// What is computed.
     pub kind: StepKind,
-    /// Where the values lie that it reads, in the order of its operands: a residual is the second.
+    /// The slots of its operands, in order: a residual is the second.
     pub inputs: Vec<Slot>,
-    /// Where the output goes; never a buffer that the step reads.
+    /// The slot of the output; never in a buffer that the step reads.
     pub output: Slot,
 }
 

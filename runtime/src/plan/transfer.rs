@@ -1,11 +1,11 @@
-//! How values come to an executor and leave it.
+//! Callbacks that copy inputs into an executor's buffers and outputs out of them.
 
 use super::Slot;
 
-/// Puts samples of the input of a number into a buffer, where they lie as the slot says.
-pub(crate) trait Bring: FnMut(usize, Slot, &mut [f32]) {}
-impl<F: FnMut(usize, Slot, &mut [f32])> Bring for F {}
+/// Writes the samples of an input, given by its number, into a buffer in the layout of the slot.
+pub(crate) trait Fill: FnMut(usize, Slot, &mut [f32]) {}
+impl<F: FnMut(usize, Slot, &mut [f32])> Fill for F {}
 
-/// Gets samples of the output of a number from a buffer, where they lie as the slot says.
-pub(crate) trait Take: FnMut(usize, Slot, &[f32]) {}
-impl<F: FnMut(usize, Slot, &[f32])> Take for F {}
+/// Reads the samples of an output, given by its number, from a buffer in the layout of the slot.
+pub(crate) trait Read: FnMut(usize, Slot, &[f32]) {}
+impl<F: FnMut(usize, Slot, &[f32])> Read for F {}

@@ -9,12 +9,12 @@ use crate::plan::Slot;
 pub(super) struct Arrangement {
     /// Elements of one sample.
     len: usize,
-    /// Steps along the axes before that of the samples.
+    /// Product of the axes before the sample axis.
     outer: usize,
     /// Elements behind it.
     inner: usize,
-    /// For each element of a declared sample its place in the value, both counted along their axes; `None` where both count alike.
-    places: Option<Vec<u32>>,
+    /// For each element of a declared sample its index in the value, both counted along their axes; `None` where both count alike.
+    value_indices: Option<Vec<u32>>,
     /// Whether arrays hold samples at all; else one array is the same for all of a run.
     sampled: bool,
 }
@@ -32,11 +32,11 @@ impl Arrangement {
         let shape = spec.sample_shape();
         let len: usize = shape.iter().product();
         let outer: usize = shape[..(spec.sample_axis.unwrap_or(0) as usize).min(shape.len())].iter().product();
-        let places = spec.places();
-        let moves = places.iter().enumerate().any(|(declared, &own)| declared != own);
-        // The file's limit on a sample keeps places within 32 bits.
-        let places = moves.then(|| places.into_iter().map(|p| p as u32).collect());
-        Self { len, outer, inner: len / outer.max(1), places, sampled: spec.sample_axis.is_some() }
+        let value_indices = spec.value_indices();
+        let moves = value_indices.iter().enumerate().any(|(declared, &index)| declared != index);
+        // The file's limit on a sample keeps indices within 32 bits.
+        let value_indices = moves.then(|| value_indices.into_iter().map(|p| p as u32).collect());
+        Self { len, outer, inner: len / outer.max(1), value_indices, sampled: spec.sample_axis.is_some() }
     }
 
     /// Elements of one sample.
@@ -62,8 +62,8 @@ impl Arrangement {
         }
     }
 
-    /// Lays a part of `array` into `buffer` as `slot` says; pixels as `input` says.
-    pub(super) fn bring(&self, array: ArrayView<'_>, input: &Input, part: Part, slot: Slot, buffer: &mut [f32]) {
+    /// Writes a part of `array` into `buffer` in the layout of `slot`; 8-bit pixels are preprocessed as `input` says.
+    pub(super) fn fill(&self, array: ArrayView<'_>, input: &Input, part: Part, slot: Slot, buffer: &mut [f32]) {
         if array.is_pixels(&input.spec)
             && let ArrayView::U8(pixels) = array
         {
@@ -77,12 +77,12 @@ impl Arrangement {
         }
     }
 
-    /// Lays samples whose element `index` is `number(index)`.
+    /// Writes samples whose element `index` is `number(index)`.
     fn scatter(&self, part: Part, slot: Slot, buffer: &mut [f32], number: impl Fn(usize) -> f32) {
         for (row, sample) in buffer.chunks_exact_mut(slot.stride()).take(part.rows).enumerate() {
             sample.fill(0.0);
             for declared in 0..self.len {
-                sample[slot.place(self.own(declared))] = number(self.at(declared, part, row));
+                sample[slot.place(self.value_index(declared))] = number(self.at(declared, part, row));
             }
         }
     }
@@ -94,34 +94,34 @@ impl Arrangement {
         let (mut planes, mut values) = (vec![0; self.len], vec![0.0; self.len]);
         for (row, sample) in buffer.chunks_exact_mut(slot.stride()).take(part.rows).enumerate() {
             for declared in 0..self.len {
-                planes[self.own(declared)] = pixels[self.at(declared, part, row)];
+                planes[self.value_index(declared)] = pixels[self.at(declared, part, row)];
             }
             input.preprocess.apply(shape, &planes, &mut values);
             slot.fill(&values, sample);
         }
     }
 
-    /// Takes samples of an output from `buffer`, where they lie as `slot` says, into a declared array.
-    pub(super) fn take(&self, part: Part, slot: Slot, buffer: &[f32], array: &mut [f32]) {
+    /// Reads samples of an output from `buffer`, in the layout of `slot`, into a declared array.
+    pub(super) fn read(&self, part: Part, slot: Slot, buffer: &[f32], array: &mut [f32]) {
         if self.is_plain() && self.sampled {
-            return slot.take(buffer, &mut array[part.first * self.len..][..part.rows * self.len]);
+            return slot.read(buffer, &mut array[part.first * self.len..][..part.rows * self.len]);
         }
         let rows = if self.sampled { part.rows } else { 1 };
         for (row, sample) in buffer.chunks_exact(slot.stride()).take(rows).enumerate() {
             for declared in 0..self.len {
-                array[self.at(declared, part, row)] = sample[slot.place(self.own(declared))];
+                array[self.at(declared, part, row)] = sample[slot.place(self.value_index(declared))];
             }
         }
     }
 
     /// Whether samples of an array stand one after the other, their elements in the order of the value's.
     fn is_plain(&self) -> bool {
-        self.outer == 1 && self.places.is_none()
+        self.outer == 1 && self.value_indices.is_none()
     }
 
-    /// The place in the value of element `declared` of a sample.
-    fn own(&self, declared: usize) -> usize {
-        self.places.as_ref().map_or(declared, |places| places[declared] as usize)
+    /// The index in the value of element `declared` of a sample.
+    fn value_index(&self, declared: usize) -> usize {
+        self.value_indices.as_ref().map_or(declared, |value_indices| value_indices[declared] as usize)
     }
 
     /// Where element `declared` of the sample in row `row` of a part stands in the array.
@@ -145,7 +145,8 @@ mod tests {
         (Arrangement::new(&spec), Input { spec, ..Input::new(&[1]) })
     }
 
-    /// Whatever was brought and taken again is what it was, and each sample has its own elements; the samples as the value has them.
+    /// What is filled and read back is unchanged, and each sample has its own elements. Returns the samples in the value's
+    /// order.
     fn there_and_back((a, input): &(Arrangement, Input), samples: usize, slot: Slot) -> Vec<Vec<usize>> {
         let array: Vec<f32> = (0..samples * a.len).map(|i| i as f32).collect();
         let mut again = vec![f32::NAN; array.len()];
@@ -153,11 +154,11 @@ mod tests {
         for first in (0..samples).step_by(2) {
             let part = Part { samples, first, rows: (samples - first).min(2) };
             let mut buffer = vec![f32::NAN; part.rows * slot.stride()];
-            a.bring(ArrayView::F32(&array), input, part, slot, &mut buffer);
+            a.fill(ArrayView::F32(&array), input, part, slot, &mut buffer);
             assert!(buffer.iter().all(|x| !x.is_nan()), "padding is zero");
-            a.take(part, slot, &buffer, &mut again);
+            a.read(part, slot, &buffer, &mut again);
             let mut values = vec![0.0; part.rows * slot.len()];
-            slot.take(&buffer, &mut values);
+            slot.read(&buffer, &mut values);
             seen.extend(values.chunks(a.len).map(|v| v.iter().map(|&x| x as usize).collect()));
         }
         assert_eq!(again, array);
@@ -200,10 +201,10 @@ mod tests {
         assert_eq!((a.samples(3), a.samples(6).is_err(), a.samples(2).is_err()), (Ok(None), true, true));
         let part = Part { samples: 5, first: 2, rows: 2 };
         let (slot, mut buffer) = (slot(3, 1, 1), [f32::NAN; 8]);
-        a.bring(ArrayView::I32(&[1, 2, 3]), &input, part, slot, &mut buffer);
+        a.fill(ArrayView::I32(&[1, 2, 3]), &input, part, slot, &mut buffer);
         assert_eq!(buffer, [1.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 0.0]);
         let mut array = [0.0; 3];
-        a.take(part, slot, &buffer, &mut array);
+        a.read(part, slot, &buffer, &mut array);
         assert_eq!(array, [1.0, 2.0, 3.0]);
     }
 }

@@ -7,7 +7,7 @@ use crate::artifact::{Element, TensorSpec};
 /// For each element type its variant.
 macro_rules! arrays {
     ($($variant:ident: $type:ty, $from:expr, $to:expr;)*) => {
-        /// The elements of an array that somebody else owns, in the order of its axes.
+        /// The borrowed elements of an array, in the order of its axes.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum ArrayView<'a> {
             $(#[doc = concat!("Of `", stringify!($type), "`.")] $variant(&'a [$type]),)*

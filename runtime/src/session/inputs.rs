@@ -1,4 +1,4 @@
-//! What a run may be given: one array, or several by name.
+//! The inputs of a run: one array, or several by name.
 
 use super::{Array, ArrayView, NamedArray, Outputs, Session};
 use crate::error::{Error, Result};
@@ -8,23 +8,23 @@ use crate::error::{Error, Result};
 ///
 /// States that the network keeps from run to run count as neither, unless they are named.
 pub trait RunInputs<'a>: Sized {
-    /// What a run gives back.
-    type Given;
+    /// What a run returns.
+    type Returned;
 
     /// The arrays in the order of the network's inputs.
     #[doc(hidden)]
     fn feed(self, session: &Session) -> Result<Feed<'a>>;
 
-    /// What it gives back, of the values of every output.
+    /// Converts the values of every output to what a run returns.
     #[doc(hidden)]
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Self::Given;
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Self::Returned;
 }
 
 /// Arrays in the order of the network's inputs.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
 pub enum Feed<'a> {
-    /// The one that there is.
+    /// The array of the only input.
     One(ArrayView<'a>),
     /// One for each; none for a state that the session keeps.
     Many(Vec<Option<ArrayView<'a>>>),
@@ -40,74 +40,74 @@ impl<'a> Feed<'a> {
 }
 
 impl<'a> RunInputs<'a> for &'a [f32] {
-    type Given = Vec<f32>;
+    type Returned = Vec<f32>;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.one(ArrayView::F32(self))
     }
 
-    fn given(session: &Session, _: usize, mut outputs: Vec<Vec<f32>>) -> Vec<f32> {
+    fn returned(session: &Session, _: usize, mut outputs: Vec<Vec<f32>>) -> Vec<f32> {
         let first = session.free_outputs().next().unwrap_or(0);
         if first < outputs.len() { outputs.swap_remove(first) } else { Vec::new() }
     }
 }
 
 impl<'a> RunInputs<'a> for &'a Vec<f32> {
-    type Given = Vec<f32>;
+    type Returned = Vec<f32>;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         self.as_slice().feed(session)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
-        <&[f32]>::given(session, samples, outputs)
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
+        <&[f32]>::returned(session, samples, outputs)
     }
 }
 
 impl<'a, const N: usize> RunInputs<'a> for &'a [f32; N] {
-    type Given = Vec<f32>;
+    type Returned = Vec<f32>;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         self.as_slice().feed(session)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
-        <&[f32]>::given(session, samples, outputs)
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Vec<f32> {
+        <&[f32]>::returned(session, samples, outputs)
     }
 }
 
 impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &[(&str, V)] {
-    type Given = Outputs;
+    type Returned = Outputs;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.named(self)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
         session.declared(samples, outputs)
     }
 }
 
 impl<'a, V: Into<ArrayView<'a>> + Copy, const N: usize> RunInputs<'a> for &[(&str, V); N] {
-    type Given = Outputs;
+    type Returned = Outputs;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.named(self)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
         session.declared(samples, outputs)
     }
 }
 
 impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &Vec<(&str, V)> {
-    type Given = Outputs;
+    type Returned = Outputs;
 
     fn feed(self, session: &Session) -> Result<Feed<'a>> {
         session.named(self)
     }
 
-    fn given(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
+    fn returned(session: &Session, samples: usize, outputs: Vec<Vec<f32>>) -> Outputs {
         session.declared(samples, outputs)
     }
 }
@@ -115,11 +115,11 @@ impl<'a, V: Into<ArrayView<'a>> + Copy> RunInputs<'a> for &Vec<(&str, V)> {
 impl Session {
     /// The one array of a network that takes and gives one, states apart.
     pub(super) fn one<'a>(&self, array: ArrayView<'a>) -> Result<Feed<'a>> {
-        let (taken, given) = (self.given_inputs().count(), self.free_outputs().count());
-        if (taken, given) != (1, 1) {
+        let (inputs, outputs) = (self.given_inputs().count(), self.free_outputs().count());
+        if (inputs, outputs) != (1, 1) {
             let names = self.given_inputs().map(|number| self.inputs[number].spec.name.as_str()).collect::<Vec<_>>().join("', '");
             let why =
-                format!("the network takes {taken} arrays ('{names}') and gives {given}: give them by name, as [(\"NAME\", array), …]");
+                format!("the network takes {inputs} arrays ('{names}') and gives {outputs}: give them by name, as [(\"NAME\", array), …]");
             return Err(Error::invalid("input", why));
         }
         if self.states.is_empty() {

@@ -30,7 +30,7 @@ pub struct Session {
     engine: Engine,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// How the declared arrays of all inputs and of all outputs lie.
+    /// Between declared arrays and values, for all inputs and for all outputs.
     arrangements: [Vec<Arrangement>; 2],
     states: Vec<Kept>,
     input_len: usize,
@@ -56,13 +56,13 @@ impl Session {
             return Self::new(device, &artifact, &Options { ranks: 1.0, ..options.clone() });
         }
         let engine = Engine::new(device, artifact, options, tune::choose(device, artifact, options)?)?;
-        let taken = artifact.inputs().iter().map(|i| Arrangement::new(&i.spec)).collect();
-        let given = artifact.outputs().iter().map(|o| Arrangement::new(&o.spec)).collect();
+        let before = artifact.inputs().iter().map(|i| Arrangement::new(&i.spec)).collect();
+        let behind = artifact.outputs().iter().map(|o| Arrangement::new(&o.spec)).collect();
         Ok(Self {
             engine,
             inputs: artifact.inputs().to_vec(),
             outputs: artifact.outputs().to_vec(),
-            arrangements: [taken, given],
+            arrangements: [before, behind],
             states: states::of(artifact.sections()),
             input_len: artifact.input_len(),
             output_len: artifact.output_len(),
@@ -148,7 +148,7 @@ impl Session {
         &self.outputs[0]
     }
 
-    /// Forgets all states: the next run is given zeros for them, as the first one was.
+    /// Resets all states to zeros, as before the first run.
     pub fn reset(&mut self) {
         self.states.iter_mut().for_each(|state| state.array.clear());
     }
@@ -158,12 +158,12 @@ impl Session {
         (0..self.inputs.len()).filter(|&number| self.states.iter().all(|state| state.input != number))
     }
 
-    /// Outputs that are no states.
+    /// Outputs that are not states.
     fn free_outputs(&self) -> impl Iterator<Item = usize> {
         (0..self.outputs.len()).filter(|&number| self.states.iter().all(|state| state.output != number))
     }
 
-    /// What was made of each layer.
+    /// How each layer runs.
     pub fn layers(&self) -> &[LayerChoice] {
         self.engine.layers()
     }
@@ -194,7 +194,7 @@ impl Session {
         Ok(self.engine.layer_times()?.map(|(layers, _)| layers))
     }
 
-    /// What of [`Session::layer_times`] goes into moves between layouts.
+    /// The share of [`Session::layer_times`] that moves between layouts take.
     ///
     /// # Errors
     /// As [`Session::layer_times`].

@@ -1,4 +1,4 @@
-//! What a run gives, by name and in the order of the network's source.
+//! The outputs of a run, by name and in the order of the network's source.
 
 use super::{Array, ArrayView};
 

@@ -26,13 +26,13 @@ impl Session {
     /// # Errors
     /// [`Error::Invalid`] for an array that is missing, unknown, of another type or no whole number of samples, arrays of different
     /// numbers of samples, or while a submitted run is under way; [`Error::Gpu`] when the device fails.
-    pub fn run<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Given> {
+    pub fn run<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Returned> {
         let feed = inputs.feed(self)?;
         let samples = self.check(&feed)?;
         let mut outputs = self.room(samples);
         let mut targets: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.run_feed(&feed, samples, &mut targets)?;
-        Ok(I::given(self, samples, outputs))
+        Ok(I::returned(self, samples, outputs))
     }
 
     /// [`Session::run`] of a network of one input and one output into a buffer of the caller's, of as many outputs as there are
@@ -64,17 +64,17 @@ impl Session {
         let mut outputs = self.room(samples);
         let mut targets: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.run_feed(&feed, samples, &mut targets)?;
-        Ok(<&[f32]>::given(self, samples, outputs))
+        Ok(<&[f32]>::returned(self, samples, outputs))
     }
 
     /// [`Session::run`] for callers that must not block, the only way on a browser's GPU.
     ///
     /// # Errors
     /// As [`Session::run`].
-    pub async fn run_async<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Given> {
+    pub async fn run_async<'a, I: RunInputs<'a>>(&mut self, inputs: I) -> Result<I::Returned> {
         let feed = inputs.feed(self)?;
         let (samples, outputs) = self.run_feed_async(&feed).await?;
-        Ok(I::given(self, samples, outputs))
+        Ok(I::returned(self, samples, outputs))
     }
 
     /// [`Session::run_images`] for callers that must not block.
@@ -84,7 +84,7 @@ impl Session {
     pub async fn run_images_async(&mut self, pixels: &[u8]) -> Result<Vec<f32>> {
         let feed = self.one(ArrayView::U8(pixels))?;
         let (samples, outputs) = self.run_feed_async(&feed).await?;
-        Ok(<&[f32]>::given(self, samples, outputs))
+        Ok(<&[f32]>::returned(self, samples, outputs))
     }
 
     /// Starts a run of up to a batch of samples and returns at once, so that a loop over frames overlaps bringing the next
@@ -129,9 +129,9 @@ impl Session {
         let part = Part { samples: rows, first: 0, rows };
         let Self { engine, inputs, outputs: _, arrangements, states, .. } = self;
         let [before, behind] = arrangements;
-        let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(&feed, states, inputs, before, part, number, slot, buffer);
-        let take = |number: usize, slot: Slot, buffer: &[f32]| behind[number].take(part, slot, buffer, &mut outputs[number]);
-        if engine.submit(rows, bring, take)? {
+        let fill = |number: usize, slot: Slot, buffer: &mut [f32]| fill(&feed, states, inputs, before, part, number, slot, buffer);
+        let read = |number: usize, slot: Slot, buffer: &[f32]| behind[number].read(part, slot, buffer, &mut outputs[number]);
+        if engine.submit(rows, fill, read)? {
             self.done.push_back((rows, outputs));
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Session {
             return Err(Error::invalid("wait", format!("the network gives {} arrays: wait_all gives them by name", self.outputs.len())));
         }
         let (samples, outputs) = self.wait_outputs()?;
-        Ok(<&[f32]>::given(self, samples, outputs))
+        Ok(<&[f32]>::returned(self, samples, outputs))
     }
 
     /// Waits for the oldest run that was submitted and returns all that it gives.
@@ -155,7 +155,7 @@ impl Session {
     /// As [`Session::wait`].
     pub fn wait_all(&mut self) -> Result<Outputs> {
         let (samples, outputs) = self.wait_outputs()?;
-        Ok(<&[(&str, &[f32])]>::given(self, samples, outputs))
+        Ok(<&[(&str, &[f32])]>::returned(self, samples, outputs))
     }
 
     fn wait_outputs(&mut self) -> Result<(usize, Vec<Vec<f32>>)> {
@@ -165,18 +165,18 @@ impl Session {
         let mut outputs = self.room(rows);
         let part = Part { samples: rows, first: 0, rows };
         let Self { engine, arrangements: [_, behind], .. } = self;
-        engine.wait(|number, slot, buffer| behind[number].take(part, slot, buffer, &mut outputs[number]))?;
+        engine.wait(|number, slot, buffer| behind[number].read(part, slot, buffer, &mut outputs[number]))?;
         Ok((rows, outputs))
     }
 
-    /// Runs all samples, a batch at a time, into arrays of the caller's; states become what the next run is given.
+    /// Runs all samples, a batch at a time, into the caller's arrays, then stores the states for the next run.
     fn run_feed(&mut self, feed: &Feed<'_>, samples: usize, outputs: &mut [&mut [f32]]) -> Result<()> {
         self.check_idle()?;
         self.prepare_states(samples)?;
         for part in parts(samples, self.batch()) {
             let Self { engine, inputs, arrangements: [before, behind], states, .. } = self;
-            let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(feed, states, inputs, before, part, number, slot, buffer);
-            engine.run(part.rows, bring, |number, slot, buffer| behind[number].take(part, slot, buffer, outputs[number]))?;
+            let fill = |number: usize, slot: Slot, buffer: &mut [f32]| fill(feed, states, inputs, before, part, number, slot, buffer);
+            engine.run(part.rows, fill, |number, slot, buffer| behind[number].read(part, slot, buffer, outputs[number]))?;
         }
         for state in &mut self.states {
             state.array.copy_from_slice(outputs[state.output]);
@@ -191,9 +191,9 @@ impl Session {
         let mut outputs = self.room(samples);
         for part in parts(samples, self.batch()) {
             let Self { engine, inputs, arrangements: [before, behind], states, .. } = self;
-            let bring = |number: usize, slot: Slot, buffer: &mut [f32]| bring(feed, states, inputs, before, part, number, slot, buffer);
-            let take = |number: usize, slot: Slot, buffer: &[f32]| behind[number].take(part, slot, buffer, &mut outputs[number]);
-            engine.run_async(part.rows, bring, take).await?;
+            let fill = |number: usize, slot: Slot, buffer: &mut [f32]| fill(feed, states, inputs, before, part, number, slot, buffer);
+            let read = |number: usize, slot: Slot, buffer: &[f32]| behind[number].read(part, slot, buffer, &mut outputs[number]);
+            engine.run_async(part.rows, fill, read).await?;
         }
         for state in &mut self.states {
             state.array.copy_from_slice(&outputs[state.output]);
@@ -201,7 +201,7 @@ impl Session {
         Ok((samples, outputs))
     }
 
-    /// Makes the states fit a run.
+    /// Sizes the states for a run of `samples`.
     fn prepare_states(&mut self, samples: usize) -> Result<()> {
         let Self { states, arrangements: [before, _], inputs, .. } = self;
         states.iter_mut().try_for_each(|state| {
@@ -235,7 +235,7 @@ impl Session {
         Ok(samples.map_or(1, |(_, count)| count))
     }
 
-    /// Room for every output of a run.
+    /// Allocates every output of a run.
     fn room(&self, samples: usize) -> Vec<Vec<f32>> {
         (0..self.outputs.len()).map(|number| vec![0.0; self.output_elements(number, samples)]).collect()
     }
@@ -245,15 +245,16 @@ impl Session {
         arrangement.len() * if arrangement.is_sampled() { samples } else { 1 }
     }
 
-    /// On the CPU a submitted run is done at once, but its result waits: what a GPU refuses is refused there too.
+    /// On the CPU a submitted run is done at once, but its result is still to be waited for: what a GPU refuses is refused
+    /// here too.
     fn check_idle(&self) -> Result<()> {
         if self.done.is_empty() { Ok(()) } else { Err(Error::invalid("run", "submitted runs are under way: wait for them first")) }
     }
 }
 
-/// Brings the array of one input, given or kept.
+/// Fills the buffer of one input from the caller's array, or from the state kept for it.
 #[allow(clippy::too_many_arguments, reason = "what a run holds apart, so that its engine can be borrowed beside it")]
-fn bring(
+fn fill(
     feed: &Feed<'_>,
     states: &[Kept],
     inputs: &[Input],
@@ -265,7 +266,7 @@ fn bring(
 ) {
     let kept = || states.iter().find(|state| state.input == number).map(|state| ArrayView::F32(&state.array));
     if let Some(array) = feed.array(number).or_else(kept) {
-        arrangements[number].bring(array, &inputs[number], part, slot, buffer);
+        arrangements[number].fill(array, &inputs[number], part, slot, buffer);
     }
 }
 

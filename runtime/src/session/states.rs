@@ -8,7 +8,7 @@ use crate::artifact::{Sections, State};
 pub(super) struct Kept {
     pub(super) output: usize,
     pub(super) input: usize,
-    /// What the next run is given, as the input is declared; empty for zeros, before the first run.
+    /// The next run's input, in its declared order of axes; empty before the first run, which reads zeros.
     pub(super) array: Vec<f32>,
 }
 
@@ -19,10 +19,10 @@ pub(super) fn of(sections: &Sections) -> Vec<Kept> {
 }
 
 impl Kept {
-    /// Makes it fit a run of `samples`: zeros where nothing was kept.
+    /// Prepares it for a run of `samples`: zeros before the first run.
     ///
     /// # Errors
-    /// Where it was kept of another number of samples.
+    /// Where the kept array has another number of samples.
     pub(super) fn prepare(&mut self, arrangement: &Arrangement, samples: usize) -> Result<(), String> {
         let kept = self.array.len();
         if kept == 0 {

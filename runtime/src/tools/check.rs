@@ -9,8 +9,8 @@ use crate::engine::{Choice, Device, Options};
 use crate::error::{Error, Result};
 use crate::plan::{Form, Plan};
 use crate::session::Session;
-use crate::tune::alike::Alike;
 use crate::tune::alone::{self, Contestant, single_layer};
+use crate::tune::group::Group;
 use crate::tune::runner::{Round, Runner, Sample, in_turn, step_us};
 use crate::tune::ways::{self, Way};
 use crate::tune::{key, place};
@@ -117,13 +117,13 @@ impl Check<'_> {
         self.steps = (0..factored.len()).map(|layer| plan.steps.iter().filter(|s| s.layer == layer).count()).collect();
         let dense_ways = ways::of(device, artifact, options, &factored, &|f, form| form == Form::Dense && judged.contains(&f.layer))?;
         self.dense = vec![Choice::of(Form::Dense); self.taken.len()];
-        let mut groups: Vec<Alike> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         for (&layer, ways) in judged.iter().zip(judged.iter().map(|&l| &dense_ways[l])) {
-            let key = key::likeness(artifact, layer, options);
+            let key = key::cache_key(artifact, layer, options);
             match (&ways[..], groups.iter_mut().find(|g| g.key == key)) {
                 ([] | [_], _) => self.dense[layer] = ways.first().map_or_else(|| Choice::of(Form::Dense), |w: &Way| w.choice.clone()),
                 (_, Some(group)) => group.layers.push(layer),
-                _ => groups.push(Alike { key, layers: vec![layer], ways: ways.clone() }),
+                _ => groups.push(Group { key, layers: vec![layer], ways: ways.clone() }),
             }
         }
         if groups.is_empty() {

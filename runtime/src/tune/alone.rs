@@ -1,6 +1,6 @@
 //! Times each layer as a network of its own: where a device has no clock for single layers, or runs of the network take too long.
 
-use super::alike::{Alike, MOST_SECONDS, decide};
+use super::group::{Group, MOST_SECONDS, decide};
 use super::ways::Way;
 use crate::artifact::{Artifact, Layer, Model, Op, Residual, TensorData, Weight};
 use crate::clock::Instant;
@@ -53,10 +53,10 @@ pub(crate) fn all(
     device: &Device,
     artifact: &Artifact,
     options: &Options,
-    groups: &[Alike],
+    groups: &[Group],
     start: Instant,
 ) -> Result<Vec<Option<Choice>>> {
-    let one = |group: &Alike| match start.elapsed().as_secs_f64() > MOST_SECONDS {
+    let one = |group: &Group| match start.elapsed().as_secs_f64() > MOST_SECONDS {
         true => Ok(None),
         false => race(device, &single_layer(artifact, group.layers[0])?, options, &group.ways).map(Some),
     };

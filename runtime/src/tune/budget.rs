@@ -1,14 +1,14 @@
-//! Forms of all layers within what a session may take: each was chosen for itself, the room is for their sum.
+//! Fits the forms of all layers into the memory of a session: each was chosen by itself, and only their sum is bounded.
 
 use super::ways::Way;
 use crate::artifact::Artifact;
-use crate::engine::{Choice, Device, Engine, Options, check_room};
+use crate::engine::{Choice, Device, Engine, Options, check_memory};
 use crate::error::{Error, Result};
 use crate::plan::Form;
 
-/// Gives layers smaller forms than were chosen until all have room together, in the budget and in this machine: always the layer next whose
-/// time suffers least for the bytes that it saves. Who was not timed goes first. Where even the smallest forms have no room, the session
-/// will say so.
+/// Replaces chosen forms by smaller ones until all layers together fit into the budget and this machine. Next is always the
+/// layer that loses least time for each byte saved; a layer that was not timed counts as losing none. If even the smallest
+/// forms do not fit, opening the session reports it.
 pub(super) fn fit(
     device: &Device,
     artifact: &Artifact,
@@ -16,7 +16,7 @@ pub(super) fn fit(
     choices: &mut [Choice],
     ways: impl FnOnce() -> Result<Vec<Vec<Way>>>,
 ) -> Result<()> {
-    let has_room = |choices: &[Choice]| match check_room(device, artifact, &Engine::plan(artifact, options, choices)?, options.memory) {
+    let has_room = |choices: &[Choice]| match check_memory(device, artifact, &Engine::plan(artifact, options, choices)?, options.memory) {
         Ok(()) => Ok(true),
         Err(Error::Limit { .. }) => Ok(false),
         Err(other) => Err(other),
@@ -35,7 +35,7 @@ pub(super) fn fit(
     Ok(())
 }
 
-/// The layer to give a smaller form, and that; `None` when all have their smallest.
+/// The next layer to give a smaller form, with that form; `None` when all have their smallest.
 fn next<'a>(choices: &[Choice], ways: &'a [Vec<Way>]) -> Option<(usize, &'a Way)> {
     let moves = choices.iter().zip(ways).enumerate().flat_map(|(layer, (choice, ways))| {
         let time = |form: Form| choice.measured_us.iter().find(|m| m.0 == form).map(|m| m.1);

@@ -12,11 +12,11 @@ use crate::plan::Form;
 /// No file longer than this is read: ours have some hundred bytes a layer.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// The choices for one device. Whatever cannot be read or written is left out: a cache is no reason to fail.
+/// The choices for one device. What cannot be read or written is skipped: a cache never makes a session fail.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     path: Option<PathBuf>,
-    /// The first line of the file: another one, another device, driver, version of the kernels or way of timing.
+    /// The first line of the file. It differs for another device, driver, version of the kernels or way of timing.
     heading: String,
     choices: BTreeMap<String, Choice>,
     changed: bool,
@@ -42,7 +42,7 @@ impl Cache {
         self.changed = true;
     }
 
-    /// Writes what is new, beside what others wrote meanwhile.
+    /// Writes new entries, and keeps those that other processes wrote meanwhile.
     pub(super) fn close(self) {
         let (Some(path), true) = (self.path, self.changed) else { return };
         let mut all = read(&path, &self.heading);

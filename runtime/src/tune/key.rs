@@ -1,9 +1,9 @@
-//! What makes two layers cost the same: the keys of the cache, and the shapes of a table.
+//! Keys for layers of equal cost: those of the tuning cache, and the shapes of a latency table.
 
 use crate::artifact::{Artifact, Dtype, Layer, Op, Window};
 use crate::engine::Options;
 
-/// Sizes and setting of layer `layer`, whatever form its weight is stored in, as one line.
+/// Operation and sizes of layer `layer`, without the form that its weight is stored in, as one line.
 pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     let Layer { inputs, op, .. } = &artifact.model().layers[layer];
     let shape = |value: usize| artifact.shapes()[value].iter().map(|n| n.to_string()).collect::<Vec<_>>().join("x");
@@ -22,8 +22,9 @@ pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     format!("{kind} {} to {}{window}{residual}", shape(inputs[0] as usize), shape(artifact.value_of(layer)))
 }
 
-/// What makes two layers cost the same, as one line: the key of a cache. A budget counts: it says which forms could be timed at all.
-pub(crate) fn likeness(artifact: &Artifact, layer: usize, options: &Options) -> String {
+/// The key of layer `layer` in the tuning cache, as one line: all that its cost depends on. The memory budget is a part,
+/// since it decides which forms could be timed.
+pub(crate) fn cache_key(artifact: &Artifact, layer: usize, options: &Options) -> String {
     let op = &artifact.model().layers[layer].op;
     let weight = op.weight();
     let scheme = weight.map_or("", |w| w.scheme(matches!(op, Op::Conv { .. })));
@@ -64,12 +65,12 @@ mod tests {
         let tensors = artifact.model().tensors.iter().enumerate().map(tensor).collect();
         let other = Artifact::build(Model { tensors: Vec::new(), ..model }, tensors).unwrap();
         let keys = [
-            likeness(&artifact, 1, &plain),
-            likeness(&other, 1, &plain),
-            likeness(&artifact, 1, &Options { batch: 5, ..plain.clone() }),
-            likeness(&artifact, 1, &Options { memory: Some(4096), ..plain.clone() }),
-            likeness(&artifact, 1, &Options { memory: Some(8192), ..plain.clone() }),
-            likeness(&artifact, 1, &Options { keep_factors: true, ..plain }),
+            cache_key(&artifact, 1, &plain),
+            cache_key(&other, 1, &plain),
+            cache_key(&artifact, 1, &Options { batch: 5, ..plain.clone() }),
+            cache_key(&artifact, 1, &Options { memory: Some(4096), ..plain.clone() }),
+            cache_key(&artifact, 1, &Options { memory: Some(8192), ..plain.clone() }),
+            cache_key(&artifact, 1, &Options { keep_factors: true, ..plain }),
         ];
         assert!(keys.iter().enumerate().all(|(i, key)| !keys[..i].contains(key) && !key.contains(['\t', '\n'])), "{keys:?}");
     }

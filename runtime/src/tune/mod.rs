@@ -1,10 +1,10 @@
 //! Which form each factored layer takes on a device, and on a GPU which kernels run it: measured, kept from an earlier
 //! measurement, or by a written-down rule.
 
-pub(crate) mod alike;
 pub(crate) mod alone;
 mod budget;
 mod cache;
+pub(crate) mod group;
 pub(crate) mod key;
 pub(crate) mod place;
 mod rule;
@@ -18,7 +18,7 @@ use crate::clock::Instant;
 use crate::engine::{Choice, Device, Forms, Options};
 use crate::error::{Error, Result};
 use crate::plan::{Factored, Form, Plan};
-use alike::Alike;
+use group::Group;
 use ways::Allowed;
 
 /// Chooses for every layer of `artifact`.
@@ -55,8 +55,8 @@ pub(crate) fn choose(device: &Device, artifact: &Artifact, options: &Options) ->
     }
 }
 
-/// Whether a layer multiplied back would take so much more work and memory than its factors that it is not even tried: what
-/// a small file asks for must not be made large by us.
+/// Whether a layer multiplied back would take so much more work and memory than its factors that it is not even tried: a
+/// small file must not need much memory because of tuning.
 fn is_vast(layer: &Factored) -> bool {
     /// Multiply–accumulates for a sample below which a launch may count for more than they do.
     const SMALL: u64 = 1 << 22;
@@ -65,7 +65,7 @@ fn is_vast(layer: &Factored) -> bool {
     layer.dense_macs > SMALL && layer.dense_macs / TIMES > layer.thin_macs
 }
 
-/// Times what is in neither the cache nor known from a layer alike.
+/// Times each group of layers that is not in the cache.
 fn timed(
     device: &Device,
     artifact: &Artifact,
@@ -76,16 +76,16 @@ fn timed(
     let start = Instant::now();
     let mut cache = cache::Cache::open(options.cache.as_deref(), &device.fingerprint());
     let ways = ways::of(device, artifact, options, factored, allowed)?;
-    // What a layer takes while others are timed is what needs the least memory.
+    // While others are timed, a layer runs in the form that needs the least memory.
     let least = |ways: &Vec<ways::Way>| ways.iter().min_by_key(|w| w.bytes).map_or_else(|| Choice::of(Form::Dense), |w| w.choice.clone());
     let mut choices: Vec<Choice> = ways.iter().map(least).collect();
-    let mut groups: Vec<Alike> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for (layer, ways) in ways.iter().enumerate().filter(|(_, ways)| ways.len() > 1) {
-        let key = key::likeness(artifact, layer, options);
+        let key = key::cache_key(artifact, layer, options);
         match (cache.get(&key), groups.iter_mut().find(|g| g.key == key)) {
             (Some(known), _) if ways.iter().any(|w| w.choice.form == known.form) => choices[layer] = known,
             (_, Some(group)) => group.layers.push(layer),
-            _ => groups.push(Alike { key, layers: vec![layer], ways: ways.clone() }),
+            _ => groups.push(Group { key, layers: vec![layer], ways: ways.clone() }),
         }
     }
     if !groups.is_empty() {
@@ -93,7 +93,7 @@ fn timed(
         let found = match place::race(device, artifact, options, &choices, &groups, start) {
             Ok(Some(found)) => found,
             Ok(None) => alone::all(device, artifact, options, &groups, start)?,
-            // Not even the smallest forms have room, as the session will say.
+            // Not even the smallest forms fit; opening the session reports it.
             Err(Error::Limit { .. }) => return Ok(choices),
             Err(other) => return Err(other),
         };
@@ -116,7 +116,7 @@ fn timed(
         }
     }
     cache.close();
-    // Each was chosen for itself, and in the cache for whatever network it stood in.
+    // Each was chosen by itself, or comes from the cache and another network.
     budget::fit(device, artifact, options, &mut choices, || Ok(ways))?;
     Ok(choices)
 }

@@ -1,10 +1,10 @@
-//! Times the ways to run layers where they stand: in runs of the whole network, by the device's own clock, on values as they come. Alone
-//! and repeated, a layer finds its weights in the nearest cache and meets whatever values it was given, which in use it does not.
+//! Times the ways to run layers in runs of the whole network, by the device's timestamps. A layer that is run alone and
+//! repeated finds its weights in the nearest cache and computes on artificial values; in use neither holds.
 //!
 //! Whole networks are run, each layer in one of its ways, until every way has had its turns; layers alike share theirs out. One network
 //! that stays the same runs in turn with each: it says how fast the machine was.
 
-use super::alike::{Alike, MOST_SECONDS, decide};
+use super::group::{Group, MOST_SECONDS, decide};
 use super::runner::{Runner, Sample, in_turn, step_us};
 use super::ways::Way;
 use crate::artifact::Artifact;
@@ -24,12 +24,12 @@ const PASS_SECONDS: f64 = 0.1;
 /// Runs of a network that a pass takes beside its rounds, each of which has two.
 const RUNS_BEFORE: usize = 3;
 
-/// What a way took.
+/// The times of a way.
 #[derive(Clone, Debug, Default)]
 struct Tried {
     /// Microseconds, as if the machine had always been as fast as in the first pass.
     samples: Vec<f64>,
-    /// The device, or the budget, has no room for it.
+    /// Whether it does not fit on the device or into the budget.
     refused: bool,
 }
 
@@ -41,11 +41,11 @@ struct Bench<'a> {
     artifact: &'a Artifact,
     options: Options,
     base: &'a [Choice],
-    groups: &'a [Alike],
+    groups: &'a [Group],
     start: Instant,
     /// `None` with a budget, which is for one network at a time.
     reference: Option<Runner>,
-    /// What the first pass says that the reference takes, microseconds.
+    /// The reference's time in the first pass, microseconds.
     usual: Option<f64>,
     tried: Vec<Vec<Tried>>,
     /// Steps, and microseconds beyond the layers, of every network that was run.
@@ -63,7 +63,7 @@ pub(crate) fn race(
     artifact: &Artifact,
     options: &Options,
     base: &[Choice],
-    groups: &[Alike],
+    groups: &[Group],
     start: Instant,
 ) -> Result<Option<Vec<Option<Choice>>>> {
     let options = Options { keep_factors: true, cache: None, keep_values: false, ..options.clone() };
@@ -135,7 +135,7 @@ impl Bench<'_> {
 
     /// What layers take in the next network.
     fn next(&self, pass: usize) -> Vec<Taken> {
-        let group = |(g, group): (usize, &Alike)| {
+        let group = |(g, group): (usize, &Group)| {
             let waiting = self.waiting(g);
             let way = |(i, &layer): (usize, &usize)| Some((layer, g, *waiting.get((pass + i) % waiting.len().max(1))?));
             group.layers.iter().enumerate().filter_map(way).collect::<Vec<_>>()
@@ -191,7 +191,7 @@ impl Bench<'_> {
     /// The best of each group all of whose ways had a turn.
     fn choices(&self) -> Vec<Option<Choice>> {
         let step = step_us(self.device, &self.rests);
-        let one = |(group, tried): (&Alike, &Vec<Tried>)| {
+        let one = |(group, tried): (&Group, &Vec<Tried>)| {
             let known = || group.ways.iter().zip(tried).filter(|(_, t)| !t.refused);
             let time = |way: &Way, t: &Tried| (typical(&t.samples) + step * way.steps as f64).max(0.0);
             known().all(|(_, t)| !t.samples.is_empty()).then(|| decide(known().map(|(w, t)| (time(w, t), &w.choice)).collect()))

@@ -1,7 +1,7 @@
 //! The ways to run each layer that are worth timing: the forms that it may take, and the kernels that promise most for each.
 
 use crate::artifact::Artifact;
-use crate::engine::{Choice, Device, Options, kept_bytes};
+use crate::engine::{Choice, Device, Options, resident_bytes};
 use crate::error::Result;
 use crate::plan::{Factored, Form, Plan, Step};
 
@@ -35,7 +35,7 @@ pub(crate) fn of(
                 continue;
             }
             let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.layer == layer).collect();
-            let bytes = steps.iter().map(|step| kept_bytes(device, artifact, step, options.batch)).fold(0, u64::saturating_add);
+            let bytes = steps.iter().map(|step| resident_bytes(device, artifact, step, options.batch)).fold(0, u64::saturating_add);
             let way = |kernels| Way { choice: Choice { form, kernels, measured_us: Vec::new() }, bytes, steps: steps.len() };
             ways.extend(kernels(device, options.batch, &steps).into_iter().map(way));
         }

@@ -5,8 +5,8 @@
 // software adapters walk through both sides of a branch.
 override RESIDUAL: u32 = 0u;
 
-// The input again where there is none.
-#input residual 3
+// The second input; the first one again where a step has none.
+#input second 3
 
 var<private> outputs: u32;
 
@@ -24,7 +24,7 @@ fn epilogue(sum: vec4f, row: u32, column4: u32) -> vec4f {
     var out = sum;
     switch RESIDUAL {
         case 1u: {
-            out += residual_at(row * shape.residual_stride4 + column4);
+            out += second_at(row * shape.second_stride4 + column4);
         }
         case 2u: {
             out += shifted(row, column4);
@@ -40,16 +40,16 @@ fn shifted(row: u32, column4: u32) -> vec4f {
     let image = line / shape.output_height;
     let y = (line - image * shape.output_height) * shape.residual_step;
     let x = (row - line * shape.output_width) * shape.residual_step;
-    let at = ((image * shape.residual_height + y) * shape.residual_width + x) * shape.residual_stride4;
+    let at = ((image * shape.second_height + y) * shape.second_width + x) * shape.second_stride4;
     // Below 0 they wrap round, beyond all channels.
     let channels = vec4u(0u, 1u, 2u, 3u) + vec4u(column4 * 4u - shape.residual_offset);
-    let there = channels < vec4u(shape.residual_channels);
+    let there = channels < vec4u(shape.second_channels);
     let source = select(vec4u(0u), channels, there);
     let values = vec4f(
-        residual_at(at + source.x / 4u)[source.x % 4u],
-        residual_at(at + source.y / 4u)[source.y % 4u],
-        residual_at(at + source.z / 4u)[source.z % 4u],
-        residual_at(at + source.w / 4u)[source.w % 4u],
+        second_at(at + source.x / 4u)[source.x % 4u],
+        second_at(at + source.y / 4u)[source.y % 4u],
+        second_at(at + source.z / 4u)[source.z % 4u],
+        second_at(at + source.w / 4u)[source.w % 4u],
     );
     return select(vec4f(0.0), values, there);
 }

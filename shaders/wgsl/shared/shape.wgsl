@@ -1,4 +1,4 @@
-// What a step's kernel must know: lengths in vec4s end in 4. A value is rows of `*_stride4` vec4s: a row is a pixel, its
+// The uniform that describes a step's operands to its kernel: lengths in vec4s end in 4. A value is rows of `*_stride4` vec4s: a row is a pixel, its
 // channels padded to 4, or in a fully connected layer a whole sample.
 // Weights lie in panels of this many vec4s of outputs, [N / 4 / PANEL][K padded to 4][PANEL]: neighbouring invocations walk
 // one stretch of memory, where whole rows would put each step on another page and, for round N, in the same cache set.
@@ -33,11 +33,12 @@ struct Shape {
     // Channels of one group, or vec4s of them.
     group_inputs: u32,
     group_outputs: u32,
-    // The second input, r: y[c, i, j] += r[c - offset, i * step, j * step].
-    residual_channels: u32,
-    residual_stride4: u32,
-    residual_height: u32,
-    residual_width: u32,
+    // The second input: a residual, the factors of a product, or the keys of attention.
+    second_channels: u32,
+    second_stride4: u32,
+    second_height: u32,
+    second_width: u32,
+    // A residual r: y[c, i, j] += r[c - offset, i * step, j * step].
     residual_step: u32,
     residual_offset: u32,
     // The activation's parameter: the slope of a leaky ReLU below 0, the factor of an ELU, a threshold.

@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     // Uniforms, read once: inside of a loop an adapter on the CPU reads them for each lane.
     let keys = shape.keys;
     let scale = shape.number;
-    let k_stride = shape.residual_stride4;
+    let k_stride = shape.second_stride4;
     let v_stride = shape.value_stride4;
     let size4 = shape.head_size / 4u;
     let k_base = sample * keys * k_stride + shape.first_key / 4u + head * size4;
@@ -87,15 +87,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         now$m = max(now$m, score$m_$n);
         #endfor
         now$m = subgroupMax(now$m);
-        let fade$m = exp(max(most$m - now$m, LEAST));
+        let rescale$m = exp(max(most$m - now$m, LEAST));
         most$m = now$m;
-        sum$m *= fade$m;
+        sum$m *= rescale$m;
         #for n KN
         score$m_$n = select(0.0, exp(max(score$m_$n - now$m, LEAST)), there$n);
         sum$m += score$m_$n;
         #endfor
         #for n TN
-        acc$m_$n *= fade$m;
+        acc$m_$n *= rescale$m;
         #endfor
         #endfor
         #for n KN

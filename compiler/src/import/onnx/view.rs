@@ -178,12 +178,12 @@ impl View {
     }
 
     /// For each element, in the order in which it is read, its place in the graph value.
-    pub(super) fn places(&self) -> Vec<usize> {
-        let mut places = vec![0];
+    pub(super) fn offsets(&self) -> Vec<usize> {
+        let mut offsets = vec![0];
         for atom in self.atoms() {
-            places = places.iter().flat_map(|&p| (0..atom.size).map(move |i| p + i * atom.stride)).collect();
+            offsets = offsets.iter().flat_map(|&p| (0..atom.size).map(move |i| p + i * atom.stride)).collect();
         }
-        places
+        offsets
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
         let last = image.permuted(&[1, 2, 0]).unwrap();
         assert_eq!((last.sizes(), last.is_ordered()), (vec![2, 3, 2], false));
         let flat = last.reshaped(&[12]).unwrap();
-        assert_eq!(flat.places(), [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]);
+        assert_eq!(flat.offsets(), [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]);
         // There and back again is the image.
         let back = flat.reshaped(&[2, 3, 2]).unwrap().permuted(&[2, 0, 1]).unwrap();
         assert!(back.is_plain(&[2, 2, 3]) && back.is_ordered());
@@ -223,7 +223,7 @@ mod tests {
         let image = View::plain(1, &[2, 3]).sampled(Some(0));
         assert_eq!((image.rank(), image.own(0), image.own(2), image.axis_of(1)), (3, None, Some(1), 2));
         let last = image.transposed(&[2, 1, 0]).unwrap();
-        assert_eq!((last.sample, last.sizes(), last.places()), (Some(2), vec![3, 2], vec![0, 3, 1, 4, 2, 5]));
+        assert_eq!((last.sample, last.sizes(), last.offsets()), (Some(2), vec![3, 2], vec![0, 3, 1, 4, 2, 5]));
         assert_eq!(last.transposed(&[2, 1, 0]).unwrap(), image);
         assert_eq!(image.transposed(&[1, 2]), None);
         assert_eq!((image.raised(4).sample, image.raised(4).sizes()), (Some(1), vec![1, 2, 3]));
@@ -232,19 +232,19 @@ mod tests {
     #[test]
     fn what_changes_by_channel_is_told_from_what_changes_by_pixel() {
         let image = View::plain(1, &[2, 2, 3]);
-        assert_eq!(image.of_channels(6, &[2, 1, 1]).unwrap().places(), [0, 6]);
+        assert_eq!(image.of_channels(6, &[2, 1, 1]).unwrap().offsets(), [0, 6]);
         assert_eq!(image.of_channels(6, &[1, 2, 1]), None);
         let last = image.permuted(&[1, 2, 0]).unwrap();
-        assert_eq!(last.of_channels(6, &[1, 1, 2]).unwrap().places(), [0, 6]);
+        assert_eq!(last.of_channels(6, &[1, 1, 2]).unwrap().offsets(), [0, 6]);
         let flat = image.reshaped(&[12]).unwrap();
-        assert_eq!((flat.of_channels(6, &[1]).unwrap().places(), flat.of_channels(6, &[12])), (vec![0, 6], None));
+        assert_eq!((flat.of_channels(6, &[1]).unwrap().offsets(), flat.of_channels(6, &[12])), (vec![0, 6], None));
     }
 
     #[test]
     fn channels_are_shuffled_by_splitting_them() {
         let image = View::plain(3, &[6, 2, 2]);
         let shuffled = image.reshaped(&[2, 3, 2, 2]).unwrap().permuted(&[1, 0, 2, 3]).unwrap().reshaped(&[6, 2, 2]).unwrap();
-        let channels: Vec<usize> = shuffled.places().chunks(4).map(|c| c[0] / 4).collect();
+        let channels: Vec<usize> = shuffled.offsets().chunks(4).map(|c| c[0] / 4).collect();
         assert_eq!(channels, [0, 3, 1, 4, 2, 5]);
         assert_eq!(View::plain(0, &[6]).permuted(&[0]).unwrap().reshaped(&[4]), None);
         assert_eq!(View::plain(0, &[6, 4]).permuted(&[1, 0]).unwrap().reshaped(&[3, 8]), None);

@@ -94,8 +94,8 @@ impl TrainingMethod for Elrt {
                 };
                 let energy = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
                 if let Some(carrier) = factors.get_mut(&format!("{name}.{carrier}")) {
-                    let gain = (energy(dense.data()) / energy(carrier.data()).max(f64::MIN_POSITIVE)).sqrt() as f32;
-                    carrier.data_mut().iter_mut().for_each(|x| *x *= gain);
+                    let rescale = (energy(dense.data()) / energy(carrier.data()).max(f64::MIN_POSITIVE)).sqrt() as f32;
+                    carrier.data_mut().iter_mut().for_each(|x| *x *= rescale);
                 }
             }
             trained.extend(factors);

@@ -103,8 +103,8 @@ impl Lorita {
         self.names(name, layer).iter().map(|name| leaves.get(name)).collect()
     }
 
-    /// Replaces the weight called `weight` by balanced factors of it.
-    fn balance(&self, weight: &str, layer: Layer<'_>, trained: &mut Params) -> Result<()> {
+    /// Replaces the weight called `weight` by factors of it with equal singular values.
+    fn factorize(&self, weight: &str, layer: Layer<'_>, trained: &mut Params) -> Result<()> {
         let dense = trained.get_mut(weight).ok_or_else(|| Error::invalid(weight, "is missing"))?;
         let (rows, columns) = dense.unfolded();
         let spectrum = Spectrum::new(weight, dense.data(), rows, columns)?;
@@ -135,7 +135,7 @@ impl TrainingMethod for Lorita {
         for (name, layer) in Layer::all(graph).filter(|(_, layer)| squares(*layer, self.factors) > 0) {
             let weight = format!("{name}.weight");
             if start.is_some() {
-                self.balance(&weight, layer, &mut trained)?;
+                self.factorize(&weight, layer, &mut trained)?;
             } else {
                 let n = square(layer);
                 let names = self.names(name, layer).into_iter().filter(|name| *name != weight);

@@ -53,8 +53,8 @@ impl Trp {
         let matrix: Vec<f32> = order.iter().map(|&at| weight[at] * scale[at / columns]).collect();
         let spectrum = Spectrum::new(&key, &matrix, rows, matrix.len() / rows)?;
         let rank = spectrum.rank_of(energy);
-        let gain = if transfer { spectrum.energy(rank).max(f64::MIN_POSITIVE).sqrt().recip() } else { 1.0 };
-        let (kept, direction) = (spectrum.rebuilt(rank, |sigma| gain * sigma), spectrum.rebuilt(rank, |_| 1.0));
+        let rescale = if transfer { spectrum.energy(rank).max(f64::MIN_POSITIVE).sqrt().recip() } else { 1.0 };
+        let (kept, direction) = (spectrum.rebuilt(rank, |sigma| rescale * sigma), spectrum.rebuilt(rank, |_| 1.0));
         let mut cut = Cut { weight: vec![0.0; weight.len()], direction: vec![0.0; weight.len()] };
         for ((&at, kept), direction) in order.iter().zip(kept).zip(direction) {
             let scale = scale[at / columns];

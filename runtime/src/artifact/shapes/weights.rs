@@ -1,4 +1,4 @@
-//! What must hold for the tensors of a layer: their shapes against each other and against the layer's sizes.
+//! Validation of a layer's tensors: their shapes against each other and against the layer's sizes.
 
 use crate::artifact::{Model, TensorId, TensorInfo, Weight};
 

@@ -1,4 +1,4 @@
-//! What must hold where elements are reached by steps: windows, residuals, rearrangements.
+//! Validation of windows, residuals and rearrangements: every element that they reach exists.
 
 use crate::artifact::{Limits, Residual, Stride, Window};
 

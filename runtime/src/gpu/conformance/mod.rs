@@ -200,7 +200,7 @@ fn a_warm_run_makes_no_object() {
             let input = case.input();
             executor.submit(19, |_, slot, buffer| slot.fill(&input, buffer)).unwrap();
             let during = counts(&gpu);
-            executor.wait(|_, slot, buffer| slot.take(buffer, &mut out)).unwrap();
+            executor.wait(|_, slot, buffer| slot.read(buffer, &mut out)).unwrap();
             (during, counts(&gpu))
         };
         let warm = (0..4).map(|_| counts()).last().unwrap();
@@ -228,7 +228,7 @@ fn wrong_sizes_are_refused_and_harm_nothing() {
         pollster::block_on(executor.run_async(
             4,
             |_, slot, buffer| slot.fill(&input, buffer),
-            |_, slot, buffer| slot.take(buffer, &mut again),
+            |_, slot, buffer| slot.read(buffer, &mut again),
         ))
         .unwrap();
         assert_eq!(out, again);

@@ -53,7 +53,7 @@ pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Valu
     let blocks = shape.pixels.div_ceil(queries);
     let grid = Grid { pixels: 1, rows: 1, columns: blocks * parts * shape.heads, units: 1 };
     let tiles = (keys.pixels() as u64).div_ceil(tile.into());
-    let trips = tiles * (1 + size4 + u64::from(tile));
+    let trip_count = tiles * (1 + size4 + u64::from(tile));
     let values = Values { third: Some(third), ..*values };
-    context.dispatch(kernel, shape, grid, trips, &values, &[])
+    context.dispatch(kernel, shape, grid, trip_count, &values, &[])
 }

@@ -116,6 +116,6 @@ fn grouped(
 ) -> Result<Dispatch> {
     (shape.group_inputs, shape.group_outputs) = (inputs as u32, outputs as u32);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
-    let trips = (weight.taps * (2 + inputs)) as u64;
-    context.dispatch(kernel, shape, grid, trips, values, &[weight.pack_grouped(), bias])
+    let trip_count = (weight.taps * (2 + inputs)) as u64;
+    context.dispatch(kernel, shape, grid, trip_count, values, &[weight.pack_grouped(), bias])
 }

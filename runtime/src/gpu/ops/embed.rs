@@ -16,8 +16,8 @@ pub(super) fn step(
     table: TensorId,
 ) -> Result<Dispatch> {
     let shape = Shape::new(values, &Window::POINT);
-    let mut lying = vec![0.0; values.output.stride()];
-    values.output.fill(&artifact.tensor(table), &mut lying);
+    let mut laid_out = vec![0.0; values.output.stride()];
+    values.output.fill(&artifact.tensor(table), &mut laid_out);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
-    context.dispatch(kernel, shape, grid, 0, values, &[lying])
+    context.dispatch(kernel, shape, grid, 0, values, &[laid_out])
 }

@@ -86,8 +86,8 @@ pub(super) fn dispatch(
     let grid = Grid { pixels: shape.pixels, rows: tm as u32, columns: shape.column_groups, units: kernel.invocations() };
     let inputs4 = u64::from(weight.inputs4);
     // A window is two more loops around the sum.
-    let trips = if kernel.kernel == "linear" { inputs4 } else { taps * (2 + inputs4) };
-    context.dispatch(kernel, shape, grid, trips, values, &[weight.values, bias])
+    let trip_count = if kernel.kernel == "linear" { inputs4 } else { taps * (2 + inputs4) };
+    context.dispatch(kernel, shape, grid, trip_count, values, &[weight.values, bias])
 }
 
 #[cfg(test)]

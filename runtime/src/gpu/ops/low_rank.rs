@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::gpu::buffers::{PANEL, Weight};
 use crate::gpu::device::Gpu;
 use crate::gpu::factors::{Factors, Lengths, RANK};
-use crate::gpu::launch::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS};
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIP_LIMIT};
 use crate::gpu::shape::{Shape, Values};
 use crate::gpu::software::lanes;
 use crate::gpu::software::storage::Storage;
@@ -52,15 +52,15 @@ impl Variant {
     }
 
     /// Loop iterations of the busiest invocation.
-    fn trips(&self, l: Lengths) -> u64 {
-        let first = l.trips(l.inputs4.div_ceil(self.slices));
+    fn trip_count(&self, l: Lengths) -> u64 {
+        let first = l.trip_count(l.inputs4.div_ceil(self.slices));
         if self.registers {
             return first + l.outputs4;
         }
         let threads = u64::from(self.kernel.invocations());
         let reduce = (self.rows * l.rank4).div_ceil(threads) * self.slices;
         let stages = self.stages(l).into_iter().zip([first, l.rank4]);
-        stages.map(|(s, trips)| s.tasks.div_ceil(threads) * (1 + trips)).sum::<u64>() + reduce
+        stages.map(|(s, trip_count)| s.tasks.div_ceil(threads) * (1 + trip_count)).sum::<u64>() + reduce
     }
 
     /// Estimated time for `rows` rows.
@@ -84,7 +84,7 @@ impl Variant {
         l.rank4 <= self.capacity4 as u64
             && self.kernel.workgroup_bytes <= limits.max_compute_workgroup_storage_size
             && self.kernel.invocations() <= limits.max_compute_invocations_per_workgroup
-            && (!gpu.is_software() || self.trips(l) <= SOFTWARE_TRIPS)
+            && (!gpu.is_software() || self.trip_count(l) <= SOFTWARE_TRIP_LIMIT)
     }
 }
 
@@ -146,5 +146,5 @@ pub(super) fn dispatch(
     shape.column_groups = shape.outputs4.div_ceil(variant.tn as u32);
     let units = if variant.registers { kernel.invocations() } else { 1 };
     let grid = Grid { pixels: shape.pixels, rows: variant.rows as u32, columns: 1, units };
-    context.dispatch(kernel, shape, grid, variant.trips(lengths), values, &[v.values, u.values, bias])
+    context.dispatch(kernel, shape, grid, variant.trip_count(lengths), values, &[v.values, u.values, bias])
 }

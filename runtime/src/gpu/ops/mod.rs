@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::gpu::buffers::pack_bias;
 use crate::gpu::device::Gpu;
 use crate::gpu::factors::{self, Lengths};
-use crate::gpu::launch::{Candidate, Context, Dispatch, SOFTWARE_TRIPS};
+use crate::gpu::launch::{Candidate, Context, Dispatch, SOFTWARE_TRIP_LIMIT};
 use crate::gpu::pipeline::Epilogue;
 use crate::gpu::shape::Values;
 use crate::plan::{ConvStep, LinearStep, RearrangeStep, Slot, Step, StepKind};
@@ -50,7 +50,7 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
     }
 }
 
-/// What tells a pipeline from others.
+/// What identifies a pipeline.
 pub(crate) type PipelineKey = (&'static str, Epilogue);
 
 /// The pipelines that could run `step`, each with its kernel and its estimated time.
@@ -80,7 +80,7 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
             kind => {
                 let values = if let StepKind::Conv(c) = kind { c.fan_in() } else { step.input().stride() as u64 };
                 let (what, needs) = ("values in one sum".into(), values);
-                Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIPS, device }
+                Error::Limit { part, what, needs, allows: 4 * SOFTWARE_TRIP_LIMIT, device }
             }
         }
     })
@@ -130,7 +130,7 @@ fn values(step: &Step) -> Values {
     }
 }
 
-/// What the pipeline of `step` fixes.
+/// The constants of the pipeline of `step`.
 pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
     Epilogue { half: gpu.halves() && step.kind.is_half(artifact), ..epilogue(&values(step)) }
 }

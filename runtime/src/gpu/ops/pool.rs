@@ -21,6 +21,6 @@ pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Valu
 pub(super) fn global(context: &Context<'_>, kernel: &'static Kernel, values: &Values) -> Result<Dispatch> {
     let shape = Shape::new(values, &Window::POINT);
     let grid = Grid { pixels: shape.pixels, rows: 1, columns: shape.outputs4, units: kernel.invocations() };
-    let trips = values.input.height as u64 * (1 + values.input.width as u64);
-    context.dispatch(kernel, shape, grid, trips, values, &[])
+    let trip_count = values.input.height as u64 * (1 + values.input.width as u64);
+    context.dispatch(kernel, shape, grid, trip_count, values, &[])
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::gpu::buffers::Weight;
 use crate::gpu::device::Gpu;
 use crate::gpu::factors::{Factors, Lengths, RANK};
-use crate::gpu::launch::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIPS};
+use crate::gpu::launch::{Candidate, Context, Dispatch, Grid, SOFTWARE_TRIP_LIMIT};
 use crate::gpu::shape::{Shape, Values};
 
 /// Prices in units of a multiply–add of a vector, from lavapipe 22 on Zen 4: a texel for each lane, handing one float
@@ -62,7 +62,7 @@ impl Tile {
         tasks.div_ceil(cores).saturating_mul(taps.saturating_mul(tap) + self.tm * self.tn * STORE)
     }
 
-    fn trips(&self, taps: u64, inputs4: u64) -> u64 {
+    fn trip_count(&self, taps: u64, inputs4: u64) -> u64 {
         taps * (2 + inputs4.div_ceil(self.slices) + if self.slices > 1 { inputs4 } else { 0 }) + self.tm / self.stored
     }
 }
@@ -71,7 +71,7 @@ impl Tile {
 pub(in crate::gpu) fn tiles(gpu: &Gpu, rows: u64, outputs4: u64, taps: u64, inputs4: u64) -> Vec<Candidate> {
     let time = |t: Tile| t.time(rows, outputs4, taps, inputs4, gpu.cores());
     let all = gpu.variants("lanes").map(|kernel| (kernel, Tile::new(kernel)));
-    let fitting = all.filter(|(_, t)| t.trips(taps, inputs4) <= SOFTWARE_TRIPS);
+    let fitting = all.filter(|(_, t)| t.trip_count(taps, inputs4) <= SOFTWARE_TRIP_LIMIT);
     fitting.map(|(kernel, t)| Candidate { kernel, time: time(t) }).collect()
 }
 
@@ -90,8 +90,8 @@ pub(in crate::gpu) fn dispatch(
     shape.inputs4 = packed.inputs4;
     shape.column_groups = packed.columns4.div_ceil(tile.width() as u32);
     let grid = Grid { pixels: shape.pixels, rows: tile.height() as u32, columns: shape.column_groups, units: 1 };
-    let trips = tile.trips(taps, u64::from(packed.inputs4));
-    context.dispatch(kernel, shape, grid, trips, values, &[packed.values, bias])
+    let trip_count = tile.trip_count(taps, u64::from(packed.inputs4));
+    context.dispatch(kernel, shape, grid, trip_count, values, &[packed.values, bias])
 }
 
 /// A variant of `lanes_low_rank`.
@@ -115,12 +115,12 @@ impl Pair {
         tasks.div_ceil(cores).saturating_mul(first + l.outputs4 * (weights + self.rows * STORE))
     }
 
-    fn trips(&self, l: Lengths) -> u64 {
+    fn trip_count(&self, l: Lengths) -> u64 {
         l.taps.unwrap_or(1) * (2 + l.inputs4) + l.outputs4
     }
 
     fn fits(&self, l: Lengths) -> bool {
-        l.rank4 <= self.rank4 && self.trips(l) <= SOFTWARE_TRIPS
+        l.rank4 <= self.rank4 && self.trip_count(l) <= SOFTWARE_TRIP_LIMIT
     }
 }
 
@@ -148,7 +148,7 @@ pub(in crate::gpu) fn dispatch_pair(
     shape.inputs4 = v.inputs4;
     shape.rank4 = pair.rank4 as u32;
     let grid = Grid { pixels: shape.pixels, rows: LANES * pair.rows as u32, columns: 1, units: 1 };
-    context.dispatch(kernel, shape, grid, pair.trips(lengths), values, &[v.values, u.values, bias])
+    context.dispatch(kernel, shape, grid, pair.trip_count(lengths), values, &[v.values, u.values, bias])
 }
 
 #[cfg(test)]

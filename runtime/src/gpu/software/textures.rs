@@ -82,12 +82,12 @@ impl Texture {
         }
     }
 
-    /// What is bound.
+    /// The view that is bound.
     pub(in crate::gpu) fn view(&self) -> &wgpu::TextureView {
         &self.view
     }
 
-    /// Bytes that it was made for, and what rounding added.
+    /// Its size in bytes, rounding included.
     pub(in crate::gpu) fn bytes(&self) -> u64 {
         u64::from(self.texture.width()) * u64::from(self.texture.height()) * self.format.texel()
     }

@@ -1,6 +1,6 @@
 //! Functions of each element alone.
 
-use super::{Converter, Step, Value, elementwise};
+use super::{Converter, OnnxValue, Step, elementwise};
 use crate::graph::{Activation, Op};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
@@ -11,14 +11,14 @@ impl<'a> Converter<'a> {
         self.behind(name, Op::Activation(f), view)
     }
 
-    pub(super) fn activation(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn activation(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let name = node.label().to_string();
         if !elementwise::is_one(&node.op) {
             return Err("is an operation on computed values that is not supported".into());
         }
         let view = self.computed(node, 0)?;
         if let Some(f) = elementwise::plain(node) {
-            return self.function(name, f, &view).map(Value::Computed);
+            return self.function(name, f, &view).map(OnnxValue::Computed);
         }
         let close = |a: f32, b: f32| (a - b).abs() <= 1e-7;
         let y = match node.op.as_str() {
@@ -66,17 +66,17 @@ impl<'a> Converter<'a> {
                 }
             }
         };
-        Ok(Value::Computed(y))
+        Ok(OnnxValue::Computed(y))
     }
 
     /// A leaky ReLU by one slope; by several, max(x, 0) − slope·max(−x, 0).
-    pub(super) fn prelu(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn prelu(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (view, slope) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let name = node.label().to_string();
         let slopes = slope.to_floats();
         let first = slopes.first().copied().ok_or("has no slope")?;
         if slopes.iter().all(|s| *s == first) && slope.shape.len() <= view.rank() && self.aligned(&view, &slope).is_ok() {
-            return self.function(name, Activation::LeakyRelu(first), &view).map(Value::Computed);
+            return self.function(name, Activation::LeakyRelu(first), &view).map(OnnxValue::Computed);
         }
         if self.broadcast_shape(&view, &slope.shape)? != self.full_shape(&view) {
             return Err(format!("has slopes of {:?} beside a value of {:?}", slope.shape, self.full_shape(&view)).into());
@@ -88,10 +88,10 @@ impl<'a> Converter<'a> {
         let factors: Vec<f32> = factors.into_iter().map(|s| -s).collect();
         let zeros = vec![0.0; factors.len()];
         let below = self.scaled(format!("{name}.slopes"), &below, base, factors, zeros)?;
-        self.added(node, &above, &below).map(Value::Computed)
+        self.added(node, &above, &below).map(OnnxValue::Computed)
     }
 
-    pub(super) fn clip(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn clip(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let bound = |i: usize, key: &str, none: f32| -> Step<f32> {
             match self.optional(node, i)? {
@@ -104,7 +104,7 @@ impl<'a> Converter<'a> {
     }
 
     /// min(max(x, low), high), the upper bound where the two cross.
-    pub(super) fn clipped(&mut self, node: &'a Node, view: &View, low: f32, high: f32) -> Step<Value> {
+    pub(super) fn clipped(&mut self, node: &'a Node, view: &View, low: f32, high: f32) -> Step<OnnxValue> {
         if low.is_nan() || high.is_nan() {
             return Err(format!("clips to {low}…{high}").into());
         }
@@ -113,7 +113,7 @@ impl<'a> Converter<'a> {
         let f = match (open_below, open_above) {
             (true, true) => {
                 self.note("identities removed", node);
-                return Ok(Value::Computed(view.clone()));
+                return Ok(OnnxValue::Computed(view.clone()));
             }
             (false, true) if low == 0.0 => Activation::Relu,
             (false, false) if (low, high) == (0.0, 6.0) => Activation::Relu6,
@@ -122,6 +122,6 @@ impl<'a> Converter<'a> {
                 high: if open_above { f32::INFINITY } else { high },
             },
         };
-        self.function(node.label().into(), f, view).map(Value::Computed)
+        self.function(node.label().into(), f, view).map(OnnxValue::Computed)
     }
 }

@@ -1,6 +1,6 @@
 //! Sums, differences, products, quotients and powers, of values and of constants.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::{Activation, Op, ValueId, Window};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
@@ -30,19 +30,19 @@ impl<'a> Converter<'a> {
         let (channels, pixels) = (base[0], base[1..].iter().product::<usize>().max(1));
         if let Some(of_channels) = view.of_channels(pixels, aligned) {
             // One element for each channel stands for all of them.
-            let mut lying = vec![0.0; affordable(channels)?];
-            for (place, from) in of_channels.places().into_iter().zip(eval::spread(aligned, &of_channels.sizes())) {
-                lying[place / pixels] = values[from];
+            let mut laid_out = vec![0.0; affordable(channels)?];
+            for (place, from) in of_channels.offsets().into_iter().zip(eval::broadcast_offsets(aligned, &of_channels.sizes())) {
+                laid_out[place / pixels] = values[from];
             }
             if of_channels.len() == channels {
-                return Ok((view.base, lying));
+                return Ok((view.base, laid_out));
             }
         }
-        let mut lying = vec![0.0; affordable(view.len())?];
-        for (place, from) in view.places().into_iter().zip(eval::spread(aligned, &sizes)) {
-            lying[place] = values[from];
+        let mut laid_out = vec![0.0; affordable(view.len())?];
+        for (place, from) in view.offsets().into_iter().zip(eval::broadcast_offsets(aligned, &sizes)) {
+            laid_out[place] = values[from];
         }
-        Ok((self.flattened(node, view.base)?, lying))
+        Ok((self.flattened(node, view.base)?, laid_out))
     }
 
     /// `constant` with as many axes as `view` has beside its samples, each of one element or of the view's.
@@ -75,12 +75,12 @@ impl<'a> Converter<'a> {
         self.expanded(node, &raised, &own)
     }
 
-    pub(super) fn arithmetic(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn arithmetic(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let op = if matches!(node.op.as_str(), "Sum" | "Mean") { "Add" } else { &node.op };
         let mut values = (0..node.inputs.len()).map(|i| self.value(node, i).cloned()).collect::<Step<Vec<_>>>()?;
         if matches!(node.op.as_str(), "Sum" | "Mean") {
             // Computed values first, so that constants meet one.
-            values.sort_by_key(|v| matches!(v, Value::Constant(_)));
+            values.sort_by_key(|v| matches!(v, OnnxValue::Constant(_)));
         } else if values.len() != 2 {
             return Err(format!("has {} inputs instead of 2", values.len()).into());
         }
@@ -91,19 +91,19 @@ impl<'a> Converter<'a> {
             result = self.combined(node, op, result, next)?;
         }
         match result {
-            Value::Computed(view) if node.op == "Mean" && count > 1 => {
-                self.scaled_evenly(format!("{}.mean", node.label()), &view, 1.0 / count as f32, 0.0).map(Value::Computed)
+            OnnxValue::Computed(view) if node.op == "Mean" && count > 1 => {
+                self.scaled_evenly(format!("{}.mean", node.label()), &view, 1.0 / count as f32, 0.0).map(OnnxValue::Computed)
             }
             other => Ok(other),
         }
     }
 
     /// `op` of two values, at least one of them computed.
-    fn combined(&mut self, node: &'a Node, op: &str, a: Value, b: Value) -> Step<Value> {
+    fn combined(&mut self, node: &'a Node, op: &str, a: OnnxValue, b: OnnxValue) -> Step<OnnxValue> {
         let (view, constant, swapped) = match (a, b) {
-            (Value::Computed(a), Value::Computed(b)) => return self.pair(node, op, &a, &b).map(Value::Computed),
-            (Value::Computed(view), Value::Constant(c)) => (view, c, false),
-            (Value::Constant(c), Value::Computed(view)) => (view, c, true),
+            (OnnxValue::Computed(a), OnnxValue::Computed(b)) => return self.pair(node, op, &a, &b).map(OnnxValue::Computed),
+            (OnnxValue::Computed(view), OnnxValue::Constant(c)) => (view, c, false),
+            (OnnxValue::Constant(c), OnnxValue::Computed(view)) => (view, c, true),
             _ => return Err("reads no two values that can be brought together".into()),
         };
         let view = self.broadcast(node, &view, &constant.shape)?;
@@ -123,7 +123,7 @@ impl<'a> Converter<'a> {
             ("Div", false) => (1.0 / v, 0.0),
             _ => (v, 0.0),
         })
-        .map(Value::Computed)
+        .map(OnnxValue::Computed)
     }
 
     /// k·x + t with `both`, k and t, made of each element of a constant that broadcasts to `view`.
@@ -134,9 +134,9 @@ impl<'a> Converter<'a> {
         self.scaled(node.label().into(), view, base, k, t)
     }
 
-    pub(super) fn negated(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn negated(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
-        self.scaled_evenly(node.label().into(), &view, -1.0, 0.0).map(Value::Computed)
+        self.scaled_evenly(node.label().into(), &view, -1.0, 0.0).map(OnnxValue::Computed)
     }
 
     /// −x.
@@ -227,7 +227,7 @@ impl<'a> Converter<'a> {
     }
 
     /// x^p for some constant p, and c^x for a positive c.
-    pub(super) fn power(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn power(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let name = node.label().to_string();
         if self.is_constant(node, 0) {
             let (constant, view) = (self.constant(node, 0)?, self.computed(node, 1)?);
@@ -236,7 +236,7 @@ impl<'a> Converter<'a> {
             }
             let view = self.broadcast(node, &view, &constant.shape)?;
             let z = self.by_constant(node, &view, &constant, |c| (c.ln(), 0.0))?;
-            return self.function(name, Activation::Exp, &z).map(Value::Computed);
+            return self.function(name, Activation::Exp, &z).map(OnnxValue::Computed);
         }
         let (view, exponents) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let view = self.broadcast(node, &view, &exponents.shape)?;
@@ -257,16 +257,16 @@ impl<'a> Converter<'a> {
             }
             _ => return Err(format!("raises computed values to the power {p}, which is not supported").into()),
         };
-        Ok(Value::Computed(y))
+        Ok(OnnxValue::Computed(y))
     }
 
     /// The larger or smaller of values and constants.
-    pub(super) fn bounded(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn bounded(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let is_max = node.op == "Max";
         let (mut views, mut numbers) = (Vec::new(), Vec::new());
         for i in 0..node.inputs.len() {
             match self.value(node, i)? {
-                Value::Constant(c) => numbers.push(c.clone()),
+                OnnxValue::Constant(c) => numbers.push(c.clone()),
                 _ => views.push(self.computed(node, i)?),
             }
         }
@@ -282,11 +282,11 @@ impl<'a> Converter<'a> {
             view = self.broadcast(node, &view, &constant.shape)?;
             let (low, high) = if is_max { (number, f32::INFINITY) } else { (f32::NEG_INFINITY, number) };
             match self.clipped(node, &view, low, high)? {
-                Value::Computed(next) => view = next,
+                OnnxValue::Computed(next) => view = next,
                 other => return Ok(other),
             }
         }
-        Ok(Value::Computed(view))
+        Ok(OnnxValue::Computed(view))
     }
 
     /// The larger, or the smaller, of two values element by element: they lie side by side, and a pool takes the larger.

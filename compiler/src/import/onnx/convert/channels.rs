@@ -107,6 +107,6 @@ impl<'a> Converter<'a> {
     pub(super) fn channels_along(&self, view: &View, over: &[usize]) -> Vec<usize> {
         let pixels: usize = self.shapes[view.base][1..].iter().product();
         let line = View { base: view.base, axes: over.iter().map(|&at| view.axes[at].clone()).collect(), sample: None };
-        line.places().into_iter().map(|p| p / pixels.max(1)).collect()
+        line.offsets().into_iter().map(|p| p / pixels.max(1)).collect()
     }
 }

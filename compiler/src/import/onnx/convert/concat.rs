@@ -1,12 +1,12 @@
 //! Values one after the other along an axis.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::Op;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View, canonical};
 
 impl<'a> Converter<'a> {
-    pub(super) fn concat(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn concat(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let is_constant = |i: usize| self.is_constant(node, i);
         let last = node.inputs.len().checked_sub(1).ok_or("has no inputs")?;
         if is_constant(0) && !is_constant(last) {
@@ -26,7 +26,7 @@ impl<'a> Converter<'a> {
             return Err(format!("puts together values of {:?}", views.iter().map(|v| self.full_shape(v)).collect::<Vec<_>>()).into());
         }
         if rest.is_empty() {
-            return Ok(Value::Computed(first.clone()));
+            return Ok(OnnxValue::Computed(first.clone()));
         }
         // Along the channels, all else alike: what lies that way can be put one after the other.
         let (mut bases, mut channels, mut pixels) = (Vec::new(), 0, None);
@@ -41,7 +41,7 @@ impl<'a> Converter<'a> {
                 |v: &View| -> Vec<Vec<Atom>> { v.axes.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, a)| a.clone()).collect() };
             let same_space = bases.first().is_none_or(|&b: &usize| self.shapes[b][1..] == self.shapes[base][1..]);
             if view.axes[at] != along || beside(view) != beside(first) || *pixels.get_or_insert(each) != each || !same_space {
-                return self.joined(node, &views, at).map(Value::Computed);
+                return self.joined(node, &views, at).map(OnnxValue::Computed);
             }
             channels += self.shapes[base][0];
             bases.push(base);
@@ -50,7 +50,7 @@ impl<'a> Converter<'a> {
         let base = self.push(&name, Op::Concat, bases, Vec::new())?;
         let mut axes = first.axes.clone();
         axes[at] = canonical([Atom { size: channels, stride: pixels.unwrap_or(1) }]);
-        Ok(Value::Computed(View { base, axes, sample: first.sample }))
+        Ok(OnnxValue::Computed(View { base, axes, sample: first.sample }))
     }
 
     /// Values whose channels do not lie along axis `at`: moved so that they do, put together, and read back.

@@ -1,14 +1,14 @@
 //! Which conversion a node is given to.
 
 use super::operations::{PASSING, moves, never};
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
 impl<'a> Converter<'a> {
     /// The outputs of `node`, in order.
-    pub(super) fn outputs(&mut self, node: &'a Node) -> Step<Vec<Value>> {
-        let is_constant = |name: &str| matches!(self.values.get(name), Some(Value::Constant(_)));
+    pub(super) fn outputs(&mut self, node: &'a Node) -> Step<Vec<OnnxValue>> {
+        let is_constant = |name: &str| matches!(self.values.get(name), Some(OnnxValue::Constant(_)));
         if let Some(why) = never(node, is_constant) {
             return Err(why.into());
         }
@@ -31,7 +31,7 @@ impl<'a> Converter<'a> {
         self.output_of(node).map(|value| vec![value])
     }
 
-    fn output_of(&mut self, node: &'a Node) -> Step<Value> {
+    fn output_of(&mut self, node: &'a Node) -> Step<OnnxValue> {
         match node.op.as_str() {
             "Conv" => self.conv(node),
             "Gemm" => self.gemm(node),
@@ -72,11 +72,11 @@ impl<'a> Converter<'a> {
     }
 
     /// The outputs of a node that reads nothing but constants.
-    fn folded(&mut self, node: &Node) -> Step<Option<Vec<Value>>> {
+    fn folded(&mut self, node: &Node) -> Step<Option<Vec<OnnxValue>>> {
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for name in &node.inputs {
             match self.values.get(name.as_str()) {
-                Some(Value::Constant(array)) => inputs.push(Some(array.clone())),
+                Some(OnnxValue::Constant(array)) => inputs.push(Some(array.clone())),
                 Some(_) => return Ok(None),
                 None if name.is_empty() => inputs.push(None),
                 None => return Err(self.missing(name)),
@@ -88,7 +88,7 @@ impl<'a> Converter<'a> {
         match self.folding.evaluate(node, &inputs) {
             None => Err("is an operation on constants that is not computed when compiling".into()),
             Some(result) => {
-                let values = result?.into_iter().map(|array| Value::Constant(array.into())).collect();
+                let values = result?.into_iter().map(|array| OnnxValue::Constant(array.into())).collect();
                 self.note("constants folded", node);
                 Ok(Some(values))
             }
@@ -101,7 +101,7 @@ impl<'a> Converter<'a> {
     }
 
     /// A value as it is: of other element types that hold the same numbers, too.
-    fn identity(&mut self, node: &'a Node) -> Step<Value> {
+    fn identity(&mut self, node: &'a Node) -> Step<OnnxValue> {
         if node.op == "Cast" && !node.casts_to_float() && !node.input(0).is_some_and(|i| self.integers.contains(i)) {
             return Err("makes integers of a computed value, which is not supported".into());
         }

@@ -1,13 +1,13 @@
 //! Nodes with weights.
 
-use super::{Converter, Pads, Step, Value};
+use super::{Converter, OnnxValue, Pads, Step};
 use crate::graph::{Conv2d, Linear, Op, Window};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View, canonical};
 
 impl<'a> Converter<'a> {
-    pub(super) fn conv(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn conv(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (weight, bias) = (self.constant(node, 1)?, self.optional(node, 2)?);
         let [outputs, inputs, ref kernel @ ..] = weight.shape[..] else { return Err(format!("has a kernel of {:?}", weight.shape).into()) };
         if !(1..=2).contains(&kernel.len()) {
@@ -28,7 +28,7 @@ impl<'a> Converter<'a> {
             let view = source.view.clone();
             let matrix = weight.reshaped(vec![outputs, inputs]);
             let y = self.linear(node, &view, 0, &matrix, false, bias.as_deref().map(Array::to_floats))?;
-            return Ok(Value::Computed(source.restored(y)));
+            return Ok(OnnxValue::Computed(source.restored(y)));
         }
         let extents = [0, 1].map(|axis| (window.kernel[axis].saturating_sub(1)).saturating_mul(window.dilation[axis]).saturating_add(1));
         if (0..4).any(|i| window.padding[i].saturating_add(source.zeros[i]) >= extents[i % 2]) {
@@ -49,10 +49,10 @@ impl<'a> Converter<'a> {
         tensors.extend(bias.map(|b| b.to_floats()));
         let value = self.push(&name, Op::Conv2d(conv), vec![base], tensors)?;
         let view = View::plain(value, &self.shapes[value]);
-        Ok(Value::Computed(source.restored(view)))
+        Ok(OnnxValue::Computed(source.restored(view)))
     }
 
-    pub(super) fn gemm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn gemm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let flipped = |name: &str| node.int(name, 0) != 0;
         let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
         let turned = |view: View| view.transposed(&[1, 0]).ok_or("multiplies values that are no matrices");
@@ -67,7 +67,7 @@ impl<'a> Converter<'a> {
         }
         // A bias of one value an output belongs to the layer.
         let addend = match self.value_if_given(node, 2)? {
-            Some(Value::Constant(c)) if beta == 0.0 || c.to_floats().iter().all(|x| *x == 0.0) && c.shape.len() <= 1 => None,
+            Some(OnnxValue::Constant(c)) if beta == 0.0 || c.to_floats().iter().all(|x| *x == 0.0) && c.shape.len() <= 1 => None,
             other => other,
         };
         let mut bias = None;
@@ -77,7 +77,7 @@ impl<'a> Converter<'a> {
                 let view = if flipped("transA") { turned(view)? } else { view };
                 let &[rows, columns] = &weight.shape[..] else { return Err(format!("has a weight of {:?}", weight.shape).into()) };
                 let outputs = if flipped("transB") { rows } else { columns };
-                if let Some(Value::Constant(c)) = &addend
+                if let Some(OnnxValue::Constant(c)) = &addend
                     && (c.len() == 1 || c.shape.last() == Some(&outputs) && c.len() == outputs)
                     && c.shape.len() <= 2
                 {
@@ -103,25 +103,25 @@ impl<'a> Converter<'a> {
             }
         };
         match addend {
-            Some(addend) if bias.is_none() => self.plus(node, y, addend, beta).map(Value::Computed),
-            _ => Ok(Value::Computed(y)),
+            Some(addend) if bias.is_none() => self.plus(node, y, addend, beta).map(OnnxValue::Computed),
+            _ => Ok(OnnxValue::Computed(y)),
         }
     }
 
     /// y + β·c of one shape, c a constant or computed.
-    fn plus(&mut self, node: &'a Node, y: View, addend: Value, beta: f32) -> Step<View> {
+    fn plus(&mut self, node: &'a Node, y: View, addend: OnnxValue, beta: f32) -> Step<View> {
         match addend {
-            Value::Constant(c) => {
+            OnnxValue::Constant(c) => {
                 let scaled = times(&c, beta);
                 if self.broadcast_shape(&y, &scaled.shape)? != self.full_shape(&y) {
                     return Err(format!("adds a constant of {:?} to a value of {:?}", c.shape, self.full_shape(&y)).into());
                 }
                 match self.positioned(node, &y, &scaled, 1.0)? {
-                    Some(Value::Computed(view)) => Ok(view),
+                    Some(OnnxValue::Computed(view)) => Ok(view),
                     _ => self.by_constant(node, &y, &scaled, |v| (1.0, v)),
                 }
             }
-            Value::Computed(c) => {
+            OnnxValue::Computed(c) => {
                 let c = if beta == 1.0 { c } else { self.scaled_evenly(format!("{}.beta", node.label()), &c, beta, 0.0)? };
                 self.added(node, &y, &c)
             }
@@ -130,13 +130,13 @@ impl<'a> Converter<'a> {
     }
 
     /// Input `i` as it is, if it is given.
-    fn value_if_given(&self, node: &Node, i: usize) -> Step<Option<Value>> {
+    fn value_if_given(&self, node: &Node, i: usize) -> Step<Option<OnnxValue>> {
         node.input(i).map(|_| self.value(node, i).cloned()).transpose()
     }
 
     /// A product by a constant matrix on either side, which on the right may have a bias as its third input (see the rules),
     /// or of two computed values.
-    pub(super) fn matmul(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn matmul(&mut self, node: &'a Node) -> Step<OnnxValue> {
         match (self.is_constant(node, 0), self.is_constant(node, 1)) {
             (false, true) => {
                 let (view, weight, bias) = (self.computed(node, 0)?, self.constant(node, 1)?, self.optional(node, 2)?);
@@ -152,7 +152,7 @@ impl<'a> Converter<'a> {
                     let own = y.own(last).ok_or("multiplies the samples")?;
                     y.axes.remove(own);
                 }
-                Ok(Value::Computed(y))
+                Ok(OnnxValue::Computed(y))
             }
             (true, false) => {
                 let (weight, view) = (self.constant(node, 0)?, self.computed(node, 1)?);
@@ -160,11 +160,11 @@ impl<'a> Converter<'a> {
                     return Err("multiplies a constant vector by a computed value, which is not supported".into());
                 }
                 let matrix = matrix(&weight, view.rank())?;
-                self.linear(node, &view, view.rank() - 2, &matrix, false, None).map(Value::Computed)
+                self.linear(node, &view, view.rank() - 2, &matrix, false, None).map(OnnxValue::Computed)
             }
             _ => {
                 let (a, b) = (self.computed(node, 0)?, self.computed(node, 1)?);
-                self.product(node, &a, &b).map(Value::Computed)
+                self.product(node, &a, &b).map(OnnxValue::Computed)
             }
         }
     }
@@ -186,7 +186,7 @@ impl<'a> Converter<'a> {
             view = self.over_channels(node, &view, &[at])?;
             (view.base, self.channels_along(&view, &[at]))
         } else {
-            (self.flattened(node, view.base)?, view.places())
+            (self.flattened(node, view.base)?, view.offsets())
         };
         let elements = weight.to_floats();
         // Column i of the weight meets the element that is read i-th, which lies at places[i].

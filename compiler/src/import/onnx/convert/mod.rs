@@ -43,7 +43,7 @@ pub(super) use ends::{Samples, input_view};
 use faults::Failure;
 pub(super) use faults::Faults;
 use operations::never;
-use value::{Pads, Step, Stop, Value};
+use value::{OnnxValue, Pads, Step, Stop};
 
 /// The nodes that something was done with, by what was done.
 type Notes = BTreeMap<Cow<'static, str>, Vec<String>>;
@@ -69,7 +69,7 @@ struct Converter<'a> {
     seen: Vec<View>,
     /// For each input the shape that was chosen by whoever reads it.
     chosen: Vec<Option<Vec<usize>>>,
-    values: HashMap<&'a str, Value>,
+    values: HashMap<&'a str, OnnxValue>,
     /// Values whose elements are integers in the file.
     integers: BTreeSet<&'a str>,
     /// The vector that each graph value was flattened to.
@@ -77,7 +77,7 @@ struct Converter<'a> {
     names: BTreeSet<String>,
     notes: Notes,
     /// Parts and padded values as they were before they were moved or computed for somebody.
-    settled: Vec<(&'a str, Value)>,
+    settled: Vec<(&'a str, OnnxValue)>,
     folding: Folding,
 }
 
@@ -111,9 +111,9 @@ impl<'a> Converter<'a> {
             return Err(Failure::Faults(Faults { ends: faults, nodes: nodes.collect() }));
         }
         let graph = Graph { name: name.into(), inputs: shapes.clone(), nodes: Vec::new(), outputs: Vec::new() };
-        let mut values: HashMap<&str, Value> =
-            model.constants.iter().map(|(name, array)| (name.as_str(), Value::Constant(array.clone()))).collect();
-        values.extend(model.inputs.iter().zip(&seen).map(|(input, view)| (input.name.as_str(), Value::Computed(view.clone()))));
+        let mut values: HashMap<&str, OnnxValue> =
+            model.constants.iter().map(|(name, array)| (name.as_str(), OnnxValue::Constant(array.clone()))).collect();
+        values.extend(model.inputs.iter().zip(&seen).map(|(input, view)| (input.name.as_str(), OnnxValue::Computed(view.clone()))));
         Ok(Self {
             model,
             graph,
@@ -221,10 +221,10 @@ impl<'a> Converter<'a> {
         let end = Node::new("Identity", name, &[], name);
         self.settle(&end, name)?;
         match self.values.get(name).cloned() {
-            Some(Value::Computed(view)) if view.base < self.chosen.len() && view.is_ordered() => Err("is an input".into()),
-            Some(Value::Computed(view)) => self.ordered(&end, &view),
-            Some(Value::Constant(_)) => Err("does not depend on any input".into()),
-            Some(Value::Padded(..) | Value::Part(..)) => Err("is a part of a value".into()),
+            Some(OnnxValue::Computed(view)) if view.base < self.chosen.len() && view.is_ordered() => Err("is an input".into()),
+            Some(OnnxValue::Computed(view)) => self.ordered(&end, &view),
+            Some(OnnxValue::Constant(_)) => Err("does not depend on any input".into()),
+            Some(OnnxValue::Padded(..) | OnnxValue::Part(..)) => Err("is a part of a value".into()),
             None => Err(Stop::Blocked),
         }
     }
@@ -268,7 +268,7 @@ impl<'a> Converter<'a> {
         }
     }
 
-    fn value(&self, node: &Node, i: usize) -> Step<&Value> {
+    fn value(&self, node: &Node, i: usize) -> Step<&OnnxValue> {
         let name = node.input(i).ok_or_else(|| format!("lacks input {i}"))?;
         self.values.get(name).ok_or_else(|| self.missing(name))
     }
@@ -276,17 +276,17 @@ impl<'a> Converter<'a> {
     /// Input `i`, which must be computed.
     fn computed(&self, node: &Node, i: usize) -> Step<View> {
         match self.value(node, i)? {
-            Value::Computed(view) => Ok(view.clone()),
-            Value::Constant(_) => Err(format!("has a constant as input {i}, where only a computed value is supported").into()),
-            Value::Part(..) => Err(format!("has a part of a value as input {i}").into()),
-            Value::Padded(..) => Err(format!("has a padded value as input {i}").into()),
+            OnnxValue::Computed(view) => Ok(view.clone()),
+            OnnxValue::Constant(_) => Err(format!("has a constant as input {i}, where only a computed value is supported").into()),
+            OnnxValue::Part(..) => Err(format!("has a part of a value as input {i}").into()),
+            OnnxValue::Padded(..) => Err(format!("has a padded value as input {i}").into()),
         }
     }
 
     /// Input `i`, which must be a constant.
     fn constant(&self, node: &Node, i: usize) -> Step<Arc<Array>> {
         match self.value(node, i)? {
-            Value::Constant(array) => Ok(array.clone()),
+            OnnxValue::Constant(array) => Ok(array.clone()),
             _ => Err(format!("has a computed input {i}, where only a constant is supported").into()),
         }
     }
@@ -298,7 +298,7 @@ impl<'a> Converter<'a> {
 
     /// Whether input `i` is a constant.
     fn is_constant(&self, node: &Node, i: usize) -> bool {
-        matches!(self.value(node, i), Ok(Value::Constant(_)))
+        matches!(self.value(node, i), Ok(OnnxValue::Constant(_)))
     }
 
     /// The shape of a view as ONNX has it.

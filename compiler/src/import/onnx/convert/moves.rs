@@ -1,6 +1,6 @@
 //! Values whose elements must really move: for whoever cannot turn a weight instead.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::{Op, Rearrange, ValueId};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
@@ -22,17 +22,17 @@ impl<'a> Converter<'a> {
     /// numbers around it.
     pub(super) fn settle(&mut self, node: &Node, name: &'a str) -> Step<()> {
         let settled = match self.values.get(name) {
-            Some(Value::Part(view, offset)) => {
+            Some(OnnxValue::Part(view, offset)) => {
                 let (view, offset) = (view.clone(), *offset);
                 self.own_part(node, &view, offset)?
             }
-            Some(Value::Padded(view, pads)) => {
+            Some(OnnxValue::Padded(view, pads)) => {
                 let (view, pads) = (view.clone(), pads.clone());
                 self.with_pads(node, &view, &pads)?
             }
             _ => return Ok(()),
         };
-        if let Some(before) = self.values.insert(name, Value::Computed(settled)) {
+        if let Some(before) = self.values.insert(name, OnnxValue::Computed(settled)) {
             self.settled.push((name, before));
         }
         Ok(())
@@ -51,20 +51,20 @@ impl<'a> Converter<'a> {
                 if at == 0 { plain } else { plain.permuted(&[1, 0]).ok_or("names no axis")? }
             }
             _ => {
-                let base = self.rearranged(node, view.base, lying(&sizes), offset, &view.atoms())?;
+                let base = self.rearranged(node, view.base, graph_shape(&sizes), offset, &view.atoms())?;
                 View::plain(base, &sizes)
             }
         };
         Ok(own.sampled(view.sample))
     }
 
-    /// The same value with its elements lying in the order in which they are read.
+    /// The same value with its elements stored in the order in which they are read.
     pub(super) fn ordered(&mut self, node: &Node, view: &View) -> Step<View> {
         if view.is_ordered() && view.len() == self.shapes[view.base].iter().product::<usize>() {
             return Ok(view.clone());
         }
         let sizes = view.sizes();
-        let base = self.moved_to(node, view, lying(&sizes))?;
+        let base = self.moved_to(node, view, graph_shape(&sizes))?;
         Ok(View::plain(base, &sizes).sampled(view.sample))
     }
 
@@ -82,11 +82,11 @@ impl<'a> Converter<'a> {
             false => vec![Atom { size: s, stride: 0 }],
         };
         let atoms: Vec<Atom> = view.axes.iter().zip(from.iter().zip(sizes)).flat_map(repeated).collect();
-        let base = self.rearranged(node, view.base, lying(sizes), 0, &atoms)?;
+        let base = self.rearranged(node, view.base, graph_shape(sizes), 0, &atoms)?;
         Ok(View::plain(base, sizes).sampled(view.sample))
     }
 
-    pub(super) fn expand(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn expand(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (view, target) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let target = target.as_ints().ok_or("has a target shape of no integers")?;
         let target = target.iter().map(|&t| usize::try_from(t).map_err(|_| format!("has the target shape {target:?}")));
@@ -97,11 +97,11 @@ impl<'a> Converter<'a> {
             return Err(format!("brings {:?} to {target:?}, which changes the number of samples", self.full_shape(&view)).into());
         }
         let own: Vec<usize> = (0..raised.axes.len()).map(|i| full[raised.axis_of(i)]).collect();
-        self.expanded(node, &raised, &own).map(Value::Computed)
+        self.expanded(node, &raised, &own).map(OnnxValue::Computed)
     }
 
     /// A value repeated along its axes.
-    pub(super) fn tile(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn tile(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (view, repeats) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let repeats = repeats.as_ints().filter(|r| r.len() == view.rank()).ok_or("has no number of copies for each axis")?;
         let mut atoms = Vec::new();
@@ -120,15 +120,15 @@ impl<'a> Converter<'a> {
         }
         if sizes == view.sizes() {
             self.note("identities removed", node);
-            return Ok(Value::Computed(view));
+            return Ok(OnnxValue::Computed(view));
         }
         let atoms: Vec<Atom> = atoms.into_iter().filter(|a| a.size != 1).collect();
-        let base = self.rearranged(node, view.base, lying(&sizes), 0, &atoms)?;
-        Ok(Value::Computed(View::plain(base, &sizes).sampled(view.sample)))
+        let base = self.rearranged(node, view.base, graph_shape(&sizes), 0, &atoms)?;
+        Ok(OnnxValue::Computed(View::plain(base, &sizes).sampled(view.sample)))
     }
 }
 
 /// The shape of a graph value for elements of `sizes`: an image where there are three axes, else a vector.
-pub(super) fn lying(sizes: &[usize]) -> Vec<usize> {
+pub(super) fn graph_shape(sizes: &[usize]) -> Vec<usize> {
     if sizes.len() == 3 { sizes.to_vec() } else { vec![sizes.iter().product()] }
 }

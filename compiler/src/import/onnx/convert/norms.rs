@@ -1,6 +1,6 @@
 //! Normalisations and softmax.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::{Activation, BatchNorm, Op};
 use crate::import::onnx::array::Array;
 use crate::import::onnx::node::Node;
@@ -11,7 +11,7 @@ use crate::import::onnx::view::View;
 const ABOVE_ZERO: Activation = Activation::Clip { low: f32::MIN_POSITIVE, high: f32::INFINITY };
 
 impl<'a> Converter<'a> {
-    pub(super) fn batch_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn batch_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         // Before operator set 14 more outputs than one said that the batch at hand is normalised by.
         let trains = if self.model.opset >= 14 {
@@ -50,10 +50,10 @@ impl<'a> Converter<'a> {
         let norm = BatchNorm { channels: tensors[0].len(), eps, momentum: 1.0 - node.float("momentum", 0.9) };
         let name = self.layer_name(node, 1);
         let base = self.push(&name, Op::BatchNorm(norm), vec![base], tensors)?;
-        Ok(Value::Computed(View { base, ..view }))
+        Ok(OnnxValue::Computed(View { base, ..view }))
     }
 
-    pub(super) fn layer_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn layer_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let axes = match node.ints("over") {
             Some(axes) => axes.to_vec(),
@@ -62,7 +62,7 @@ impl<'a> Converter<'a> {
         };
         let over = self.own_axes(&view, &axes)?;
         let (scale, shift) = (self.optional(node, 1)?, self.optional(node, 2)?);
-        self.normalised(node, &view, &over, node.float("epsilon", 1e-5), scale.as_deref(), shift.as_deref()).map(Value::Computed)
+        self.normalised(node, &view, &over, node.float("epsilon", 1e-5), scale.as_deref(), shift.as_deref()).map(OnnxValue::Computed)
     }
 
     /// (x − mean)/√(variance + ε) over the axes at `over`, then scaled and shifted by constants that broadcast to `view`.
@@ -77,7 +77,7 @@ impl<'a> Converter<'a> {
     ) -> Step<View> {
         let view = self.over_channels(node, view, over)?;
         let places = self.channels_along(&view, over);
-        let mut lying = [vec![1.0; places.len()], vec![0.0; places.len()]];
+        let mut laid_out = [vec![1.0; places.len()], vec![0.0; places.len()]];
         let mut behind: Vec<(Array, bool)> = Vec::new();
         for (i, constant) in [scale, shift].into_iter().enumerate().filter_map(|(i, c)| Some((i, c?))) {
             let aligned = self.aligned(&view, constant)?;
@@ -88,15 +88,15 @@ impl<'a> Converter<'a> {
                 let line: Vec<usize> = over.iter().map(|&at| sizes[at]).collect();
                 let of: Vec<usize> = over.iter().map(|&at| aligned.shape[at]).collect();
                 let values = aligned.to_floats();
-                for (&place, from) in places.iter().zip(crate::import::onnx::eval::spread(&of, &line)) {
-                    lying[i][place] = values[from];
+                for (&place, from) in places.iter().zip(crate::import::onnx::eval::broadcast_offsets(&of, &line)) {
+                    laid_out[i][place] = values[from];
                 }
             } else {
                 behind.push((constant.clone(), i == 0));
             }
         }
         let name = self.layer_name(node, 1);
-        let base = self.push(&name, Op::LayerNorm { channels: places.len(), eps }, vec![view.base], lying.to_vec())?;
+        let base = self.push(&name, Op::LayerNorm { channels: places.len(), eps }, vec![view.base], laid_out.to_vec())?;
         let mut y = View { base, ..view };
         for (constant, is_scale) in behind {
             y = self.by_constant(node, &y, &constant, |v| if is_scale { (v, 0.0) } else { (1.0, v) })?;
@@ -105,7 +105,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Each channel of each image by itself.
-    pub(super) fn instance_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn instance_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let (scale, shift) = (self.constant(node, 1)?, self.constant(node, 2)?);
         let over: Vec<i64> = (2..view.rank() as i64).collect();
@@ -114,7 +114,7 @@ impl<'a> Converter<'a> {
         }
         let over = self.own_axes(&view, &over)?;
         let y = self.normalised(node, &view, &over, node.float("epsilon", 1e-5), None, None)?;
-        self.by_channel(node, &y, &scale, &shift).map(Value::Computed)
+        self.by_channel(node, &y, &scale, &shift).map(OnnxValue::Computed)
     }
 
     /// y·scale + shift, both of one value a channel.
@@ -129,7 +129,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Groups of channels with all their pixels.
-    pub(super) fn group_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn group_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let (scale, shift) = (self.constant(node, 1)?, self.constant(node, 2)?);
         let (front, bare) = self.behind_front(&view)?;
@@ -157,11 +157,11 @@ impl<'a> Converter<'a> {
                 a.to_floats().iter().flat_map(|v| std::iter::repeat_n(*v, channels / each)).collect(),
             ),
         };
-        self.by_channel(node, &y, &repeated(&scale), &repeated(&shift)).map(Value::Computed)
+        self.by_channel(node, &y, &repeated(&scale), &repeated(&shift)).map(OnnxValue::Computed)
     }
 
     /// x/√(mean of x² + ε), times a constant.
-    pub(super) fn rms_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn rms_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (view, scale) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let axes: Vec<i64> = (sizes::axis(node.int("axis", -1), view.rank())?..view.rank()).map(|a| a as i64).collect();
         let over = self.own_axes(&view, &axes)?;
@@ -169,7 +169,7 @@ impl<'a> Converter<'a> {
         let mean = self.mean_over(node, &squares, &over)?;
         let more = self.scaled_evenly(format!("{}.eps", node.label()), &mean, 1.0, node.float("epsilon", 1e-5))?;
         let y = self.divided_by_root(node, &view, &more)?;
-        self.by_constant(node, &y, &scale, |v| (v, 0.0)).map(Value::Computed)
+        self.by_constant(node, &y, &scale, |v| (v, 0.0)).map(OnnxValue::Computed)
     }
 
     fn divided_by_root(&mut self, node: &'a Node, x: &View, square: &View) -> Step<View> {
@@ -179,7 +179,7 @@ impl<'a> Converter<'a> {
     }
 
     /// x over the sum of its magnitudes, or over the root of the sum of its squares, along an axis.
-    pub(super) fn lp_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn lp_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let at = self.own_axis(&view, node.int("axis", -1))?;
         let name = node.label().to_string();
@@ -195,20 +195,20 @@ impl<'a> Converter<'a> {
         let sum = self.sum_over(node, &parts, &[at])?;
         let above = self.function(format!("{name}.above"), ABOVE_ZERO, &sum)?;
         if squares {
-            return self.divided_by_root(node, &view, &above).map(Value::Computed);
+            return self.divided_by_root(node, &view, &above).map(OnnxValue::Computed);
         }
         let inverse = self.function(format!("{name}.inverse"), Activation::Reciprocal, &above)?;
-        self.multiplied(node, &view, &inverse).map(Value::Computed)
+        self.multiplied(node, &view, &inverse).map(OnnxValue::Computed)
     }
 
     /// (x − mean)/√variance over some axes; the standard adds 1e-9 to the deviation.
-    pub(super) fn mean_variance_norm(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn mean_variance_norm(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let over = self.own_axes(&view, node.ints("axes").unwrap_or(&[0, 2, 3]))?;
-        self.normalised(node, &view, &over, 1e-18, None, None).map(Value::Computed)
+        self.normalised(node, &view, &over, 1e-18, None, None).map(OnnxValue::Computed)
     }
 
-    pub(super) fn softmax(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn softmax(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let flattens = self.model.opset < 13;
         let at = sizes::axis(node.int("axis", if flattens { 1 } else { -1 }), view.rank())?;
@@ -217,6 +217,6 @@ impl<'a> Converter<'a> {
         let over = self.own_axes(&view, &over)?;
         let view = self.over_channels(node, &view, &over)?;
         let log = node.op == "LogSoftmax";
-        self.behind(node.label().into(), Op::Softmax { log }, &view).map(Value::Computed)
+        self.behind(node.label().into(), Op::Softmax { log }, &view).map(OnnxValue::Computed)
     }
 }

@@ -1,6 +1,6 @@
 //! Padding: numbers around a value, or its own elements repeated at the ends.
 
-use super::{Converter, Pads, Step, Value};
+use super::{Converter, OnnxValue, Pads, Step};
 use crate::graph::{Conv2d, Op, ShortcutA, Window};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
@@ -8,11 +8,11 @@ use crate::import::onnx::sizes;
 use crate::import::onnx::view::View;
 
 impl<'a> Converter<'a> {
-    pub(super) fn pad(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn pad(&mut self, node: &'a Node) -> Step<OnnxValue> {
         // The samples' axis among the amounts is that of the view.
         let (view, before) = match self.value(node, 0)? {
-            Value::Padded(view, pads) => (view.clone(), Some(pads.clone())),
-            Value::Part(view, offset) => {
+            OnnxValue::Padded(view, pads) => (view.clone(), Some(pads.clone())),
+            OnnxValue::Part(view, offset) => {
                 let (view, offset) = (view.clone(), *offset);
                 (self.own_part(node, &view, offset)?, None)
             }
@@ -52,13 +52,13 @@ impl<'a> Converter<'a> {
                     let places = places(mode, view.sizes()[at], front, back)?;
                     view = self.picked_along(node, &view, at, &places)?;
                 }
-                Ok(Value::Computed(view))
+                Ok(OnnxValue::Computed(view))
             }
             mode => Err(format!("pads by mode {mode:?}, which is not supported").into()),
         }
     }
 
-    fn constantly(&mut self, node: &Node, view: View, before: Option<Pads>, own: &[(i64, i64)], fill: f32) -> Step<Value> {
+    fn constantly(&mut self, node: &Node, view: View, before: Option<Pads>, own: &[(i64, i64)], fill: f32) -> Step<OnnxValue> {
         let cuts = own.iter().any(|p| p.0 < 0 || p.1 < 0);
         let (mut view, before) = match before {
             Some(pads) if cuts || pads.fill != fill => (self.with_pads(node, &view, &pads)?, None),
@@ -79,7 +79,7 @@ impl<'a> Converter<'a> {
             *amount = more(amount.0, front).zip(more(amount.1, back)).ok_or("pads by more than can be counted")?;
         }
         if amounts.iter().all(|a| *a == (0, 0)) {
-            return Ok(Value::Computed(view));
+            return Ok(OnnxValue::Computed(view));
         }
         if let [.., (front, back), (0, 0), (0, 0)] = amounts[..]
             && front == back
@@ -89,9 +89,9 @@ impl<'a> Converter<'a> {
             && let Ok((before, bare)) = self.behind_front(&view)
             && bare.axes.len() == 3
         {
-            return self.shortcut(node, &bare, front).map(|v| Value::Computed(before.before(v)));
+            return self.shortcut(node, &bare, front).map(|v| OnnxValue::Computed(before.before(v)));
         }
-        Ok(Value::Padded(view, Pads { amounts, fill }))
+        Ok(OnnxValue::Padded(view, Pads { amounts, fill }))
     }
 
     /// Channels of zeros on both sides, of each so-many-th pixel if that is what the image is: option A.

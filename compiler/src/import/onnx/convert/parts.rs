@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::{Op, ValueId, Window};
 use crate::import::onnx::array::Array;
 use crate::import::onnx::dims::Ranges;
@@ -43,7 +43,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Parts of a value one after the other along an axis.
-    pub(super) fn split(&mut self, node: &'a Node) -> Step<Vec<Value>> {
+    pub(super) fn split(&mut self, node: &'a Node) -> Step<Vec<OnnxValue>> {
         let view = self.computed(node, 0)?;
         let at = self.own_axis(&view, node.int("axis", 0))?;
         let size = view.sizes()[at];
@@ -70,13 +70,13 @@ impl<'a> Converter<'a> {
         for len in lens {
             let (part, offset) = self.part_along(node, &view, at, (start, len, 1))?;
             start += len;
-            values.push(Value::Part(part, offset));
+            values.push(OnnxValue::Part(part, offset));
         }
         Ok(values)
     }
 
     /// Elements of an axis by number. The axis goes away for a single number, and becomes several for a list of lists.
-    pub(super) fn gather(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn gather(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (view, index) = (self.computed(node, 0)?, self.constant(node, 1)?);
         let at = self.own_axis(&view, node.int("axis", 0))?;
         let size = view.sizes()[at];
@@ -92,20 +92,20 @@ impl<'a> Converter<'a> {
         };
         if let [one] = numbers[..] {
             let (part, offset) = self.part_along(node, &view, at, (one, 1, 1))?;
-            return Ok(Value::Part(replaced(&part)?, offset));
+            return Ok(OnnxValue::Part(replaced(&part)?, offset));
         }
         let picked = self.picked_along(node, &view, at, &numbers)?;
-        replaced(&picked).map(Value::Computed)
+        replaced(&picked).map(OnnxValue::Computed)
     }
 
     /// All of a value, each so-many-th pixel of an image, or any other part.
-    pub(super) fn slice(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn slice(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let full = self.full_shape(&view);
         let ranges = self.ranges(node, &full)?;
         if ranges.iter().zip(&full).all(|(&(start, len, step), &n)| start == 0 && len == n && step == 1) {
             self.note("identities removed", node);
-            return Ok(Value::Computed(view));
+            return Ok(OnnxValue::Computed(view));
         }
         if ranges.iter().any(|r| r.1 == 0) {
             return Err(format!("takes nothing of a value of {full:?}").into());
@@ -119,7 +119,7 @@ impl<'a> Converter<'a> {
         let own: Vec<(usize, usize, i64)> = (0..view.axes.len()).map(|i| ranges[view.axis_of(i)]).collect();
         if own.iter().all(|r| r.2 > 0) {
             let rising: Vec<(usize, usize, usize)> = own.iter().map(|&(start, len, step)| (start, len, step as usize)).collect();
-            return self.part(node, &view, &rising).map(|(view, offset)| Value::Part(view, offset));
+            return self.part(node, &view, &rising).map(|(view, offset)| OnnxValue::Part(view, offset));
         }
         // Backwards along some axes.
         let mut picked = view;
@@ -129,11 +129,11 @@ impl<'a> Converter<'a> {
                 picked = self.picked_along(node, &picked, at, &places)?;
             }
         }
-        Ok(Value::Computed(picked))
+        Ok(OnnxValue::Computed(picked))
     }
 
     /// Each so-many-th row and column of an image, as a pool, so that padding its channels makes it a shortcut.
-    fn strided(&mut self, node: &'a Node, view: &View, ranges: &[(usize, usize, i64)], full: &[usize]) -> Step<Option<Value>> {
+    fn strided(&mut self, node: &'a Node, view: &View, ranges: &[(usize, usize, i64)], full: &[usize]) -> Step<Option<OnnxValue>> {
         let step = |i: usize| match (ranges.get(i), full.get(i)) {
             (Some(&(0, len, step)), Some(n)) if step > 0 && len == n.div_ceil(step as usize) => Some(step as usize),
             _ => None,
@@ -150,7 +150,7 @@ impl<'a> Converter<'a> {
         let name = self.fresh(node.label().into());
         let window = Window { stride, ..Window::square(1, 1, 0) };
         let value = self.push(&name, Op::MaxPool(window), vec![base], Vec::new())?;
-        Ok(Some(Value::Computed(front.before(View::plain(value, &self.shapes[value])))))
+        Ok(Some(OnnxValue::Computed(front.before(View::plain(value, &self.shapes[value])))))
     }
 
     /// If `base` is each so-many-th pixel of another value: that value, and the steps down and to the right.

@@ -1,7 +1,7 @@
 //! Windows over images and over lines, and pools.
 
 use super::channels::Front;
-use super::{Converter, Pads, Step, Stop, Value};
+use super::{Converter, OnnxValue, Pads, Step, Stop};
 use crate::graph::{Conv2d, Op, Window};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
@@ -101,8 +101,8 @@ impl<'a> Converter<'a> {
             space.is_some_and(|space| pads.amounts[..space].iter().all(|a| *a == (0, 0))) && accepts(pads.fill) && view.rank() == axes + 2
         };
         let (view, amounts, fill) = match self.value(node, 0)? {
-            Value::Padded(view, pads) if around(view, pads) => (view.clone(), pads.amounts.clone(), pads.fill),
-            Value::Constant(_) => return Err("has a constant as input 0, where only a computed value is supported".into()),
+            OnnxValue::Padded(view, pads) if around(view, pads) => (view.clone(), pads.amounts.clone(), pads.fill),
+            OnnxValue::Constant(_) => return Err("has a constant as input 0, where only a computed value is supported".into()),
             _ => {
                 if let Some(name) = node.inputs.first() {
                     self.settle(node, name)?;
@@ -125,7 +125,7 @@ impl<'a> Converter<'a> {
         Ok(Source { view, zeros: [down.0, right.0, down.1, right.1], fill, front, is_line })
     }
 
-    pub(super) fn pool(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn pool(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let axes = node.ints("kernel_shape").map_or(2, <[i64]>::len);
         if !(1..=2).contains(&axes) {
             return Err(format!("has a window over {axes} axes; one or two are supported").into());
@@ -184,7 +184,7 @@ impl<'a> Converter<'a> {
             self.push(&name, op, vec![base], Vec::new())?
         };
         let view = View::plain(value, &self.shapes[value]);
-        Ok(Value::Computed(source.restored(view)))
+        Ok(OnnxValue::Computed(source.restored(view)))
     }
 
     /// A mean with dilation: a convolution of each channel for itself.

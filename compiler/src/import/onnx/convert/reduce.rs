@@ -1,13 +1,13 @@
 //! Means, sums and extremes over axes: the other axes become channels, those the pixels of an image that a pool takes together.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::{Activation, Op, Window};
 use crate::import::onnx::dims;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
 
 impl<'a> Converter<'a> {
-    pub(super) fn reduce(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn reduce(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let input = self.optional(node, 1)?;
         let axes = dims::axes(node, input.as_deref())?.filter(|a| !a.is_empty());
@@ -50,18 +50,18 @@ impl<'a> Converter<'a> {
                 self.added(node, &log, &largest)?
             }
         };
-        Ok(Value::Computed(if node.int("keepdims", 1) != 0 { y } else { without(y, &over) }))
+        Ok(OnnxValue::Computed(if node.int("keepdims", 1) != 0 { y } else { without(y, &over) }))
     }
 
     /// The mean or the largest value of each channel.
-    pub(super) fn global_pool(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn global_pool(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         if view.rank() < 3 {
             return Err(format!("reads a value of {:?}, which is no image", self.full_shape(&view)).into());
         }
         let over = (2..view.rank()).map(|a| self.own_axis(&view, a as i64)).collect::<Step<Vec<_>>>()?;
         let y = if node.op == "GlobalMaxPool" { self.largest_over(node, &view, &over)? } else { self.mean_over(node, &view, &over)? };
-        Ok(Value::Computed(y))
+        Ok(OnnxValue::Computed(y))
     }
 
     /// The mean over the axes at `over`, which keep one element.

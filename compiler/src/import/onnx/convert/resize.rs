@@ -1,10 +1,10 @@
 //! Images made larger or smaller by taking the nearest element.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::import::onnx::node::Node;
 
 impl<'a> Converter<'a> {
-    pub(super) fn resize(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn resize(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let mut view = self.computed(node, 0)?;
         let full = self.full_shape(&view);
         let mode = node.text("mode").unwrap_or("nearest");
@@ -60,7 +60,7 @@ impl<'a> Converter<'a> {
             let places: Vec<usize> = (0..to).map(|x| how.nearest(x, from, to, scale)).collect();
             view = self.picked_along(node, &view, own, &places)?;
         }
-        Ok(Value::Computed(view))
+        Ok(OnnxValue::Computed(view))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Nodes that change the order or the shape in which elements are read, or say how many there are.
 
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
@@ -8,26 +8,26 @@ use crate::import::onnx::{dims, eval, sizes};
 
 impl<'a> Converter<'a> {
     /// A node that only changes the order or the shape in which elements are read.
-    pub(super) fn moved(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn moved(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let transposes = node.op == "Transpose";
         if !transposes
             && let Some(name) = node.inputs.first()
-            && matches!(self.values.get(name.as_str()), Some(Value::Padded(..)))
+            && matches!(self.values.get(name.as_str()), Some(OnnxValue::Padded(..)))
         {
             self.settle(node, name)?;
         }
         let value = self.value(node, 0)?.clone();
         self.note("transposes, reshapes and flattens taken into views", node);
         match value {
-            Value::Part(view, offset) if transposes => Ok(Value::Part(self.transposed(node, &view)?, offset)),
-            Value::Padded(view, mut pads) if transposes => {
+            OnnxValue::Part(view, offset) if transposes => Ok(OnnxValue::Part(self.transposed(node, &view)?, offset)),
+            OnnxValue::Padded(view, mut pads) if transposes => {
                 let turned = self.transposed(node, &view)?;
                 let order = dims::permutation(node, view.rank())?;
                 pads.amounts = order.iter().filter_map(|&o| view.own(o)).map(|own| pads.amounts[own]).collect();
-                Ok(Value::Padded(turned, pads))
+                Ok(OnnxValue::Padded(turned, pads))
             }
-            Value::Computed(view) if transposes => self.transposed(node, &view).map(Value::Computed),
-            Value::Part(view, offset) => self.reshaped(node, &view, Some(offset)),
+            OnnxValue::Computed(view) if transposes => self.transposed(node, &view).map(OnnxValue::Computed),
+            OnnxValue::Part(view, offset) => self.reshaped(node, &view, Some(offset)),
             _ => {
                 let view = self.computed(node, 0)?;
                 self.reshaped(node, &view, None)
@@ -41,7 +41,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Another shape of as many elements; of a part that begins with element `offset`, a part again.
-    fn reshaped(&mut self, node: &'a Node, view: &View, offset: Option<usize>) -> Step<Value> {
+    fn reshaped(&mut self, node: &'a Node, view: &View, offset: Option<usize>) -> Step<OnnxValue> {
         let full = self.full_shape(view);
         let second = self.optional(node, 1)?;
         let to = match node.op.as_str() {
@@ -69,12 +69,12 @@ impl<'a> Converter<'a> {
         let sample = self.sample_of(view, &full, &to)?;
         let own: Vec<usize> = to.iter().enumerate().filter(|(i, _)| sample != Some(*i)).map(|(_, d)| *d).collect();
         Ok(match (view.reshaped(&own), offset) {
-            (Some(view), None) => Value::Computed(view.sampled(sample)),
-            (Some(view), Some(offset)) => Value::Part(view.sampled(sample), offset),
+            (Some(view), None) => OnnxValue::Computed(view.sampled(sample)),
+            (Some(view), Some(offset)) => OnnxValue::Part(view.sampled(sample), offset),
             // The cut goes across an order that was changed before: in a vector there is none.
             (None, _) => {
                 let vector = self.rearranged(node, view.base, vec![view.len()], offset.unwrap_or(0), &view.atoms())?;
-                Value::Computed(View::plain(vector, &own).sampled(sample))
+                OnnxValue::Computed(View::plain(vector, &own).sampled(sample))
             }
         })
     }
@@ -91,12 +91,12 @@ impl<'a> Converter<'a> {
         }
     }
 
-    pub(super) fn shape(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn shape(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let mut full = match self.value(node, 0)? {
-            Value::Constant(array) => array.shape.clone(),
-            Value::Computed(view) | Value::Part(view, _) | Value::Padded(view, _) => self.full_shape(view),
+            OnnxValue::Constant(array) => array.shape.clone(),
+            OnnxValue::Computed(view) | OnnxValue::Part(view, _) | OnnxValue::Padded(view, _) => self.full_shape(view),
         };
-        if let Value::Padded(view, pads) = self.value(node, 0)? {
+        if let OnnxValue::Padded(view, pads) = self.value(node, 0)? {
             for (own, amount) in pads.amounts.iter().enumerate() {
                 full[view.axis_of(own)] += amount.0 + amount.1;
             }
@@ -107,11 +107,11 @@ impl<'a> Converter<'a> {
         } else {
             eval::shape_of(node, &full)
         };
-        Ok(Value::Constant(array.into()))
+        Ok(OnnxValue::Constant(array.into()))
     }
 
     /// Blocks of pixels as channels, or channels as blocks of pixels.
-    pub(super) fn blocks(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn blocks(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let view = self.computed(node, 0)?;
         let (front, bare) = self.behind_front(&view)?;
         let block = usize::try_from(node.int("blocksize", 0)).ok().filter(|b| *b > 0).ok_or("has no blocksize")?;
@@ -145,7 +145,7 @@ impl<'a> Converter<'a> {
         let turned = apart.permuted(&order).ok_or("names no axis")?;
         let view = self.reordered(node, &turned, &sizes)?;
         self.note("transposes, reshapes and flattens taken into views", node);
-        Ok(Value::Computed(front.before(view)))
+        Ok(OnnxValue::Computed(front.before(view)))
     }
 
     /// `view` with own axes of `sizes`; moved into a vector first where a cut goes across an order that was changed before.

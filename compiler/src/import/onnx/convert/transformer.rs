@@ -2,7 +2,7 @@
 //! images, their features the channels.
 
 use super::channels::Front;
-use super::{Converter, Step, Value};
+use super::{Converter, OnnxValue, Step};
 use crate::graph::{Attention, Embed, Op, Positions, ValueId};
 use crate::import::onnx::array::Array;
 use crate::import::onnx::node::Node;
@@ -13,7 +13,7 @@ impl<'a> Converter<'a> {
     /// The view at input `i` and the element of its value that it begins with.
     pub(super) fn seen(&self, node: &Node, i: usize) -> Step<(View, usize)> {
         match self.value(node, i)? {
-            Value::Part(view, offset) => Ok((view.clone(), *offset)),
+            OnnxValue::Part(view, offset) => Ok((view.clone(), *offset)),
             _ => Ok((self.computed(node, i)?, 0)),
         }
     }
@@ -37,7 +37,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Attention as the rules put it together.
-    pub(super) fn attention_written_out(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn attention_written_out(&mut self, node: &'a Node) -> Step<OnnxValue> {
         let (front, mut read) = self.read(node)?;
         let (rank, tokens) = (read[0].0.axes.len() + 1, read[0].0.axes.len());
         let mut scale = 1.0;
@@ -65,11 +65,11 @@ impl<'a> Converter<'a> {
         if tokens == 2 {
             view.axes.remove(0);
         }
-        Ok(Value::Computed(front.before(view)))
+        Ok(OnnxValue::Computed(front.before(view)))
     }
 
     /// Operator set 23's own attention, of [tokens, channels] or [heads, tokens, channels].
-    pub(super) fn attention(&mut self, node: &'a Node) -> Step<Value> {
+    pub(super) fn attention(&mut self, node: &'a Node) -> Step<OnnxValue> {
         if (3..6).any(|i| node.input(i).is_some())
             || node.int("is_causal", 0) != 0
             || node.float("softcap", 0.0) != 0.0
@@ -101,7 +101,7 @@ impl<'a> Converter<'a> {
         let view = view.permuted(order).ok_or("names no axis")?;
         let sizes = view.sizes();
         let view = if rank == 2 { view.reshaped(&[sizes[0], sizes[1] * sizes[2]]) } else { Some(view) };
-        Ok(Value::Computed(front.before(view.ok_or("has heads that cannot be put together")?)))
+        Ok(OnnxValue::Computed(front.before(view.ok_or("has heads that cannot be put together")?)))
     }
 
     fn heads_of(&self, value: ValueId) -> usize {
@@ -147,7 +147,7 @@ impl<'a> Converter<'a> {
     }
 
     /// `view`, an image's tokens, with a constant for each element added (`sign` times); `None` where it is something else.
-    pub(super) fn positioned(&mut self, node: &'a Node, view: &View, constant: &Array, sign: f32) -> Step<Option<Value>> {
+    pub(super) fn positioned(&mut self, node: &'a Node, view: &View, constant: &Array, sign: f32) -> Step<Option<OnnxValue>> {
         let Ok((_, bare)) = self.behind_front(view) else { return Ok(None) };
         let Some(at) = (0..bare.axes.len()).find(|&at| bare.axes.len() == 2 && self.has_channels(&bare, &[at])) else { return Ok(None) };
         let pixels = bare.len() / bare.sizes()[at].max(1);
@@ -157,11 +157,11 @@ impl<'a> Converter<'a> {
         }
         let channels = self.shapes[view.base][0];
         let (values, mut table) = (aligned.to_floats(), vec![0.0; view.len()]);
-        for (place, from) in view.places().into_iter().zip(eval::spread(&aligned.shape, &view.sizes())) {
+        for (place, from) in view.offsets().into_iter().zip(eval::broadcast_offsets(&aligned.shape, &view.sizes())) {
             table[place % pixels * channels + place / pixels] = sign * values[from];
         }
         let base = self.embed(node, view.base, 0, table)?;
-        Ok(Some(Value::Computed(View { base, ..view.clone() })))
+        Ok(Some(OnnxValue::Computed(View { base, ..view.clone() })))
     }
 
     fn embed(&mut self, node: &'a Node, base: ValueId, first: usize, table: Vec<f32>) -> Step<ValueId> {
@@ -173,7 +173,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Constants put before a value's tokens along axis `at`: class tokens.
-    pub(super) fn with_class_tokens(&mut self, node: &'a Node, axis: usize) -> Step<Value> {
+    pub(super) fn with_class_tokens(&mut self, node: &'a Node, axis: usize) -> Step<OnnxValue> {
         let last = node.inputs.len() - 1;
         let full_view = self.computed(node, last)?;
         let (front, view) = self.behind_front(&full_view)?;
@@ -225,6 +225,6 @@ impl<'a> Converter<'a> {
         axes[at] = View::plain(base, &[tokens]).axes[0].clone();
         // Channels are as many tokens apart as there are now.
         axes[other].iter_mut().for_each(|a| a.stride = a.stride / sizes[at] * tokens);
-        Ok(Value::Computed(front.before(View { base, axes, sample: None })))
+        Ok(OnnxValue::Computed(front.before(View { base, axes, sample: None })))
     }
 }

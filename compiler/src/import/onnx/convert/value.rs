@@ -26,7 +26,7 @@ pub(super) type Step<T> = Result<T, Stop>;
 
 /// An ONNX value.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum OnnxValue {
     Constant(Arc<Array>),
     Computed(View),
     /// A value with elements of one number around it. A window takes zeros in; for everybody else they are computed.

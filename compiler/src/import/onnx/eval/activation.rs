@@ -3,7 +3,7 @@
 use super::super::array::Array;
 use super::super::sizes::broadcast;
 use super::given::{Given, Outcome, one};
-use super::places::spread;
+use super::places::broadcast_offsets;
 use super::unary::floats;
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
@@ -111,7 +111,7 @@ fn prelu(given: &Given) -> Result<Array, String> {
     if broadcast(&x.shape, &slope.shape)? != x.shape {
         return Err(format!("has a slope of {:?} for {:?}", slope.shape, x.shape));
     }
-    let places = spread(&slope.shape, &x.shape);
+    let places = broadcast_offsets(&slope.shape, &x.shape);
     if let (Some(v), Some(slope)) = (x.stored(), slope.stored()) {
         let one = |(&v, &p): (&i64, &usize)| {
             let v = ty.widen(v);

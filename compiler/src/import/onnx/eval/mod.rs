@@ -29,7 +29,7 @@ use super::node::Node;
 use super::sizes::AXES;
 pub(super) use given::Folding;
 use given::{Given, Outcome};
-pub(super) use places::spread;
+pub(super) use places::broadcast_offsets;
 pub(super) use shapes::shape_of;
 
 impl Folding {

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::dims::{Ranges, dims, permutation};
 use super::super::sizes::{axis, brief, broadcast};
 use super::given::{Given, Outcome, one};
-use super::places::{spread, strides, walk};
+use super::places::{broadcast_offsets, strides, walk};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -106,7 +106,7 @@ fn expand(given: &Given) -> Result<Array, String> {
     let x = given.input(0)?;
     let shape = broadcast(&x.shape, &dims(given.input(1)?)?)?;
     given.afford(&shape)?;
-    Ok(x.picked(shape.clone(), spread(&x.shape, &shape).into_iter()))
+    Ok(x.picked(shape.clone(), broadcast_offsets(&x.shape, &shape).into_iter()))
 }
 
 /// For each element of a result the element of an array of `of`: axis by axis the one that `from` names, none where one is

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::elem::Type;
 use super::super::sizes::{axis, broadcast};
 use super::given::{Given, Outcome, one};
-use super::places::{around, spread};
+use super::places::{around, broadcast_offsets};
 use super::reduce::groups;
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
@@ -70,17 +70,17 @@ fn standardised(group: &mut [f64], epsilon: f64) {
     group.iter_mut().for_each(|v| *v = (*v - mean) / (variance + epsilon).sqrt());
 }
 
-/// `x` times `scale` plus `shift`, which broadcast to it after they were given the shape `lying`.
-fn affine(x: &Array, scale: &Array, shift: Option<&Array>, lying: Option<&[usize]>) -> Result<Array, String> {
+/// `x` times `scale` plus `shift`, which broadcast to it after they were given the shape `channel_shape`.
+fn affine(x: &Array, scale: &Array, shift: Option<&Array>, channel_shape: Option<&[usize]>) -> Result<Array, String> {
     let mut values = x.to_doubles();
     for (by, is_scale) in [(Some(scale), true), (shift, false)] {
         let Some(by) = by else { continue };
-        let shape = lying.unwrap_or(&by.shape);
+        let shape = channel_shape.unwrap_or(&by.shape);
         if shape.iter().product::<usize>() != by.len() || broadcast(&x.shape, shape)? != x.shape {
             return Err(format!("has a scale or shift of {:?} for {:?}", by.shape, x.shape));
         }
         let elements = by.to_doubles();
-        for (v, p) in values.iter_mut().zip(spread(shape, &x.shape)) {
+        for (v, p) in values.iter_mut().zip(broadcast_offsets(shape, &x.shape)) {
             *v = if is_scale { *v * elements[p] } else { *v + elements[p] };
         }
     }
@@ -142,30 +142,30 @@ fn batch_norm(given: &Given) -> Result<Array, String> {
         return Err("has statistics for each element, which is not supported".into());
     }
     let ty = given.float_type(0)?;
-    let lying = if x.shape.len() == 1 { vec![1] } else { channels(x)? };
+    let channel_shape = if x.shape.len() == 1 { vec![1] } else { channels(x)? };
     let epsilon = f64::from(given.node.float("epsilon", 1e-5));
     let (scale, shift, mean, variance) = (given.input(1)?, given.input(2)?, given.input(3)?, given.input(4)?);
-    if [scale, shift, mean, variance].iter().any(|a| a.len() != lying.iter().product::<usize>()) {
+    if [scale, shift, mean, variance].iter().any(|a| a.len() != channel_shape.iter().product::<usize>()) {
         return Err(format!("has statistics of {:?} for {:?}", mean.shape, x.shape));
     }
     let factors = scale.to_doubles().iter().zip(variance.to_doubles()).map(|(s, v)| s / (v + epsilon).sqrt()).collect::<Vec<_>>();
     let shifts = shift.to_doubles().iter().zip(mean.to_doubles()).zip(&factors).map(|((b, m), f)| b - m * f).collect();
     let of = |v: Vec<f64>| Array::floats_of(Type::F64, vec![v.len()], v);
-    Ok(narrow(&affine(&wide(x), &of(factors), Some(&of(shifts)), Some(&lying))?, ty))
+    Ok(narrow(&affine(&wide(x), &of(factors), Some(&of(shifts)), Some(&channel_shape))?, ty))
 }
 
 fn instance_norm(given: &Given) -> Result<Array, String> {
     let x = given.input(0)?;
-    let (ty, lying) = (given.float_type(0)?, channels(x)?);
+    let (ty, channel_shape) = (given.float_type(0)?, channels(x)?);
     let over: Vec<usize> = (2..x.shape.len()).collect();
     let epsilon = f64::from(given.node.float("epsilon", 1e-5));
     let normal = changed(given, &wide(x), &over, |group| standardised(group, epsilon))?;
-    Ok(narrow(&affine(&normal, given.input(1)?, Some(given.input(2)?), Some(&lying))?, ty))
+    Ok(narrow(&affine(&normal, given.input(1)?, Some(given.input(2)?), Some(&channel_shape))?, ty))
 }
 
 fn group_norm(given: &Given) -> Result<Array, String> {
     let x = given.input(0)?;
-    let (ty, lying) = (given.float_type(0)?, channels(x)?);
+    let (ty, channel_shape) = (given.float_type(0)?, channels(x)?);
     let (batch, channels, pixels) = around(&x.shape, 1);
     let groups = usize::try_from(given.node.int("num_groups", 0)).ok().filter(|g| *g > 0 && channels % g == 0);
     let groups = groups.ok_or_else(|| format!("has {} groups of {channels} channels", given.node.int("num_groups", 0)))?;
@@ -179,7 +179,7 @@ fn group_norm(given: &Given) -> Result<Array, String> {
         a.picked(vec![a.len() * each], places)
     };
     let (scale, shift) = (of_channels(given.input(1)?), of_channels(given.input(2)?));
-    Ok(narrow(&affine(&normal.reshaped(x.shape.clone()), &scale, Some(&shift), Some(&lying))?, ty))
+    Ok(narrow(&affine(&normal.reshaped(x.shape.clone()), &scale, Some(&shift), Some(&channel_shape))?, ty))
 }
 
 fn lp_norm(given: &Given) -> Result<Array, String> {

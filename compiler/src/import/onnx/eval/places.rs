@@ -38,8 +38,8 @@ pub(super) fn broadcast_steps(of: &[usize], shape: &[usize]) -> Vec<i64> {
     (0..shape.len()).map(step).collect()
 }
 
-/// For each element of `shape` the element of a constant of `of`, which broadcasts to it.
-pub(in crate::import::onnx) fn spread(of: &[usize], shape: &[usize]) -> Vec<usize> {
+/// For each element of an array of `shape`, the index of the element of an array of `of` that broadcasts to it.
+pub(in crate::import::onnx) fn broadcast_offsets(of: &[usize], shape: &[usize]) -> Vec<usize> {
     walk(shape, &broadcast_steps(of, shape), 0).collect()
 }
 
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(walk(&[3, 2], &[1, 3], 0).collect::<Vec<_>>(), [0, 3, 1, 4, 2, 5]);
         assert_eq!(walk(&[2, 2], &[2, -1], 1).collect::<Vec<_>>(), [1, 0, 3, 2]);
         assert_eq!((walk(&[], &[], 4).collect::<Vec<_>>(), walk(&[2, 0], &[0, 0], 0).count()), (vec![4], 0));
-        assert_eq!(spread(&[2, 1], &[2, 2, 3]), [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]);
+        assert_eq!(broadcast_offsets(&[2, 1], &[2, 2, 3]), [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]);
         assert_eq!((strides(&[2, 3, 4]), around(&[2, 3, 4], 1)), (vec![12, 4, 1], (2, 3, 4)));
     }
 }

@@ -4,7 +4,7 @@ use super::super::array::Array;
 use super::super::elem::Type;
 use super::super::sizes::broadcast;
 use super::given::{Given, Outcome, one};
-use super::places::{broadcast_steps, spread, strides, walk};
+use super::places::{broadcast_offsets, broadcast_steps, strides, walk};
 
 pub(super) fn evaluate(given: &Given) -> Outcome {
     one(match given.op() {
@@ -63,7 +63,7 @@ fn matrices(given: &Given, a: &[usize], b: &[usize]) -> Result<Matrices, String>
     given.afford(&shape)?;
     given.afford(&batch)?;
     given.spend_product(&[batch.iter().product(), m, k.max(1), n])?;
-    let pairs = spread(batch_a, &batch).into_iter().zip(spread(batch_b, &batch)).collect();
+    let pairs = broadcast_offsets(batch_a, &batch).into_iter().zip(broadcast_offsets(batch_b, &batch)).collect();
     Ok(Matrices { sizes: (m, k, n), shape, pairs })
 }
 
@@ -122,7 +122,7 @@ fn gemm(given: &Given) -> Result<Array, String> {
             return Err(format!("adds {:?} to {:?}", c.shape, of.shape));
         }
         let values = c.to_doubles();
-        made.iter_mut().zip(spread(&c.shape, &of.shape)).for_each(|(m, p)| *m += beta * values[p]);
+        made.iter_mut().zip(broadcast_offsets(&c.shape, &of.shape)).for_each(|(m, p)| *m += beta * values[p]);
     }
     let doubles = Array::floats_of(Type::F64, of.shape, made);
     if ty.is_float() { Ok(Array::floats_of(ty, doubles.shape.clone(), doubles.to_doubles())) } else { super::cast::truncated(&doubles, ty) }
@@ -275,14 +275,14 @@ fn centred(x: &Array, zero: Option<&Array>, rows: bool) -> Result<Vec<i64>, Stri
     let Some(zero) = zero else { return Ok(v.to_vec()) };
     let z = zero.stored().filter(|_| zero.ty() == x.ty()).ok_or_else(|| format!("has a zero point of {}", zero.ty().name()))?;
     let rank = x.shape.len();
-    let lying = match zero.shape[..] {
+    let zero_shape = match zero.shape[..] {
         _ if z.len() == 1 => vec![],
         [n] if rows && rank > 1 && n == x.shape[rank - 2] => vec![n, 1],
         [n] if !rows && n == x.shape[rank - 1] => vec![n],
         _ if broadcast(&x.shape, &zero.shape).is_ok_and(|s| s == x.shape) => zero.shape.clone(),
         _ => return Err(format!("has zero points of {:?} for {:?}", zero.shape, x.shape)),
     };
-    let steps = broadcast_steps(&lying, &x.shape);
+    let steps = broadcast_steps(&zero_shape, &x.shape);
     Ok(v.iter().zip(walk(&x.shape, &steps, 0)).map(|(v, p)| v - z[p]).collect())
 }
 

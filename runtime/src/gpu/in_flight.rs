@@ -1,16 +1,16 @@
-//! Runs under way: what each brings to the device and takes back.
+//! Runs in flight: the staging buffers of each, and the ring in which they follow each other.
 
 use crate::error::{Error, Result};
 use crate::gpu::device::Gpu;
 use crate::gpu::transfer::Staging;
-use crate::plan::{Bring, Slot, Take};
+use crate::plan::{Fill, Read, Slot};
 
-/// How many runs may be under way: one computes while the next one's input is brought and the last one's output taken.
-pub(super) const FLIGHTS: usize = 2;
+/// How many runs may be in flight: one computes while the next one's inputs are uploaded and the last one's outputs are read.
+pub(super) const IN_FLIGHT: usize = 2;
 
-/// The staging of one run.
+/// A run and its staging buffers.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct InFlight {
     pub(super) upload: Staging,
     pub(super) readback: Staging,
     /// Samples of the run, and what to wait for.
@@ -19,7 +19,7 @@ pub(super) struct Flight {
     pub(super) used_by: Option<wgpu::SubmissionIndex>,
 }
 
-impl Flight {
+impl InFlight {
     /// Staging for `batch` samples of all inputs and outputs, ready to be filled.
     pub(super) fn new(gpu: &Gpu, batch: usize, inputs: &[Slot], outputs: &[Slot]) -> Self {
         let bytes = |slots: &[Slot]| staged(slots, batch).map(|(_, _, bytes)| bytes).sum();
@@ -29,13 +29,13 @@ impl Flight {
         Self { upload, readback, under_way: None, used_by: None }
     }
 
-    /// Puts `rows` samples of each input into the mapped staging, as `bring` lays them into `lying`.
-    pub(super) fn fill(&self, gpu: &Gpu, slots: &[Slot], rows: usize, bring: &mut impl Bring, lying: &mut [f32]) -> Result<()> {
+    /// Puts `rows` samples of each input into the mapped staging, as `fill` writes them into the scratch `laid_out`.
+    pub(super) fn fill(&self, gpu: &Gpu, slots: &[Slot], rows: usize, fill: &mut impl Fill, laid_out: &mut [f32]) -> Result<()> {
         let mut view = self.upload.buffer().get_mapped_range_mut(..).map_err(|e| gpu.caused(&e))?;
         for (number, (slot, offset, bytes)) in staged(slots, rows).enumerate() {
-            let lying = &mut lying[..bytes as usize / 4];
-            bring(number, slot, lying);
-            view.slice(offset as usize..(offset + bytes) as usize).copy_from_slice(bytemuck::cast_slice(lying));
+            let laid_out = &mut laid_out[..bytes as usize / 4];
+            fill(number, slot, laid_out);
+            view.slice(offset as usize..(offset + bytes) as usize).copy_from_slice(bytemuck::cast_slice(laid_out));
         }
         drop(view);
         self.upload.buffer().unmap();
@@ -43,14 +43,14 @@ impl Flight {
     }
 
     /// Reads the mapped results of `rows` samples.
-    pub(super) fn take(&self, gpu: &Gpu, slots: &[Slot], rows: usize, take: &mut impl Take, lying: &mut [f32]) -> Result<()> {
+    pub(super) fn read(&self, gpu: &Gpu, slots: &[Slot], rows: usize, read: &mut impl Read, laid_out: &mut [f32]) -> Result<()> {
         let all = staged(slots, rows).map(|(_, _, bytes)| bytes).sum::<u64>();
         let view = self.readback.buffer().get_mapped_range(..all).map_err(|e| gpu.caused(&e))?;
         for (number, (slot, offset, bytes)) in staged(slots, rows).enumerate() {
-            let lying = &mut lying[..bytes as usize / 4];
-            // Copied as bytes: nobody promises that what is mapped is aligned for floats.
-            bytemuck::cast_slice_mut(lying).copy_from_slice(&view[offset as usize..(offset + bytes) as usize]);
-            take(number, slot, lying);
+            let laid_out = &mut laid_out[..bytes as usize / 4];
+            // Copied as bytes: a mapped range need not be aligned for floats.
+            bytemuck::cast_slice_mut(laid_out).copy_from_slice(&view[offset as usize..(offset + bytes) as usize]);
+            read(number, slot, laid_out);
         }
         drop(view);
         self.readback.buffer().unmap();
@@ -68,29 +68,29 @@ pub(super) fn staged(slots: &[Slot], rows: usize) -> impl Iterator<Item = (Slot,
     })
 }
 
-/// Which flight is whose turn.
+/// The ring of [`IN_FLIGHT`] runs: which one starts next, and which one is waited for.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
-    /// The oldest one under way.
+pub(super) struct Ring {
+    /// Index of the oldest run.
     first: usize,
     under_way: usize,
 }
 
-impl Turns {
-    /// The flight of the next run.
+impl Ring {
+    /// Index of the next run to start.
     pub(super) fn next(&self) -> Result<usize> {
-        if self.under_way == FLIGHTS {
-            return Err(Error::invalid("submit", format!("{FLIGHTS} runs are under way: wait for one first")));
+        if self.under_way == IN_FLIGHT {
+            return Err(Error::invalid("submit", format!("{IN_FLIGHT} runs are under way: wait for one first")));
         }
-        Ok((self.first + self.under_way) % FLIGHTS)
+        Ok((self.first + self.under_way) % IN_FLIGHT)
     }
 
-    /// That run is submitted.
+    /// The next run was submitted.
     pub(super) fn started(&mut self) {
         self.under_way += 1;
     }
 
-    /// The flight of the oldest run.
+    /// Index of the oldest run, which is waited for first.
     pub(super) fn oldest(&self) -> Result<usize> {
         if self.under_way == 0 {
             return Err(Error::invalid("wait", "no run is under way"));
@@ -98,9 +98,9 @@ impl Turns {
         Ok(self.first)
     }
 
-    /// That run's result is taken.
+    /// The oldest run's result was read.
     pub(super) fn ended(&mut self) {
-        (self.first, self.under_way) = ((self.first + 1) % FLIGHTS, self.under_way - 1);
+        (self.first, self.under_way) = ((self.first + 1) % IN_FLIGHT, self.under_way - 1);
     }
 
     /// Whether no run is under way.
@@ -115,19 +115,19 @@ mod tests {
 
     #[test]
     fn the_oldest_comes_first() {
-        let mut turns = Turns::default();
-        assert!(turns.oldest().is_err() && turns.idle());
+        let mut ring = Ring::default();
+        assert!(ring.oldest().is_err() && ring.idle());
         for round in 0..5 {
-            assert_eq!(turns.next().unwrap(), round % FLIGHTS);
-            turns.started();
-            assert_eq!(turns.next().unwrap(), (round + 1) % FLIGHTS);
-            turns.started();
-            assert!(turns.next().is_err());
-            assert_eq!(turns.oldest().unwrap(), round % FLIGHTS);
-            turns.ended();
-            turns.ended();
-            turns.started();
-            turns.ended();
+            assert_eq!(ring.next().unwrap(), round % IN_FLIGHT);
+            ring.started();
+            assert_eq!(ring.next().unwrap(), (round + 1) % IN_FLIGHT);
+            ring.started();
+            assert!(ring.next().is_err());
+            assert_eq!(ring.oldest().unwrap(), round % IN_FLIGHT);
+            ring.ended();
+            ring.ended();
+            ring.started();
+            ring.ended();
         }
     }
 }

@@ -13,7 +13,7 @@ const MOST_GROWTH: f32 = 10.0;
 /// The same network with weights at scales of their own choice: each output channel of a weight that only a batch norm reads
 /// has variance 1 there, and a layer's factors have one Frobenius norm. `params` are dense or in factors, running statistics
 /// among them. In evaluation the network computes what it did, to rounding.
-pub(super) fn balanced(graph: &Graph, params: &Params) -> Params {
+pub(super) fn equalized(graph: &Graph, params: &Params) -> Params {
     let mut params = params.clone();
     for (at, node) in graph.nodes.iter().enumerate() {
         if !matches!(node.op, Op::Conv2d(_) | Op::Linear(_)) {
@@ -25,7 +25,7 @@ pub(super) fn balanced(graph: &Graph, params: &Params) -> Params {
         {
             scale_channels(&mut params, &node.name, &reader.name, norm.eps);
         }
-        even_out(&mut params, &node.name);
+        equalize_norms(&mut params, &node.name);
     }
     params
 }
@@ -57,7 +57,7 @@ fn scale_channels(params: &mut Params, weight: &str, norm: &str, eps: f32) {
 }
 
 /// Gives a layer's factors one Frobenius norm, their product staying what it is.
-fn even_out(params: &mut Params, layer: &str) {
+fn equalize_norms(params: &mut Params, layer: &str) {
     let names: Vec<String> = SUFFIXES.iter().map(|s| format!("{layer}.{s}")).filter(|name| params.contains_key(name)).collect();
     let norms: Vec<f64> = names.iter().map(|name| params[name].data().iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()).collect();
     if norms.iter().any(|n| !n.is_finite() || *n == 0.0) {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn another_scale_is_the_same_network() {
         let (graph, params) = network();
-        let even = balanced(&graph, &params);
+        let even = equalized(&graph, &params);
         let data = glyphs::generate(Part::Test, 40, 1);
         let run = |p: &Params| logits(&graph, &composed(&graph, p).unwrap(), &Preprocess::default(), &data).unwrap();
         let (before, after) = (run(&params), run(&even));
@@ -132,7 +132,7 @@ mod tests {
     fn a_dead_channel_stays_small() {
         let (graph, mut params) = network();
         params.get_mut("an.running_var").unwrap().data_mut()[2] = 0.0;
-        let even = balanced(&graph, &params);
+        let even = equalized(&graph, &params);
         assert!(even.values().all(|t| t.data().iter().all(|x| x.is_finite())));
         let rows: Vec<f32> = even["a.weight"].data().chunks(9).map(|r| r.iter().map(|x| x.abs()).sum()).collect();
         let before: Vec<f32> = params["a.weight"].data().chunks(9).map(|r| r.iter().map(|x| x.abs()).sum()).collect();

@@ -1,4 +1,4 @@
-//! What a step keeps beside its weights: tables, and what threads work in.
+//! The workspace of a step: index tables, and scratch for each thread.
 
 use super::conv::GATHER_BELOW;
 use super::product::PAIR_BLOCK;
@@ -6,8 +6,8 @@ use super::{attention, threads};
 use crate::artifact::Window;
 use crate::plan::{Step, StepKind};
 
-/// Bytes that `step` keeps from one run of up to `batch` samples to the next, weights apart.
-pub(crate) fn kept_bytes(step: &Step, batch: usize) -> u64 {
+/// Bytes of the workspace that `step` keeps between runs of up to `batch` samples; weights are not counted.
+pub(crate) fn workspace_bytes(step: &Step, batch: usize) -> u64 {
     let threads = threads::count() as u64;
     let product = |sizes: &[usize]| sizes.iter().fold(1u64, |n, &s| n.saturating_mul(s as u64));
     // Where each output finds each tap, rows and columns apart.
@@ -29,7 +29,7 @@ pub(crate) fn kept_bytes(step: &Step, batch: usize) -> u64 {
         StepKind::Rearrange(_) | StepKind::Move => product(&[4, step.output.stride()]),
         StepKind::Attention(a) => {
             let keys = step.inputs.get(1).copied().unwrap_or(step.input());
-            attention::kept_bytes(a, keys.pixels(), batch).saturating_add(threads.saturating_mul(attention::scratch_bytes(a)))
+            attention::workspace_bytes(a, keys.pixels(), batch).saturating_add(threads.saturating_mul(attention::scratch_bytes(a)))
         }
         _ => 0,
     }
