@@ -7,7 +7,7 @@ use crate::artifact::{Activation, Model, PoolKind, TensorId, Weight, Window};
 
 /// What must hold for the groups of a convolution.
 pub(super) fn check_groups(groups: u32, channels: u32, outputs: u32, weight: &Weight) -> Result<(), String> {
-    if groups == 0 || channels % groups != 0 || outputs % groups != 0 {
+    if groups == 0 || !channels.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
         return Err(format!("{groups} groups do not divide {channels} input and {outputs} output channels"));
     }
     if groups > 1 && !matches!(weight, Weight::Dense(_)) {
