@@ -1,4 +1,4 @@
-"""Cases that `cases.py` writes beside its own: kinds of files that importers are known to read wrongly, and operations that are made of
+"""Where all cases are kept, and those of kinds of files that importers are known to read wrongly, and operations that are made of
 others."""
 
 import numpy as np
