@@ -14,11 +14,11 @@ use thinfer::tools::inspect::Description;
 use thinfer::tools::table::{Table, bytes, count};
 use thinfer::{Artifact, Device, DeviceKind, Forms, Options, Session};
 use thinfer_compiler::data::{self, DataSpec, Dataset, Part, default_preprocess};
-use thinfer_compiler::eval::evaluate;
+use thinfer_compiler::eval::{Accuracy, evaluate};
 use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
 use thinfer_compiler::report::{Bars, Chart, Series, html_page};
-use thinfer_compiler::train::{EpochRecord, Job, Method, Progress, StepReport, TrainConfig, split, train};
+use thinfer_compiler::train::{EpochRecord, Job, Method, Progress, StepReport, Summary, TrainConfig, split, train};
 use thinfer_compiler::{Error, Result, files, import, train as trainer, zoo};
 
 const MODEL: &str = "mlp:784-512-512-10";
@@ -45,22 +45,7 @@ fn run(dir: &Path) -> Result<()> {
         weight_decay: 1e-4,
         ..TrainConfig::new(MODEL, spec.to_string())
     };
-    let run_dir = dir.join("run");
-    if run_dir.exists() {
-        std::fs::remove_dir_all(&run_dir).map_err(Error::io(&run_dir))?;
-    }
-    let job = Job {
-        config: &config,
-        start: None,
-        teachers: &[],
-        data: &images,
-        run_dir: &run_dir,
-        resume: false,
-        checkpoint_every: Duration::from_secs(60),
-    };
-    let start = Instant::now();
-    let summary = train(&job, &mut Lines, &AtomicBool::new(false))?;
-    println!("   {:.1} s, {:.1} ms a step", start.elapsed().as_secs_f64(), summary.ms_per_step);
+    let summary = train_anew(&config, &images, &dir.join("run"))?;
 
     println!("2. Factor every layer and find the fewest singular values that lose at most {MAX_DROP} points on held-out images");
     let (graph, checkpoint) = (zoo::build(MODEL)?, import::load(&summary.model)?);
@@ -82,10 +67,10 @@ fn run(dir: &Path) -> Result<()> {
         let mut session = Session::new(&device, artifact, &Options { batch: BATCH, ..Options::default() })?;
         let accuracy = evaluate(&mut session, &test, |_| ())?;
         let outputs = session.run_images(&test.images)?;
-        rows.push((name, Description::of(artifact), session, accuracy, difference(&reference, &outputs)));
+        rows.push(Row { name, description: Description::of(artifact), session, accuracy, difference: difference(&reference, &outputs) });
     }
-    println!("   dense on {} against the trainer: largest difference {:.1e} of the largest logit", device.info(), rows[0].4);
-    if rows[0].4 > 1e-4 {
+    println!("   dense on {} against the trainer: largest difference {:.1e} of the largest logit", device.info(), rows[0].difference);
+    if rows[0].difference > 1e-4 {
         return Err(Error::invalid("quickstart", "the device and the trainer disagree"));
     }
     let mut singles = [&dense, &thin].map(|a| Session::new(&device, a, &Options::default()));
@@ -93,9 +78,46 @@ fn run(dir: &Path) -> Result<()> {
         [Ok(a), Ok(b)] => bench::interleaved(&mut [a, b], 20, 300)?,
         _ => return Err(Error::invalid("quickstart", "a session for one image could not be opened")),
     };
-    let mut sessions: Vec<&mut Session> = rows.iter_mut().map(|r| &mut r.2).collect();
+    let mut sessions: Vec<&mut Session> = rows.iter_mut().map(|r| &mut r.session).collect();
     let batched = bench::interleaved(&mut sessions, 20, 200)?;
 
+    let table = table(&rows, &single, &batched);
+    println!("\n{}, test images that nobody saw before\n\n{table}", device.info());
+
+    let bars = Bars {
+        title: format!("Latency on {}", device.info().name),
+        y_label: "median ms".into(),
+        groups: vec!["1 image".into(), format!("{BATCH} images")],
+        series: rows.iter().enumerate().map(|(i, r)| (r.name.to_string(), vec![single[i].p50(), batched[i].p50()])).collect(),
+    };
+    write_report(dir, &factored, curve, &bars, &table.to_string())
+}
+
+/// A network that was run.
+struct Row {
+    name: &'static str,
+    description: Description,
+    session: Session,
+    accuracy: Accuracy,
+    /// From the trainer's logits, as a share of the largest.
+    difference: f32,
+}
+
+/// Trains in `run_dir`, from which an earlier run is removed.
+fn train_anew(config: &TrainConfig, images: &Dataset, run_dir: &Path) -> Result<Summary> {
+    if run_dir.exists() {
+        std::fs::remove_dir_all(run_dir).map_err(Error::io(run_dir))?;
+    }
+    let checkpoint_every = Duration::from_secs(60);
+    let job = Job { config, start: None, teachers: &[], data: images, run_dir, resume: false, checkpoint_every };
+    let start = Instant::now();
+    let summary = train(&job, &mut Lines, &AtomicBool::new(false))?;
+    println!("   {:.1} s, {:.1} ms a step", start.elapsed().as_secs_f64(), summary.ms_per_step);
+    Ok(summary)
+}
+
+/// The networks side by side, the first the one that others are compared with.
+fn table(rows: &[Row], single: &[bench::Times], batched: &[bench::Times]) -> Table {
     let mut table = Table::new([
         "",
         "accuracy",
@@ -107,7 +129,7 @@ fn run(dir: &Path) -> Result<()> {
         "speed-up, 1",
         &format!("{BATCH}"),
     ]);
-    for (i, (name, d, _, accuracy, _)) in rows.iter().enumerate() {
+    for (i, Row { name, description: d, accuracy, .. }) in rows.iter().enumerate() {
         table.row([
             name.to_string(),
             format!("{:.2} %", accuracy.percent()),
@@ -120,15 +142,7 @@ fn run(dir: &Path) -> Result<()> {
             format!("{:.2}×", batched[0].p50() / batched[i].p50()),
         ]);
     }
-    println!("\n{}, test images that nobody saw before\n\n{table}", device.info());
-
-    let bars = Bars {
-        title: format!("Latency on {}", device.info().name),
-        y_label: "median ms".into(),
-        groups: vec!["1 image".into(), format!("{BATCH} images")],
-        series: rows.iter().enumerate().map(|(i, r)| (r.0.to_string(), vec![single[i].p50(), batched[i].p50()])).collect(),
-    };
-    write_report(dir, &factored, curve, &bars, &table.to_string())
+    table
 }
 
 /// The thinnest network within the allowed drop, judged on `held_out`, and accuracy against the share kept.

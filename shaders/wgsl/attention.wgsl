@@ -20,6 +20,7 @@ var<workgroup> powers: array<vec4f, $(BQ * BK / 4)>;
 const LOWEST = -3e38;
 const LEAST = vec4f(-80.0);
 
+// In one function: what it keeps is in registers that `#for` names, and no call could share those.
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3u,

@@ -7,6 +7,7 @@ use thinfer::artifact::{
 use super::folded::{Folded, FoldedOp, Weighted};
 use super::weights::Written;
 use crate::error::{Error, Result};
+use crate::graph::Rearrange;
 use crate::tensor::swapped;
 
 /// The artifact's metadata beside its layers.
@@ -79,41 +80,7 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
                 weighted_op(weighted, weight, bias)
             }
             (FoldedOp::Weighted(_), None) => return Err(Error::invalid(format!("layer '{name}'"), "has no form to be written in")),
-            (FoldedOp::Pool(kind, window), _) => Op::Pool { kind: *kind, window: *window },
-            (FoldedOp::GlobalAveragePool, _) => Op::GlobalAveragePool,
-            (FoldedOp::Add(residual, activation), _) => Op::Add { residual: *residual, activation: *activation },
-            (FoldedOp::Activate(activation), _) => Op::Activate(*activation),
-            (FoldedOp::Affine(affine), _) => {
-                let mut vector = |suffix: &str, values: &[f64]| {
-                    put(TensorData::f32(format!("{name}.{suffix}"), &[values.len()], values.iter().map(|&v| v as f32).collect()))
-                };
-                Op::Affine { scale: vector("scale", &affine.scale), shift: vector("shift", &affine.shift), activation: affine.activation }
-            }
-            (FoldedOp::Concat(activation), _) => Op::Concat { activation: *activation },
-            (FoldedOp::Softmax { log }, _) => Op::Softmax { log: *log },
-            (FoldedOp::LayerNorm(n), _) => {
-                let mut vector =
-                    |suffix: &str, values: &[f32]| put(TensorData::f32(format!("{name}.{suffix}"), &[values.len()], values.to_vec()));
-                Op::LayerNorm { scale: vector("weight", &n.scale), shift: vector("bias", &n.shift), eps: n.eps }
-            }
-            (FoldedOp::Attention(attention), _) => Op::Attention { heads: attention.heads as u32, scale: attention.scale },
-            (FoldedOp::Embed(e), _) => {
-                // The file counts channel after channel.
-                let tokens = e.table.len() / e.channels.max(1);
-                let values = swapped(&e.table, tokens, e.channels);
-                Op::Embed { table: put(TensorData::f32(format!("{name}.table"), &[e.channels, tokens], values)) }
-            }
-            (FoldedOp::Multiply(activation), _) => Op::Multiply { activation: *activation },
-            (FoldedOp::Rearrange(r), _) => {
-                let small =
-                    |n: usize| u32::try_from(n).map_err(|_| Error::invalid(format!("layer '{name}'"), format!("has a setting of {n}")));
-                let step = |&(size, stride): &(usize, usize)| Ok(Stride { size: small(size)?, stride: small(stride)? });
-                Op::Rearrange {
-                    shape: r.shape.iter().map(|&d| small(d)).collect::<Result<_>>()?,
-                    offset: small(r.offset)?,
-                    steps: r.steps.iter().map(step).collect::<Result<_>>()?,
-                }
-            }
+            (op, _) => weightless(name, op, &mut put)?,
         };
         ops.push(Layer { name: name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }
@@ -135,6 +102,46 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
     Artifact::build_nested(model, tensors, nested)
         .map(|artifact| (artifact, denormal))
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))
+}
+
+/// How a layer without a weight is written, its tensors stored through `put`.
+fn weightless(name: &str, op: &FoldedOp, put: &mut dyn FnMut(TensorData) -> TensorId) -> Result<Op> {
+    let mut vector = |suffix: &str, values: Vec<f32>| put(TensorData::f32(format!("{name}.{suffix}"), &[values.len()], values));
+    Ok(match op {
+        FoldedOp::Weighted(_) => return Err(Error::invalid(format!("layer '{name}'"), "has a weight")),
+        FoldedOp::Pool(kind, window) => Op::Pool { kind: *kind, window: *window },
+        FoldedOp::GlobalAveragePool => Op::GlobalAveragePool,
+        FoldedOp::Add(residual, activation) => Op::Add { residual: *residual, activation: *activation },
+        FoldedOp::Activate(activation) => Op::Activate(*activation),
+        FoldedOp::Affine(affine) => {
+            let mut narrow = |suffix: &str, values: &[f64]| vector(suffix, values.iter().map(|&v| v as f32).collect());
+            Op::Affine { scale: narrow("scale", &affine.scale), shift: narrow("shift", &affine.shift), activation: affine.activation }
+        }
+        FoldedOp::Concat(activation) => Op::Concat { activation: *activation },
+        FoldedOp::Softmax { log } => Op::Softmax { log: *log },
+        FoldedOp::LayerNorm(n) => {
+            Op::LayerNorm { scale: vector("weight", n.scale.clone()), shift: vector("bias", n.shift.clone()), eps: n.eps }
+        }
+        FoldedOp::Attention(attention) => Op::Attention { heads: attention.heads as u32, scale: attention.scale },
+        FoldedOp::Embed(e) => {
+            // The file counts channel after channel.
+            let tokens = e.table.len() / e.channels.max(1);
+            let values = swapped(&e.table, tokens, e.channels);
+            Op::Embed { table: put(TensorData::f32(format!("{name}.table"), &[e.channels, tokens], values)) }
+        }
+        FoldedOp::Multiply(activation) => Op::Multiply { activation: *activation },
+        FoldedOp::Rearrange(r) => rearrange(name, r)?,
+    })
+}
+
+fn rearrange(name: &str, r: &Rearrange) -> Result<Op> {
+    let small = |n: usize| u32::try_from(n).map_err(|_| Error::invalid(format!("layer '{name}'"), format!("has a setting of {n}")));
+    let step = |&(size, stride): &(usize, usize)| Ok(Stride { size: small(size)?, stride: small(stride)? });
+    Ok(Op::Rearrange {
+        shape: r.shape.iter().map(|&d| small(d)).collect::<Result<_>>()?,
+        offset: small(r.offset)?,
+        steps: r.steps.iter().map(step).collect::<Result<_>>()?,
+    })
 }
 
 /// Makes f32 denormals zero, and says how many there were. They are below 1.2e-38, and a processor that does not flush them takes many times

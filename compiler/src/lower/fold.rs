@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use thinfer::artifact::{Activation as Fused, PoolKind, Residual, Window as FusedWindow};
+use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
 
 use super::activation::fused;
-use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, Kernel, LayerNorm, Norm, Table, Weighted};
+use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Table, Weighted};
 use super::forward;
+use super::node::{self, fused_window, refuse, small, tensor};
+use super::per_channel::PerChannel;
 use crate::error::{Error, Result};
-use crate::graph::{BatchNorm, Conv2d, Embed, Graph, Linear, Node, Op, Rearrange, ValueId, Window};
+use crate::graph::{Embed, Graph, Node, Op, Rearrange, ValueId};
 use crate::rank::Pool;
-use crate::tensor::{Params, Tensor};
+use crate::tensor::Params;
 
 /// A residual that is added as it is.
 const AS_IT_IS: Residual = Residual { stride: 1, offset: 0 };
@@ -115,8 +117,13 @@ impl Fold<'_> {
             return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
         };
         let op = match &node.op {
-            Op::Linear(linear) => FoldedOp::Weighted(self.linear(node, linear, value)?),
-            Op::Conv2d(conv) => FoldedOp::Weighted(self.conv(node, conv, value)?),
+            Op::Linear(linear) => {
+                let pool = if self.attentive.contains(node.name.as_str()) { Pool::Attention } else { Pool::Linear };
+                FoldedOp::Weighted(node::linear(self.params, node, linear, &self.shapes[value], pool)?)
+            }
+            Op::Conv2d(conv) => {
+                FoldedOp::Weighted(node::conv(self.params, node, conv, &self.shapes[value], &self.shapes[self.values.len()])?)
+            }
             Op::MaxPool(window) => FoldedOp::Pool(PoolKind::Max, fused_window(node, window)?),
             Op::AvgPool { window, count_include_pad } => {
                 let kind = if *count_include_pad { PoolKind::AverageWithPadding } else { PoolKind::Average };
@@ -128,9 +135,9 @@ impl Fold<'_> {
                 let residual = Residual { stride: small(node, s.stride)?, offset: small(node, s.offset())? };
                 return Ok(FoldedValue::Shortcut { folded: input, residual });
             }
-            Op::BatchNorm(norm) => return self.per_channel(node, self.normalisation(node, norm)?, value),
+            Op::BatchNorm(norm) => return self.per_channel(node, node::normalisation(self.params, node, norm)?, value),
             Op::Affine { channels } => {
-                let [k, beta] = ["weight", "bias"].map(|s| self.wide(node, s));
+                let [k, beta] = ["weight", "bias"].map(|s| node::wide(self.params, node, s));
                 return self.per_channel(node, PerChannel { k: k?, mean: vec![0.0; *channels], beta: beta?, eps: None }, value);
             }
             Op::Softmax { log } => {
@@ -148,7 +155,7 @@ impl Fold<'_> {
             }
             Op::Rearrange(r) => FoldedOp::Rearrange(r.clone()),
             Op::LayerNorm { eps, .. } => {
-                let (scale, shift) = (self.tensor(node, "weight")?.to_vec(), self.tensor(node, "bias")?.to_vec());
+                let (scale, shift) = (tensor(self.params, node, "weight")?.to_vec(), tensor(self.params, node, "bias")?.to_vec());
                 let (input, shape) = (self.in_graph_order(node, value)?, self.shapes[value].clone());
                 return Ok(self.push(node, vec![input], FoldedOp::LayerNorm(LayerNorm { scale, shift, eps: *eps }), shape));
             }
@@ -198,65 +205,6 @@ impl Fold<'_> {
         }
         let (input, shape) = (self.in_graph_order(node, value)?, self.shapes[self.values.len()].clone());
         Ok(self.push(node, vec![input], FoldedOp::Embed(Table { channels: embed.channels, table }), shape))
-    }
-
-    fn tensor(&self, node: &Node, suffix: &str) -> Result<&[f32]> {
-        let name = format!("{}.{suffix}", node.name);
-        self.params.get(&name).map(Tensor::data).ok_or_else(|| refuse(node, format!("has no tensor '{name}'")))
-    }
-
-    /// A linear layer of a vector, or of each pixel's channels: a 1×1 convolution.
-    fn linear(&self, node: &Node, linear: &Linear, value: ValueId) -> Result<Weighted> {
-        let size = if let [_, height, width] = self.shapes[value][..] { Some([height, width]) } else { None };
-        let pool = if self.attentive.contains(node.name.as_str()) { Pool::Attention } else { Pool::Linear };
-        Ok(Weighted {
-            kernel: Kernel { outputs: linear.outputs, inputs: linear.inputs, height: 1, width: 1 },
-            pool,
-            window: size.map(|_| FusedWindow::POINT),
-            groups: 1,
-            weight: self.tensor(node, "weight")?.to_vec(),
-            scale: None,
-            norms: Vec::new(),
-            absorbed: None,
-            bias: if linear.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
-            residual: None,
-            activation: Fused::None,
-            input_size: size.unwrap_or([1, 1]),
-            output_size: size.unwrap_or([1, 1]),
-        })
-    }
-
-    fn conv(&self, node: &Node, conv: &Conv2d, value: ValueId) -> Result<Weighted> {
-        let [outputs, inputs, height, width] = conv.weight_shape();
-        let size = |shape: &[usize]| match shape {
-            &[_, height, width] => Ok([height, width]),
-            _ => Err(refuse(node, format!("is no convolution of an image but of {shape:?}"))),
-        };
-        Ok(Weighted {
-            kernel: Kernel { outputs, inputs, height, width },
-            pool: Pool::Conv,
-            window: Some(fused_window(node, &conv.window)?),
-            groups: conv.groups,
-            weight: self.tensor(node, "weight")?.to_vec(),
-            scale: None,
-            norms: Vec::new(),
-            absorbed: None,
-            bias: if conv.bias { Some(self.tensor(node, "bias")?.to_vec()) } else { None },
-            residual: None,
-            activation: Fused::None,
-            input_size: size(&self.shapes[value])?,
-            output_size: size(&self.shapes[self.values.len()])?,
-        })
-    }
-
-    fn wide(&self, node: &Node, suffix: &str) -> Result<Vec<f64>> {
-        self.tensor(node, suffix).map(|t| t.iter().map(|&v| f64::from(v)).collect())
-    }
-
-    fn normalisation(&self, node: &Node, norm: &BatchNorm) -> Result<PerChannel> {
-        let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"].map(|s| self.wide(node, s));
-        let k = gamma?.iter().zip(var?).map(|(g, v)| g / (v + f64::from(norm.eps)).sqrt()).collect();
-        Ok(PerChannel { k, mean: mean?, beta: beta?, eps: Some(norm.eps) })
     }
 
     /// Folds a normalisation into the layer before it, or makes a layer of it.
@@ -378,10 +326,6 @@ fn attentive(graph: &Graph) -> BTreeSet<&str> {
     before.chain(behind).filter(|n| linear(n)).map(|n| n.name.as_str()).collect()
 }
 
-fn refuse(node: &Node, why: impl Into<String>) -> Error {
-    Error::Graph { node: node.name.clone(), why: why.into() }
-}
-
 /// The activation of a layer that has none yet.
 fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
     match op {
@@ -395,52 +339,4 @@ fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
         FoldedOp::LayerNorm(_) | FoldedOp::Attention(_) | FoldedOp::Embed(_) => None,
     }
     .filter(|a| **a == Fused::None)
-}
-
-/// A size as the file stores it.
-fn small(node: &Node, size: usize) -> Result<u32> {
-    u32::try_from(size).map_err(|_| refuse(node, format!("has a setting of {size}, more than the file can say")))
-}
-
-fn fused_window(node: &Node, window: &Window) -> Result<FusedWindow> {
-    let pair = |[a, b]: [usize; 2]| Ok::<_, Error>([small(node, a)?, small(node, b)?]);
-    let [top, left, bottom, right] = window.padding;
-    let ([top, left], [bottom, right]) = (pair([top, left])?, pair([bottom, right])?);
-    Ok(FusedWindow {
-        kernel: pair(window.kernel)?,
-        stride: pair(window.stride)?,
-        padding: [top, left, bottom, right],
-        dilation: pair(window.dilation)?,
-    })
-}
-
-/// y = k·(x − mean) + β for each channel: the common form of a normalisation and of a scale and shift.
-struct PerChannel {
-    k: Vec<f64>,
-    mean: Vec<f64>,
-    beta: Vec<f64>,
-    /// Of the batch norm that it is, if it is one.
-    eps: Option<f32>,
-}
-
-impl PerChannel {
-    /// k·(x − mean) + β of channel `c`.
-    fn of(&self, c: usize, x: f64) -> f64 {
-        (x - self.mean[c]) * self.k[c] + self.beta[c]
-    }
-
-    /// What channels without a value become.
-    fn shift(&self) -> Vec<f64> {
-        (0..self.k.len()).map(|c| self.of(c, 0.0)).collect()
-    }
-
-    /// Behind diag(s)·W·x + b: s' = s·k, b' = k·(b − mean) + β.
-    fn fold_into(&self, layer: &mut Weighted) {
-        let bias = layer.bias.take().unwrap_or_else(|| vec![0.0; self.k.len()]);
-        layer.bias = Some(bias.iter().enumerate().map(|(c, &b)| self.of(c, f64::from(b)) as f32).collect());
-        layer.scale = Some(match layer.scale.take() {
-            None => self.k.clone(),
-            Some(s) => s.iter().zip(&self.k).map(|(s, k)| s * k).collect(),
-        });
-    }
 }

@@ -10,7 +10,9 @@ pub mod folded;
 mod forward;
 #[cfg(test)]
 mod keep_tests;
+mod node;
 mod patches;
+mod per_channel;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::ops;
 use super::site::{Factor, Site, sites};
 use super::tokens;
 use crate::error::{Error, Result};
-use crate::graph::{BatchNorm, Graph, Op};
+use crate::graph::{BatchNorm, Graph, Node, Op, Rearrange};
 use crate::tensor::Params;
 
 /// Which statistics batch norm uses.
@@ -130,73 +130,74 @@ pub(super) fn forward(
     batch: usize,
     mode: Mode,
 ) -> Result<(Tensor<2>, Vec<BatchStatistics>)> {
-    let mut sites = sites(graph, batch)?.into_iter();
-    let mut statistics = Vec::new();
+    let sites = sites(graph, batch)?.into_iter();
+    let mut pass = Pass { leaves, running, weight_of, mode, sites, statistics: Vec::new() };
     let last_read = last_reads(graph);
     let mut values = vec![Some(input)];
     for (at, node) in graph.nodes.iter().enumerate() {
-        let fail = |why: &str| Error::Graph { node: node.name.clone(), why: why.into() };
-        let undefined = || fail("reads a value that is not defined");
-        let read = |&v: &usize| values.get(v).cloned().flatten().ok_or_else(undefined);
+        let read = |&v: &usize| values.get(v).cloned().flatten().ok_or_else(|| undefined(node));
         let mut inputs = node.inputs.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter();
         // What nobody reads again frees its memory now, or is written over in place.
         node.inputs.iter().filter(|&&v| last_read[v] == at).for_each(|&v| values[v] = None);
-        let x = inputs.next().ok_or_else(undefined)?;
-        let leaf = |suffix: &str| leaves.get(&format!("{}.{suffix}", node.name));
-        let y = match (&node.op, x) {
+        let x = inputs.next().ok_or_else(|| undefined(node))?;
+        // The loss takes logits.
+        let is_logits = matches!(node.op, Op::Softmax { .. }) && at + 1 == graph.nodes.len();
+        values.push(Some(if is_logits { x } else { pass.node(node, x, inputs)? }));
+    }
+    match values.pop().flatten() {
+        Some(BatchTensor::Rows(logits)) => Ok((logits, pass.statistics)),
+        _ => Err(Error::Graph { node: graph.name.clone(), why: "gives no vector of logits".into() }),
+    }
+}
+
+fn fail(node: &Node, why: &str) -> Error {
+    Error::Graph { node: node.name.clone(), why: why.into() }
+}
+
+fn undefined(node: &Node) -> Error {
+    fail(node, "reads a value that is not defined")
+}
+
+/// What the nodes of one forward pass share.
+struct Pass<'a> {
+    leaves: &'a Leaves,
+    running: &'a Params,
+    weight_of: WeightOf<'a>,
+    mode: Mode,
+    /// Of the layers with a weight that are still to come.
+    sites: std::vec::IntoIter<Site<'a>>,
+    statistics: Vec<BatchStatistics>,
+}
+
+impl Pass<'_> {
+    /// What a node gives for its first input `x` and the `others`.
+    fn node(&mut self, node: &Node, x: BatchTensor, mut others: impl Iterator<Item = BatchTensor>) -> Result<BatchTensor> {
+        Ok(match (&node.op, x) {
             (Op::Linear(linear), BatchTensor::Images(x)) => {
-                let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
-                let y = factors.into_iter().rev().fold(tokens::columns(x.clone()), |x, w| w.matrix.matmul(x));
-                let y = if linear.bias { y + leaf("bias")?.reshape([linear.outputs, 1]) } else { y };
+                let y = self.factors(node)?.into_iter().rev().fold(tokens::columns(x.clone()), |x, w| w.matrix.matmul(x));
+                let y = if linear.bias { y + self.leaf(node, "bias")?.reshape([linear.outputs, 1]) } else { y };
                 BatchTensor::Images(tokens::images(y, &x))
             }
             (Op::LayerNorm { channels, eps }, x) => {
-                let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
-                let (scale, shift) = (per_channel("weight")?, per_channel("bias")?);
+                let (scale, shift) = self.per_channel(node, *channels)?;
                 x.map_channels(|x| tokens::layer_norm(x, f64::from(*eps)) * scale + shift)
             }
             (Op::Attention(attention), BatchTensor::Images(x)) => {
-                let others: Vec<_> = inputs.by_ref().filter_map(|v| if let BatchTensor::Images(v) = v { Some(v) } else { None }).collect();
-                BatchTensor::Images(tokens::attention(x, others, attention).ok_or_else(|| fail("reads neither 1 nor 3 images"))?)
+                let others: Vec<_> = others.filter_map(|v| if let BatchTensor::Images(v) = v { Some(v) } else { None }).collect();
+                BatchTensor::Images(tokens::attention(x, others, attention).ok_or_else(|| fail(node, "reads neither 1 nor 3 images"))?)
             }
-            (Op::Embed(embed), BatchTensor::Images(x)) => BatchTensor::Images(tokens::embed(x, embed, &|name| leaves.get(name))?),
+            (Op::Embed(embed), BatchTensor::Images(x)) => BatchTensor::Images(tokens::embed(x, embed, &|name| self.leaves.get(name))?),
             (Op::Linear(linear), BatchTensor::Rows(x)) => {
-                let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
                 // (W·xᵀ)ᵀ, not x·Wᵀ: so the gradient of W comes as W lies, not transposed, and is read back without a
                 // strided copy.
-                let y = factors.into_iter().rev().fold(x.transpose(), |x, w| w.matrix.matmul(x)).transpose();
-                BatchTensor::Rows(if linear.bias { y + leaf("bias")? } else { y })
+                let y = self.factors(node)?.into_iter().rev().fold(x.transpose(), |x, w| w.matrix.matmul(x)).transpose();
+                BatchTensor::Rows(if linear.bias { y + self.leaf(node, "bias")? } else { y })
             }
             (Op::Conv2d(conv), BatchTensor::Images(x)) => {
-                let factors = weight_of(&sites.next().ok_or_else(|| fail("is no site"))?)?;
-                let y = factors.into_iter().rev().fold(x, ops::convolve);
-                BatchTensor::Images(if conv.bias { y + leaf("bias")?.reshape([1, conv.outputs, 1, 1]) } else { y })
+                let y = self.factors(node)?.into_iter().rev().fold(x, ops::convolve);
+                BatchTensor::Images(if conv.bias { y + self.leaf(node, "bias")?.reshape([1, conv.outputs, 1, 1]) } else { y })
             }
-            (Op::BatchNorm(norm), x) => {
-                let per_channel = |t: Tensor<2>| t.reshape([1, norm.channels, 1]);
-                let shape = x.shape();
-                let x = x.channels();
-                let (centred, variance) = match mode {
-                    Mode::Train => {
-                        let (centred, batch) = batch_statistics(&node.name, norm, x);
-                        let variance = batch.variance.clone();
-                        statistics.push(batch);
-                        (centred, variance)
-                    }
-                    Mode::Eval => {
-                        let stored = |suffix: &str| {
-                            let name = format!("{}.{suffix}", node.name);
-                            let host = running.get(&name).ok_or_else(|| Error::invalid(&name, "is missing"))?;
-                            Ok::<_, Error>(per_channel(upload(host, &x.device())))
-                        };
-                        let (mean, variance) = (stored("running_mean")?, stored("running_var")?);
-                        (x - mean, variance)
-                    }
-                };
-                let scale = per_channel(leaf("weight")?) / variance.add_scalar(norm.eps).sqrt();
-                let y = centred * scale + per_channel(leaf("bias")?);
-                BatchTensor::of_channels(y, shape)
-            }
+            (Op::BatchNorm(norm), x) => self.batch_norm(node, norm, x)?,
             (Op::Activation(f), BatchTensor::Rows(x)) => BatchTensor::Rows(ops::activate(x, *f)),
             (Op::Activation(f), BatchTensor::Images(x)) => BatchTensor::Images(ops::activate(x, *f)),
             (Op::MaxPool(window), BatchTensor::Images(x)) => BatchTensor::Images(ops::max_pool(x, window)),
@@ -204,54 +205,101 @@ pub(super) fn forward(
                 BatchTensor::Images(ops::avg_pool(x, window, *count_include_pad))
             }
             (Op::GlobalAvgPool, x @ BatchTensor::Images(_)) => BatchTensor::Rows(x.channels().mean_dim(2).squeeze_dim(2)),
-            (Op::Add, x) => match (x, inputs.next().ok_or_else(undefined)?) {
+            (Op::Add, x) => match (x, others.next().ok_or_else(|| undefined(node))?) {
                 (BatchTensor::Rows(a), BatchTensor::Rows(b)) => BatchTensor::Rows(a + b),
                 (BatchTensor::Images(a), BatchTensor::Images(b)) => BatchTensor::Images(a + b),
-                _ => return Err(fail("adds an image and a vector")),
+                _ => return Err(fail(node, "adds an image and a vector")),
             },
             (Op::ShortcutA(shortcut), BatchTensor::Images(x)) => BatchTensor::Images(ops::shortcut(x, shortcut)),
             (Op::Flatten, BatchTensor::Images(x)) => BatchTensor::Rows(x.flatten(1, 3)),
             (Op::Flatten, x) => x,
             (Op::Affine { channels }, x) => {
-                let per_channel = |suffix: &str| leaf(suffix).map(|t| t.reshape([1, *channels, 1]));
-                let (scale, shift) = (per_channel("weight")?, per_channel("bias")?);
+                let (scale, shift) = self.per_channel(node, *channels)?;
                 x.map_channels(|x| x * scale + shift)
             }
-            (Op::Concat, first) => joined(std::iter::once(first).chain(inputs)).ok_or_else(|| fail("puts images and vectors together"))?,
-            (Op::Rearrange(r), x) => {
-                let x = match x {
-                    BatchTensor::Rows(x) => x,
-                    BatchTensor::Images(x) => x.flatten(1, 3),
-                };
-                let source_indices: Vec<i64> = r.source_indices().into_iter().map(|p| p as i64).collect();
-                let (rows, device) = (x.dims()[0], x.device());
-                let count = source_indices.len();
-                let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(source_indices, [count]), &device));
-                match r.shape[..] {
-                    [channels, height, width] => BatchTensor::Images(y.reshape([rows, channels, height, width])),
-                    _ => BatchTensor::Rows(y),
-                }
+            (Op::Concat, first) => {
+                joined(std::iter::once(first).chain(others)).ok_or_else(|| fail(node, "puts images and vectors together"))?
             }
-            (Op::Multiply, x) => match (x, inputs.next().ok_or_else(undefined)?) {
-                (BatchTensor::Rows(a), BatchTensor::Rows(b)) => BatchTensor::Rows(a * b),
-                (BatchTensor::Images(a), BatchTensor::Images(b)) => BatchTensor::Images(a * b),
-                (BatchTensor::Images(a), BatchTensor::Rows(b)) => {
-                    let [rows, channels] = b.dims();
-                    BatchTensor::Images(a * b.reshape([rows, channels, 1, 1]))
-                }
-                _ => return Err(fail("multiplies a vector by an image")),
-            },
-            // The loss takes logits.
-            (Op::Softmax { .. }, x) if at + 1 == graph.nodes.len() => x,
+            (Op::Rearrange(r), x) => rearranged(r, x),
+            (Op::Multiply, x) => {
+                let by = others.next().ok_or_else(|| undefined(node))?;
+                multiplied(x, by).ok_or_else(|| fail(node, "multiplies a vector by an image"))?
+            }
             (Op::Softmax { log }, x) => x.map_channels(|x| if *log { log_softmax(x, 1) } else { softmax(x, 1) }),
-            _ => return Err(fail("cannot take a value of this kind")),
+            _ => return Err(fail(node, "cannot take a value of this kind")),
+        })
+    }
+
+    /// The weight of the next layer that has one.
+    fn factors(&mut self, node: &Node) -> Result<Vec<Factor>> {
+        (self.weight_of)(&self.sites.next().ok_or_else(|| fail(node, "is no site"))?)
+    }
+
+    /// A parameter of `node` that is a vector.
+    fn leaf(&self, node: &Node, suffix: &str) -> Result<Tensor<2>> {
+        self.leaves.get(&format!("{}.{suffix}", node.name))
+    }
+
+    /// Factor and addend of each channel, [1, channels, 1] both.
+    fn per_channel(&self, node: &Node, channels: usize) -> Result<(Tensor<3>, Tensor<3>)> {
+        let of = |suffix: &str| self.leaf(node, suffix).map(|t| t.reshape([1, channels, 1]));
+        Ok((of("weight")?, of("bias")?))
+    }
+
+    fn batch_norm(&mut self, node: &Node, norm: &BatchNorm, x: BatchTensor) -> Result<BatchTensor> {
+        let per_channel = |t: Tensor<2>| t.reshape([1, norm.channels, 1]);
+        let shape = x.shape();
+        let x = x.channels();
+        let (centred, variance) = match self.mode {
+            Mode::Train => {
+                let (centred, batch) = batch_statistics(&node.name, norm, x);
+                let variance = batch.variance.clone();
+                self.statistics.push(batch);
+                (centred, variance)
+            }
+            Mode::Eval => {
+                let stored = |suffix: &str| {
+                    let name = format!("{}.{suffix}", node.name);
+                    let host = self.running.get(&name).ok_or_else(|| Error::invalid(&name, "is missing"))?;
+                    Ok::<_, Error>(per_channel(upload(host, &x.device())))
+                };
+                let (mean, variance) = (stored("running_mean")?, stored("running_var")?);
+                (x - mean, variance)
+            }
         };
-        values.push(Some(y));
+        let scale = per_channel(self.leaf(node, "weight")?) / variance.add_scalar(norm.eps).sqrt();
+        let y = centred * scale + per_channel(self.leaf(node, "bias")?);
+        Ok(BatchTensor::of_channels(y, shape))
     }
-    match values.pop().flatten() {
-        Some(BatchTensor::Rows(logits)) => Ok((logits, statistics)),
-        _ => Err(Error::Graph { node: graph.name.clone(), why: "gives no vector of logits".into() }),
+}
+
+/// Elements at the source_indices that `r` names.
+fn rearranged(r: &Rearrange, x: BatchTensor) -> BatchTensor {
+    let x = match x {
+        BatchTensor::Rows(x) => x,
+        BatchTensor::Images(x) => x.flatten(1, 3),
+    };
+    let source_indices: Vec<i64> = r.source_indices().into_iter().map(|p| p as i64).collect();
+    let (rows, device) = (x.dims()[0], x.device());
+    let count = source_indices.len();
+    let y = x.select(1, Tensor::<1, Int>::from_data(TensorData::new(source_indices, [count]), &device));
+    match r.shape[..] {
+        [channels, height, width] => BatchTensor::Images(y.reshape([rows, channels, height, width])),
+        _ => BatchTensor::Rows(y),
     }
+}
+
+/// A product by a value of the same shape, or of images by a number for each channel.
+fn multiplied(x: BatchTensor, by: BatchTensor) -> Option<BatchTensor> {
+    Some(match (x, by) {
+        (BatchTensor::Rows(a), BatchTensor::Rows(b)) => BatchTensor::Rows(a * b),
+        (BatchTensor::Images(a), BatchTensor::Images(b)) => BatchTensor::Images(a * b),
+        (BatchTensor::Images(a), BatchTensor::Rows(b)) => {
+            let [rows, channels] = b.dims();
+            BatchTensor::Images(a * b.reshape([rows, channels, 1, 1]))
+        }
+        (BatchTensor::Rows(_), BatchTensor::Images(_)) => return None,
+    })
 }
 
 /// The channels of values of one kind, one after the other.

@@ -1,5 +1,4 @@
-"""Cases that `cases.py` writes beside its own: kinds of files that importers are known to read wrongly, and operations that are made of
-others."""
+"""The table of all cases, and those of files that importers are known to read wrongly and of operations that are made of others."""
 
 import numpy as np
 

@@ -13,6 +13,7 @@
 const LOWEST = -3e38;
 const LEAST = -80.0;
 
+// In one function: what it keeps is in registers that `#for` names, and no call could share those.
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
     // Blocks of queries fastest, then parts of a head, then heads, then samples.

@@ -22,6 +22,7 @@ fn lane_of(part: u32, i: u32) -> u32 {
     #endif
 }
 
+// In one function: what it keeps is in registers that `#for` names, and no call could share those.
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
     prepare_epilogue();

@@ -14,6 +14,7 @@
 @group(0) @binding(6) var<storage, read> bias: array<vec4f>;
 #output y 7
 
+// In one function: what it keeps is in registers that `#for` names, and no call could share those.
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
     prepare_epilogue();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::pickle::{Node, Pickle};
 use super::tensor::{element_bytes, storage_of};
+use super::unpickle;
 
 /// What the first pickle is of.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -27,7 +28,7 @@ pub(in crate::import) fn is_legacy(file: &[u8]) -> bool {
 pub(super) fn read(file: &[u8]) -> Result<(Pickle, BTreeMap<String, &[u8]>), String> {
     let mut at = 0;
     let mut next = || -> Result<(Pickle, usize), String> {
-        let (pickle, used) = Pickle::read(&file[at..])?;
+        let (pickle, used) = unpickle::read(&file[at..])?;
         at += used;
         Ok((pickle, at))
     };

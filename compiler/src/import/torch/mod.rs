@@ -4,6 +4,7 @@
 mod legacy;
 mod pickle;
 mod tensor;
+mod unpickle;
 mod walk;
 mod zip;
 
@@ -109,7 +110,7 @@ fn open(file: &[u8]) -> Result<(Pickle, Storages<'_>), String> {
     {
         return Err("was saved on a big-endian machine".into());
     }
-    let (pickle, _) = Pickle::read(&entry.read(name, &mut left)?)?;
+    let (pickle, _) = unpickle::read(&entry.read(name, &mut left)?)?;
     Ok((pickle, Storages::Zip { entries, folder, unpacked: HashMap::new(), left }))
 }
 

@@ -1,11 +1,15 @@
 //! The shape that each op gives, and what must hold for it.
 
+mod inputs;
+mod layers;
 mod weights;
 mod windows;
 
-use super::{Activation, Model, Op, PoolKind, Weight};
-use weights::{axes, conv_weight, expect, expect_bias, linear_weight};
-use windows::{check_occupied, check_residual, check_steps, moved, narrow};
+use super::{Model, Op};
+use inputs::{channelled, check_activation, exactly, image};
+use layers::{attention, check_eps, check_groups, concatenation, embedding, pool, product};
+use weights::{conv_weight, expect, expect_bias, linear_weight};
+use windows::{check_residual, check_steps, moved, narrow};
 
 /// The output's shape of `op` over values of these shapes; the one thing that is wrong as a sentence.
 pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
@@ -29,12 +33,7 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             if *outputs == 0 {
                 return Err("has no output channels".into());
             }
-            if *groups == 0 || channels % groups != 0 || outputs % groups != 0 {
-                return Err(format!("{groups} groups do not divide {channels} input and {outputs} output channels"));
-            }
-            if *groups > 1 && !matches!(weight, Weight::Dense(_)) {
-                return Err(format!("has {groups} groups, and only dense weights may have more than one"));
-            }
+            check_groups(*groups, channels, *outputs, weight)?;
             let [height, width] = moved(window, height, width)?;
             conv_weight(model, weight, *outputs, channels / groups, window.kernel)?;
             expect_bias(model, *bias, *outputs)?;
@@ -45,18 +44,7 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             }
             Ok(shape.to_vec())
         }
-        Op::Pool { kind, window } => {
-            let [input] = exactly("a pool", inputs)?;
-            let [channels, height, width] = image(input)?;
-            let shape = moved(window, height, width)?;
-            if *kind != PoolKind::Max && window.dilation != [1, 1] {
-                return Err(format!("an average pool has no dilation, this one has {:?}", window.dilation));
-            }
-            for (axis, len) in [height, width].into_iter().enumerate() {
-                check_occupied(window, axis, len, shape[axis])?;
-            }
-            Ok(vec![channels, shape[0], shape[1]])
-        }
+        Op::Pool { kind, window } => pool(*kind, window, inputs),
         Op::GlobalAveragePool => {
             let [input] = exactly("a global average pool", inputs)?;
             Ok(vec![image(input)?[0]])
@@ -81,16 +69,7 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             check_activation(*activation)?;
             Ok(shape)
         }
-        Op::Concat { activation } => {
-            let [first, second] = exactly("a concatenation", inputs)?;
-            let (mut shape, second) = (channelled(first)?, channelled(second)?);
-            check_activation(*activation)?;
-            if shape.len() != second.len() || shape[1..] != second[1..] {
-                return Err(format!("channels of {shape:?} and {second:?} cannot stand side by side"));
-            }
-            shape[0] = shape[0].checked_add(second[0]).ok_or("has too many channels")?;
-            Ok(shape)
-        }
+        Op::Concat { activation } => concatenation(*activation, inputs),
         Op::Softmax { .. } => {
             let [input] = exactly("a softmax", inputs)?;
             channelled(input)
@@ -100,87 +79,17 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             check_steps(shape, *offset, steps, input)?;
             Ok(shape.clone())
         }
-        Op::Multiply { activation } => {
-            let [first, second] = exactly("a product", inputs)?;
-            let (shape, second) = (channelled(first)?, channelled(second)?);
-            check_activation(*activation)?;
-            if shape != second && second != shape[..1] {
-                return Err(format!("cannot multiply values of {shape:?} and {second:?}"));
-            }
-            Ok(shape)
-        }
+        Op::Multiply { activation } => product(*activation, inputs),
         Op::LayerNorm { scale, shift, eps } => {
             let [input] = exactly("a layer normalisation", inputs)?;
             let shape = channelled(input)?;
             expect(model, *scale, &shape[..1], "scale")?;
             expect(model, *shift, &shape[..1], "shift")?;
-            if !eps.is_finite() || *eps < 0.0 {
-                return Err(format!("adds {eps} to its variance"));
-            }
+            check_eps(*eps)?;
             Ok(shape)
         }
         Op::Attention { heads, scale } => attention(inputs, *heads, *scale),
-        Op::Embed { table } => {
-            let [input] = exactly("an embedding", inputs)?;
-            let [channels, height, width] = image(input)?;
-            let [rows, tokens] = axes(model, *table, "table")?;
-            let pixels = u64::from(height) * u64::from(width);
-            if rows != channels || u64::from(tokens) < pixels {
-                return Err(format!("its table of {rows} channels for {tokens} tokens does not fit {input:?}"));
-            }
-            Ok(if u64::from(tokens) == pixels { vec![channels, height, width] } else { vec![channels, tokens, 1] })
-        }
-    }
-}
-
-/// The shape of what attention gives: that of its queries.
-fn attention(inputs: &[&Vec<usize>], heads: u32, scale: f32) -> Result<Vec<u32>, String> {
-    let (queries, inner) = match inputs {
-        [all] => {
-            let [channels, height, width] = image(all)?;
-            if channels % 3 != 0 {
-                return Err(format!("{channels} channels are no queries, keys and values"));
-            }
-            ([channels / 3, height, width], channels / 3)
-        }
-        [queries, keys, values] => {
-            let (queries, keys, values) = (image(queries)?, image(keys)?, image(values)?);
-            if keys != values || queries[0] != keys[0] {
-                return Err(format!("queries of {queries:?}, keys of {keys:?} and values of {values:?} do not fit"));
-            }
-            (queries, queries[0])
-        }
-        _ => return Err(format!("attention reads 1 or 3 values, not {}", inputs.len())),
-    };
-    if heads == 0 || inner % heads != 0 {
-        return Err(format!("{heads} heads do not divide {inner} channels"));
-    }
-    if !scale.is_finite() {
-        return Err(format!("multiplies its products by {scale}"));
-    }
-    Ok(queries.to_vec())
-}
-
-fn exactly<'a, const N: usize>(what: &str, inputs: &[&'a Vec<usize>]) -> Result<[&'a Vec<usize>; N], String> {
-    inputs.try_into().map_err(|_| format!("{what} reads {N} value{}, not {}", if N == 1 { "" } else { "s" }, inputs.len()))
-}
-
-fn image(shape: &[usize]) -> Result<[u32; 3], String> {
-    <[u32; 3]>::try_from(narrow(shape)?).map_err(|_| format!("reads images, its input has shape {shape:?}"))
-}
-
-/// The shape of an image or a vector, whose first axis is channels.
-fn channelled(shape: &[usize]) -> Result<Vec<u32>, String> {
-    if [1, 3].contains(&shape.len()) { narrow(shape) } else { Err(format!("reads images or vectors, its input has shape {shape:?}")) }
-}
-
-fn check_activation(activation: Activation) -> Result<(), String> {
-    match activation {
-        Activation::LeakyRelu(slope) if !slope.is_finite() => Err(format!("the slope of its leaky ReLU is {slope}")),
-        Activation::Elu(alpha) if !alpha.is_finite() => Err(format!("the factor of its ELU is {alpha}")),
-        Activation::ThresholdedRelu(threshold) if !threshold.is_finite() => Err(format!("the threshold of its ReLU is {threshold}")),
-        Activation::Clip { low, high } if low.is_nan() || high.is_nan() || low > high => Err(format!("it clips to {low}…{high}")),
-        _ => Ok(()),
+        Op::Embed { table } => embedding(model, *table, inputs),
     }
 }
 

@@ -96,23 +96,8 @@ pub fn measure(
         bench.run(&mut groups, &doubtful, progress)?;
     }
     let usual = bench.settle(&mut groups);
-    let Bench { reference, seen, .. } = bench;
-    let mut residues = Vec::new();
-    let mut of_reference: Vec<Vec<f64>> = vec![Vec::new(); layers];
-    for Pass { now, then, .. } in &seen {
-        let scale = usual / then.total();
-        for (samples, us) in of_reference.iter_mut().zip(&then.layers) {
-            samples.push(us * scale);
-        }
-        residues.extend([now, then].map(|s| (s.rest().0, s.rest().1 * scale)));
-    }
-    let (dispatch_us, fixed_us) = line(&residues);
-    let spread = |layer: usize| {
-        let middle = median(of_reference[layer].clone());
-        median(of_reference[layer].iter().map(|us| (us - middle).abs() / middle.max(1e-9)).collect())
-    };
-    let noise = median(groups.iter().flat_map(|g| &g.layers).map(|&l| spread(l)).collect());
-
+    let (dispatch_us, fixed_us) = line(&bench.residues(usual));
+    let of_reference = bench.of_reference(usual);
     let mut of_layer: BTreeMap<usize, Vec<CandidateTime>> = BTreeMap::new();
     for group in &groups {
         let whole: Vec<f64> = group.layers.iter().flat_map(|&l| of_reference[l].clone()).collect();
@@ -141,10 +126,10 @@ pub fn measure(
         model: artifact.model().name.clone(),
         batch,
         dtype: dtype_name(dtype(artifact)).into(),
-        method: if reference.is_alone() { "alone" } else { "in place" }.into(),
+        method: if bench.reference.is_alone() { "alone" } else { "in place" }.into(),
         fixed_us: rounded(fixed_us),
         dispatch_us: rounded(dispatch_us),
-        noise: rounded(noise),
+        noise: rounded(noise(&groups, &of_reference)),
         layers: artifact.model().layers.iter().enumerate().map(times).collect(),
     })
 }
@@ -198,6 +183,36 @@ impl Bench<'_> {
         }
         usual
     }
+
+    /// What the dense network's layers took in each pass, microseconds, as if the machine had always been as fast as `usual` says.
+    fn of_reference(&self, usual: f64) -> Vec<Vec<f64>> {
+        let mut layers: Vec<Vec<f64>> = vec![Vec::new(); self.dense.model().layers.len()];
+        for Pass { then, .. } in &self.seen {
+            let scale = usual / then.total();
+            for (samples, us) in layers.iter_mut().zip(&then.layers) {
+                samples.push(us * scale);
+            }
+        }
+        layers
+    }
+
+    /// Steps of each run and what it took beyond its layers, microseconds, at the same speed.
+    fn residues(&self, usual: f64) -> Vec<(f64, f64)> {
+        let of = |pass: &Pass| {
+            let scale = usual / pass.then.total();
+            [&pass.now, &pass.then].map(|s| (s.rest().0, s.rest().1 * scale))
+        };
+        self.seen.iter().flat_map(of).collect()
+    }
+}
+
+/// How far the times of a layer usually are from their middle, as a share of it: the median over the layers of `groups`.
+fn noise(groups: &[Group], of_reference: &[Vec<f64>]) -> f64 {
+    let spread = |layer: usize| {
+        let middle = median(of_reference[layer].clone());
+        median(of_reference[layer].iter().map(|us| (us - middle).abs() / middle.max(1e-9)).collect())
+    };
+    median(groups.iter().flat_map(|g| &g.layers).map(|&l| spread(l)).collect())
 }
 
 /// Networks that it takes for every variant in `wanted` to have its turn.
