@@ -74,7 +74,6 @@ fn hard_sigmoid(x: f32) -> f32 {
 /// coefficients that XLA has).
 #[expect(clippy::approx_constant, reason = "a coefficient that was fitted with the others")]
 #[inline(always)]
-#[allow(clippy::approx_constant, reason = "the fit's coefficient is the float beside that of 2/√π")]
 fn erf(x: f32) -> f32 {
     // Where it is half a unit in the last place below 1.
     const END: f32 = 3.832_507;
