@@ -129,6 +129,10 @@ fn weightless(name: &str, op: &FoldedOp, put: &mut dyn FnMut(TensorData) -> Tens
             let values = swapped(&e.table, tokens, e.channels);
             Op::Embed { table: put(TensorData::f32(format!("{name}.table"), &[e.channels, tokens], values)) }
         }
+        FoldedOp::Constant(constant) => {
+            Op::Constant { tensor: put(TensorData::f32(format!("{name}.value"), constant.shape(), constant.data().to_vec())) }
+        }
+        FoldedOp::Primitive(p) => Op::Primitive(p.clone()),
         FoldedOp::Multiply(activation) => Op::Multiply { activation: *activation },
         FoldedOp::Rearrange(r) => rearrange(name, r)?,
     })

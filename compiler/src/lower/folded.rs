@@ -1,11 +1,11 @@
 //! The network of fused layers that folding makes, and that is factored and emitted.
 
-use thinfer::artifact::{Activation, PoolKind, Residual, Window};
+use thinfer::artifact::{Activation, PoolKind, Primitive, Residual, Window};
 
 use crate::graph::{Attention, Graph, Op, Rearrange};
 use crate::rank::Pool;
 pub use crate::tensor::Kernel;
-use crate::tensor::count;
+use crate::tensor::{Tensor, count};
 
 /// A network of fused layers.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +89,10 @@ pub enum FoldedOp {
     Attention(Attention),
     /// Class tokens and positions.
     Embed(Table),
+    /// A tensor, the same for all samples.
+    Constant(Tensor),
+    /// An operation over tensors of any axes.
+    Primitive(Primitive),
 }
 
 /// y = table + x, behind rows of the table alone.

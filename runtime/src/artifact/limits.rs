@@ -18,6 +18,10 @@ impl Limits {
     pub const KERNELS: usize = 64;
     /// Elements of one sample at any layer.
     pub const SAMPLE_LEN: u64 = 1 << 28;
+    /// Values that a primitive reads.
+    pub const OPERANDS: usize = 6;
+    /// Instructions of a map.
+    pub const INSTRUCTIONS: usize = 64;
     /// A window's size, stride, dilation and padding.
     pub const WINDOW: u32 = 1 << 12;
 }

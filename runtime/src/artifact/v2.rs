@@ -4,6 +4,7 @@
 //! all, so that files written before stay readable. There int8 has its room, too: a [`Dtype`], and a section of scales.
 
 mod op;
+mod primitive;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ pub use super::v1::{
     AccuracyNote, Dtype, LayerNote, Nested, PoolKind, Provenance, Residual, Stride, TensorId, TensorInfo, TimeNote, ValueId, Weight, Window,
 };
 pub use op::{Activation, Layer, Op};
+pub use primitive::{
+    Binary, Instruction, Lookup, Map, MatMul, Pick, PickAxis, Primitive, Reduce, ReduceKind, Resample, Run, SoftmaxOver, Unary, Walk,
+};
 
 /// A whole network: layers in execution order, each reading earlier values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -89,10 +89,15 @@ impl Executor {
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
             StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
             StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut workspaces)),
+            StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => todo!(),
+            StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => todo!(),
             StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input(), step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
-        let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
+        let mut buffers: Vec<Vec<f32>> = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
+        for &(tensor, slot) in &plan.constants {
+            slot.fill(&artifact.tensor(tensor), &mut buffers[slot.buffer]);
+        }
         Self { steps, buffers, inputs: plan.inputs.clone(), outputs: plan.outputs.clone() }
     }
 

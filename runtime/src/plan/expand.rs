@@ -132,6 +132,8 @@ pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, i
             )
         }
         Op::Embed { table } => one(StepKind::Embed(*table)),
+        // The draft makes their steps.
+        Op::Constant { .. } | Op::Primitive(_) => Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The primitive steps that a run consists of.
 
 use super::matrix::is_half;
+use super::primitive::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 use super::{Matrix, Slot};
 use crate::artifact::{Activation, Artifact, PoolKind, Residual, Stride, TensorId, Window};
 
@@ -59,6 +60,22 @@ pub enum StepKind {
     Attention(AttentionStep),
     /// y = table + x behind rows of the table alone; the table, [channels, tokens].
     Embed(TensorId),
+    /// A function of each element.
+    Map(MapStep),
+    /// Many elements made one.
+    Reduce(ReduceStep),
+    /// Softmax along any axis.
+    SoftmaxOver(SoftmaxStep),
+    /// Products of matrices that are both computed.
+    MatMul(MatMulStep),
+    /// Elements by tables of indices.
+    Pick(PickStep),
+    /// Weighted sums along an axis.
+    Resample(ResampleStep),
+    /// Values one after the other.
+    Join(JoinStep),
+    /// Elements at computed indices.
+    Lookup(LookupStep),
 }
 
 /// A layer normalisation.
@@ -237,6 +254,14 @@ impl StepKind {
             Self::LayerNorm(_) => "layer norm",
             Self::Attention(_) => "attention",
             Self::Embed(_) => "embed",
+            Self::Map(_) => "map",
+            Self::Reduce(_) => "reduce",
+            Self::SoftmaxOver(_) => "softmax",
+            Self::MatMul(_) => "matmul",
+            Self::Pick(_) => "pick",
+            Self::Resample(_) => "resample",
+            Self::Join(_) => "join",
+            Self::Lookup(_) => "lookup",
         }
     }
 }

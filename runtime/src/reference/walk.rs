@@ -60,6 +60,7 @@ fn value(artifact: &Artifact, layer: &Layer, values: &[Value]) -> Value {
             embed(x, tokens, &|channel, token| table[channel * tokens + token])
         }
         Op::Softmax { log } => softmax(x, *log),
+        Op::Constant { .. } | Op::Primitive(_) => todo!(),
     };
     if let Op::Linear { bias: Some(bias), .. } | Op::Conv { bias: Some(bias), .. } = &layer.op {
         add_bias(&mut y, &tensor(*bias));

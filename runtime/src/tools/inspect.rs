@@ -112,7 +112,8 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
     let model = artifact.model();
     let layer = &model.layers[index];
     let shape = |value: usize| &artifact.shapes()[value];
-    let (input, output) = (shape(layer.inputs[0] as usize), shape(artifact.value_of(index)));
+    let none = Vec::new();
+    let (input, output) = (layer.inputs.first().map_or(&none, |&v| shape(v as usize)), shape(artifact.value_of(index)));
     let channels = |shape: &[usize]| shape.first().copied().unwrap_or(1);
     let (op, kernel) = match &layer.op {
         Op::Linear { .. } => ("linear", None),
@@ -132,6 +133,8 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::LayerNorm { .. } => ("layer norm", None),
         Op::Attention { .. } => ("attention", None),
         Op::Embed { .. } => ("embed", None),
+        Op::Constant { .. } => ("constant", None),
+        Op::Primitive(p) => (p.name(), None),
     };
     let (bias, residual, activation) = match &layer.op {
         Op::Linear { bias, activation, .. } => (*bias, false, *activation),
@@ -143,6 +146,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         | Op::Activate(activation) => (None, false, *activation),
         Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } | Op::Rearrange { .. } => (None, false, Activation::None),
         Op::LayerNorm { .. } | Op::Attention { .. } | Op::Embed { .. } => (None, false, Activation::None),
+        Op::Constant { .. } | Op::Primitive(_) => (None, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
     let weight = layer.op.weight();

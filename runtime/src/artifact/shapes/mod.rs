@@ -2,6 +2,7 @@
 
 mod inputs;
 mod layers;
+mod primitives;
 mod weights;
 mod windows;
 
@@ -90,6 +91,18 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
         }
         Op::Attention { heads, scale } => attention(inputs, *heads, *scale),
         Op::Embed { table } => embedding(model, *table, inputs),
+        Op::Constant { tensor } => {
+            let [] = exactly("a constant", inputs)?;
+            model
+                .tensors
+                .get(*tensor as usize)
+                .map(|t| t.shape.clone())
+                .ok_or_else(|| format!("names tensor {tensor}, which does not exist"))
+        }
+        Op::Primitive(primitive) => {
+            let shapes: Vec<&[usize]> = inputs.iter().map(|i| i.as_slice()).collect();
+            primitive.output_shape(&shapes)
+        }
     }
 }
 

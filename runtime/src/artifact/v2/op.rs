@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Primitive;
 use crate::artifact::v1::{self, PoolKind, Residual, Stride, TensorId, ValueId, Weight, Window};
 
 /// One fused operation.
@@ -122,6 +123,13 @@ pub enum Op {
         /// Is added, [channels, tokens].
         table: TensorId,
     },
+    /// A tensor of the file as a value, the same for all samples. Only primitives read it.
+    Constant {
+        /// The value, in its shape.
+        tensor: TensorId,
+    },
+    /// An operation over tensors of any axes.
+    Primitive(Primitive),
 }
 
 /// Applied to each element of a layer's output. NaN stays NaN or becomes what the device's min and max make of it.

@@ -46,6 +46,8 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::LayerNorm(_) => layer_norm::candidates(gpu),
         StepKind::Attention(a) => attention::candidates(gpu, a),
         StepKind::Embed(_) => named("embed", |_| true),
+        StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => Vec::new(),
+        StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => Vec::new(),
         StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
     }
 }
@@ -107,6 +109,8 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Multiply { .. } => multiply::step(context, kernel, &values),
         StepKind::LayerNorm(n) => layer_norm::step(context, kernel, artifact, &values, n),
         StepKind::Attention(a) => attention::step(context, kernel, &values, a),
+        StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => todo!(),
+        StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => todo!(),
         StepKind::Embed(table) => embed::step(context, kernel, artifact, &values, *table),
     }
 }

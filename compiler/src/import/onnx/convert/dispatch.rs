@@ -34,6 +34,7 @@ impl<'a> Converter<'a> {
     fn output_of(&mut self, node: &'a Node) -> Step<OnnxValue> {
         match node.op.as_str() {
             "Conv" => self.conv(node),
+            "ConvTranspose" => self.transposed_conv(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
             "BatchNormalization" => self.batch_norm(node),
@@ -97,7 +98,21 @@ impl<'a> Converter<'a> {
 
     /// Whether the outputs of `node` are integers in the file.
     pub(super) fn gives_integers(&self, node: &Node) -> bool {
-        moves(&node.op) && !matches!(node.op.as_str(), "Cast" | "CastLike") && node.input(0).is_some_and(|i| self.integers.contains(i))
+        let is_integer = |i: usize| match node.input(i).map(|name| (name, self.values.get(name))) {
+            Some((_, Some(OnnxValue::Constant(array)))) => array.as_ints().is_some(),
+            Some((name, _)) => self.integers.contains(name),
+            None => false,
+        };
+        match node.op.as_str() {
+            "Cast" => !node.casts_to_float(),
+            "CastLike" => false,
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf" => true,
+            "ArgMax" | "ArgMin" => true,
+            "Where" => is_integer(1),
+            "OneHot" => is_integer(2),
+            "Max" | "Min" | "Abs" | "Neg" | "Sign" | "Clip" | "ReduceMax" | "ReduceMin" | "Trilu" | "GatherElements" => is_integer(0),
+            op => moves(op) && is_integer(0),
+        }
     }
 
     /// A value as it is: of other element types that hold the same numbers, too.

@@ -11,6 +11,7 @@ mod dispatch;
 mod elementwise;
 mod ends;
 mod faults;
+mod general;
 mod index;
 mod layers;
 mod moves;
@@ -24,6 +25,7 @@ mod reduce;
 mod resize;
 mod shapes;
 mod transformer;
+mod transposed;
 mod value;
 
 use std::borrow::Cow;
@@ -162,8 +164,21 @@ impl<'a> Converter<'a> {
 
     /// Converts `node`, or the nodes that a rule put it in the place of where its own conversion does not apply.
     fn convert(&mut self, node: &'a Node, faults: &mut Vec<String>) -> Result<(), Failure> {
-        let mark = node.pattern.is_some().then(|| self.mark());
-        match self.outputs(node) {
+        let mark = self.mark();
+        let outputs = match self.outputs(node) {
+            // What no rule put there may still be made of primitives.
+            Err(Stop::Why(why)) if node.pattern.is_none() => {
+                self.take_back(&mark);
+                match self.general(node) {
+                    Ok(Some(values)) => Ok(values),
+                    Ok(None) => Err(Stop::Why(why)),
+                    Err(Stop::Why(_)) if operations::has_its_own(&node.op) => Err(Stop::Why(why)),
+                    Err(stop) => Err(stop),
+                }
+            }
+            other => other,
+        };
+        match outputs {
             Ok(values) => {
                 if let Some(pattern) = &node.pattern {
                     self.note(pattern.rule.name, node);
@@ -177,9 +192,9 @@ impl<'a> Converter<'a> {
                 }
             }
             Err(Stop::Input(number, shape)) => return Err(Failure::Input(number, shape)),
-            Err(stop) => match (node.pattern.as_ref().zip(mark), stop) {
-                (Some((pattern, mark)), _) => {
-                    self.take_back(mark);
+            Err(stop) => match (node.pattern.as_ref(), stop) {
+                (Some(pattern), _) => {
+                    self.take_back(&mark);
                     self.note(format!("left as written ({}): it would need {}", pattern.rule.name, pattern.rule.requires), node);
                     for plain in &pattern.plain {
                         if !plain.outputs.iter().any(|o| self.values.contains_key(o.as_str())) {
@@ -205,7 +220,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Forgets the nodes that were made since `mark`.
-    fn take_back(&mut self, mark: Mark) {
+    fn take_back(&mut self, mark: &Mark) {
         for node in self.graph.nodes.drain(mark.nodes..) {
             node.op.params(&node.name).iter().for_each(|p| drop(self.params.remove(&p.name)));
         }
@@ -213,7 +228,7 @@ impl<'a> Converter<'a> {
         let left = self.shapes.len();
         self.flat.retain(|_, flat| *flat < left);
         self.values.extend(self.settled.drain(mark.settled..));
-        (self.names, self.notes) = (mark.names, mark.notes);
+        (self.names, self.notes) = (mark.names.clone(), mark.notes.clone());
     }
 
     /// The output called `name`, whose elements lie in the order in which the file sees them.

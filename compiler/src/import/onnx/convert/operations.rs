@@ -1,12 +1,12 @@
 //! The operations by name: which are converted, and what is said of the others.
 
-use super::elementwise;
+use super::{elementwise, general};
 use crate::import::onnx::eval;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
 /// Operations on computed values, beside the functions of each element (`elementwise.rs`).
-const KNOWN: [&str; 59] = [
+const KNOWN: [&str; 60] = [
     "Add",
     "Attention",
     FUSED,
@@ -17,6 +17,7 @@ const KNOWN: [&str; 59] = [
     "Clip",
     "Concat",
     "Conv",
+    "ConvTranspose",
     "DepthToSpace",
     "Div",
     "Dropout",
@@ -121,9 +122,14 @@ pub(super) fn moves(op: &str) -> bool {
     )
 }
 
+/// Whether an operation has a conversion beside the one by primitives.
+pub(super) fn has_its_own(op: &str) -> bool {
+    KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || elementwise::is_one(op)
+}
+
 /// What is said of an operation that is not converted; `None` of one that is.
 fn unknown(op: &str) -> Option<String> {
-    if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || elementwise::is_one(op) {
+    if has_its_own(op) || OF_SHAPES.contains(&op) || general::is_one(op) {
         return None;
     }
     if let Some(why) = eval::never(op) {
@@ -139,7 +145,6 @@ fn unknown(op: &str) -> Option<String> {
         | "DynamicQuantizeLinear" => "is quantised, which is not supported (export the network before it was quantised)",
         "If" | "Loop" | "Scan" => "is control flow that depends on the input, which is not supported",
         "LSTM" | "GRU" | "RNN" => "is recurrent, which is not supported",
-        "ConvTranspose" => "is a transposed convolution, which is not supported",
         "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "NonMaxSuppression" | "OneHot" => {
             "gives indices or takes elements by their values, which is not supported (end the network before it)"
         }

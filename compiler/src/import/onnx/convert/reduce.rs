@@ -102,7 +102,7 @@ impl<'a> Converter<'a> {
 }
 
 /// `view` without the axes at `over`, which have one element each.
-fn without(view: View, over: &[usize]) -> View {
+pub(super) fn without(view: View, over: &[usize]) -> View {
     let gone: Vec<usize> = over.iter().map(|&i| view.axis_of(i)).collect();
     let sample = view.sample.map(|s| s - gone.iter().filter(|g| **g < s).count());
     let axes = view.axes.into_iter().enumerate().filter(|(i, _)| !over.contains(i)).map(|(_, a)| a).collect();

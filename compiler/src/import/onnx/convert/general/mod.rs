@@ -1,0 +1,141 @@
+//! Conversions by primitives, which run over tensors of any axes. They come last: what has a conversion of its own, by layers that
+//! can be fused, cut or trained, is given to that first.
+
+mod compose;
+mod einsum;
+mod expression;
+mod join;
+mod lookup;
+mod map;
+mod matmul;
+mod operands;
+mod pick;
+mod reduce;
+mod resample;
+mod softmax;
+
+use super::{Converter, OnnxValue, Step};
+use crate::graph::{Op, ValueId};
+use crate::import::onnx::node::Node;
+use crate::import::onnx::view::View;
+use thinfer::artifact::Primitive;
+
+/// Whether `op` has a conversion by primitives.
+pub(super) fn is_one(op: &str) -> bool {
+    map::is_one(op)
+        || reduce::is_one(op)
+        || matches!(
+            op,
+            "Softmax"
+                | "LogSoftmax"
+                | "Hardmax"
+                | "MatMul"
+                | "Gemm"
+                | "Einsum"
+                | "Concat"
+                | "Gather"
+                | "GatherElements"
+                | "Resize"
+                | "Upsample"
+                | "CumSum"
+                | "OneHot"
+                | "Trilu"
+                | "LayerNormalization"
+                | "LRN"
+                | "GlobalLpPool"
+        )
+}
+
+/// Whether `op` gives right results for integers, which are computed as floats: whatever it gives is one of its inputs, a truth, an
+/// index, or a sum that the runtime's f32 hold exactly.
+fn takes_integers(op: &str) -> bool {
+    matches!(
+        op,
+        "Equal"
+            | "Less"
+            | "LessOrEqual"
+            | "Greater"
+            | "GreaterOrEqual"
+            | "And"
+            | "Or"
+            | "Xor"
+            | "Not"
+            | "Where"
+            | "Max"
+            | "Min"
+            | "Abs"
+            | "Neg"
+            | "Sign"
+            | "Cast"
+            | "Clip"
+            | "Concat"
+            | "Gather"
+            | "GatherElements"
+            | "OneHot"
+            | "ReduceMax"
+            | "ReduceMin"
+            | "ArgMax"
+            | "ArgMin"
+            | "Trilu"
+    )
+}
+
+impl<'a> Converter<'a> {
+    /// The outputs of `node` by primitives; `None` of an operation that has none.
+    pub(super) fn general(&mut self, node: &'a Node) -> Step<Option<Vec<OnnxValue>>> {
+        if !is_one(&node.op) {
+            return Ok(None);
+        }
+        node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
+        if !takes_integers(&node.op) && node.inputs.iter().any(|i| self.integers.contains(i.as_str())) {
+            return Ok(None);
+        }
+        let view = match node.op.as_str() {
+            "Softmax" | "LogSoftmax" => self.softmax_over(node)?,
+            "Hardmax" => self.hardmax(node)?,
+            "MatMul" => self.matrix_product(node)?,
+            "Gemm" => self.general_gemm(node)?,
+            "Einsum" => self.einsum(node)?,
+            "Concat" => self.concatenated(node)?,
+            "Gather" => self.looked_up(node)?,
+            "GatherElements" => self.elements_looked_up(node)?,
+            "Resize" | "Upsample" => self.resampled(node)?,
+            "CumSum" => self.cumulative_sum(node)?,
+            "OneHot" => self.one_hot(node)?,
+            "Trilu" => self.triangle(node)?,
+            "LRN" => self.local_response_norm(node)?,
+            "GlobalLpPool" => self.global_lp_pool(node)?,
+            "LayerNormalization" => {
+                return self.layer_norm_with_statistics(node).map(|all| Some(all.into_iter().map(OnnxValue::Computed).collect()));
+            }
+            op if reduce::is_one(op) => self.reduced(node)?,
+            _ => self.mapped(node)?,
+        };
+        self.note("by primitives", node);
+        Ok(Some(vec![OnnxValue::Computed(view)]))
+    }
+
+    /// Appends a primitive.
+    pub(super) fn primitive(&mut self, name: String, primitive: Primitive, inputs: Vec<ValueId>) -> Step<ValueId> {
+        let name = self.fresh(name);
+        self.push(&name, Op::Primitive(primitive), inputs, Vec::new())
+    }
+
+    /// Appends a constant of `shape`, one axis at least.
+    pub(super) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
+        let name = self.fresh(name);
+        let own = if shape.is_empty() { vec![1] } else { shape.to_vec() };
+        let base = self.push(&name, Op::Constant { shape: own }, Vec::new(), vec![values])?;
+        Ok(View::plain(base, shape))
+    }
+}
+
+/// A length as the file has it.
+pub(super) fn small(n: usize) -> Step<u32> {
+    Ok(u32::try_from(n).map_err(|_| format!("has an axis of {n} elements"))?)
+}
+
+/// Lengths as the file has them, one axis at least.
+pub(super) fn axes(sizes: &[usize]) -> Step<Vec<u32>> {
+    if sizes.is_empty() { Ok(vec![1]) } else { sizes.iter().map(|&n| small(n)).collect() }
+}
