@@ -9,7 +9,7 @@ use super::walk::Walk;
 use super::{activation, threads};
 use crate::artifact::{Activation, Binary, Instruction, Unary};
 use crate::lock::lock;
-use crate::plan::{MapStep, Slot};
+use crate::plan::{MapStep, Operand, Slot};
 
 /// Elements of a block.
 pub(super) const BLOCK: usize = 512;
@@ -21,6 +21,8 @@ pub(super) struct Map {
     lines: Vec<Line>,
     /// The first registers; they never change.
     constants: Vec<f32>,
+    /// Whether the padding of pixels is computed like a channel, and set to 0 afterwards.
+    with_padding: bool,
     output: Slot,
     /// The registers of each thread.
     scratches: Vec<Mutex<Vec<Vec<f32>>>>,
@@ -55,11 +57,14 @@ enum Source {
 impl Map {
     /// Prepares `step`, which reads values in `inputs` and writes one in `output`.
     pub(super) fn new(step: &MapStep, inputs: &[Slot], output: Slot) -> Self {
-        let operands: Vec<Walk> = step.operands.iter().zip(inputs).map(|(o, &slot)| Walk::new(o, &step.sizes, slot)).collect();
+        let sizes = padded(step, inputs, output);
+        let with_padding = sizes.is_some();
+        let sizes = sizes.as_ref().unwrap_or(&step.sizes);
+        let operands: Vec<Walk> = step.operands.iter().zip(inputs).map(|(o, &slot)| Walk::new(o, sizes, slot)).collect();
         let (lines, constants, registers) = compile(&step.instructions, &operands);
         let scratch = || (0..registers).map(|r| vec![constants.get(r).copied().unwrap_or(0.0); BLOCK]).collect();
         let scratches = (0..threads::count()).map(|_| Mutex::new(scratch())).collect();
-        Self { operands, lines, constants, output, scratches }
+        Self { operands, lines, constants, with_padding, output, scratches }
     }
 
     /// Fills everything that a run must write before it reads with NaN.
@@ -75,15 +80,19 @@ impl Map {
         let slot = self.output;
         let (channels, stride) = (slot.channels, slot.channel_stride());
         let cost = self.lines.iter().map(Line::cost).sum();
-        if slot.pixels() == 1 || channels == stride {
-            return Pieces { len: slot.len(), stride: slot.stride(), unit: 1, cost }.each(output, |thread, Piece { sample, first, y }| {
+        if slot.is_vector() || channels == stride || self.with_padding {
+            let (len, unit) = if self.with_padding { (slot.stride(), stride) } else { (slot.len(), 1) };
+            return Pieces { len, stride: slot.stride(), unit, cost }.each(output, |thread, Piece { sample, first, y }| {
                 let registers = &mut *lock(&self.scratches[thread]);
                 for (at, y) in (first..).step_by(BLOCK).zip(y.chunks_mut(BLOCK)) {
                     self.block(inputs, sample, at, registers, y);
                 }
+                if self.with_padding {
+                    y.chunks_exact_mut(stride).for_each(|pixel| pixel[channels..].fill(0.0));
+                }
             });
         }
-        // Padding lies between the pixels.
+        // Padding lies between the pixels, and not all operands have it.
         Pieces { len: slot.stride(), stride: slot.stride(), unit: stride, cost }.each(output, |thread, Piece { sample, first, y }| {
             let registers = &mut *lock(&self.scratches[thread]);
             let mut block = [0f32; BLOCK];
@@ -142,6 +151,22 @@ impl Line {
             Work::Activate(..) => 5,
         }
     }
+}
+
+/// The sizes of a map to an image whose pixels are padded, with the padding for channels, where every operand has as many: those that
+/// lie side by side, or one for all.
+fn padded(step: &MapStep, inputs: &[Slot], output: Slot) -> Option<Vec<usize>> {
+    let mut sizes = step.sizes.clone();
+    if output.is_vector() || output.channels == output.channel_stride() || *sizes.last()? != output.channels {
+        return None;
+    }
+    *sizes.last_mut()? = output.channel_stride();
+    let has = |(operand, slot): (&Operand, &Slot)| {
+        let last = operand.strides.last().copied();
+        let reach = sizes.iter().zip(&operand.strides).map(|(&size, &stride)| stride.max(0) * (size as i64 - 1));
+        last == Some(0) || last == Some(1) && operand.offset + reach.sum::<i64>() < slot.stride() as i64
+    };
+    step.operands.iter().zip(inputs).all(has).then_some(sizes)
 }
 
 /// Puts elements `first`, … of pixels of `channels` elements where they lie, `stride` from pixel to pixel, and 0 behind each pixel.
@@ -280,16 +305,31 @@ mod tests {
 
     #[test]
     fn the_padding_of_pixels_is_zero() {
+        // −x + b, where b is one a channel: with padding behind it, or without.
+        let instructions = vec![
+            Instruction::Operand(0),
+            Instruction::Unary(Unary::Neg, 0),
+            Instruction::Operand(1),
+            Instruction::Binary(Binary::Add, 1, 2),
+        ];
         for (channels, pixels) in [(3, 2), (1, 5), (5, 40_000), (1001, 3)] {
             let slot = Slot { buffer: 0, channels, height: 1, width: pixels };
-            let stride = slot.channel_stride() as i64;
-            let instructions = vec![Instruction::Operand(0), Instruction::Unary(Unary::Neg, 0)];
-            let step = MapStep { sizes: vec![pixels, channels], operands: vec![operand(&[stride, 1], true)], instructions };
-            let x: Vec<f32> = (0..slot.stride()).map(|i| (i % 1000 + 1) as f32).collect();
-            let mut y = vec![f32::NAN; slot.stride()];
-            Map::new(&step, &[slot], slot).run(&[&x], &mut y);
-            for (n, got) in y.iter().enumerate() {
-                assert_eq!(*got, if n % slot.channel_stride() < channels { -x[n] } else { 0.0 });
+            let stride = slot.channel_stride();
+            let x: Vec<f32> = (0..slot.stride()).map(|i| if i % stride < channels { (i % 1000 + 1) as f32 } else { 0.0 }).collect();
+            for offset in [0, 4 * stride - channels] {
+                let bias = Operand { offset: offset as i64, ..operand(&[0, 1], false) };
+                let operands = vec![operand(&[stride as i64, 1], true), bias];
+                let step = MapStep { sizes: vec![pixels, channels], operands, instructions: instructions.clone() };
+                let of_bias = plain(offset + channels);
+                let mut map = Map::new(&step, &[slot, of_bias], slot);
+                assert_eq!(map.with_padding, offset == 0);
+                map.poison();
+                let b: Vec<f32> = (0..of_bias.stride()).map(|i| i as f32).collect();
+                let mut y = vec![f32::NAN; slot.stride()];
+                map.run(&[&x, &b], &mut y);
+                for (n, got) in y.iter().enumerate() {
+                    assert_eq!(*got, if n % stride < channels { (offset + n % stride) as f32 - x[n] } else { 0.0 });
+                }
             }
         }
     }

@@ -53,8 +53,8 @@ pub(super) fn binary(function: Binary, a: &[f32], b: &[f32], y: &mut [f32]) {
             Binary::Sub => both(a, b, y, |a, b| a - b),
             Binary::Mul => both(a, b, y, |a, b| a * b),
             Binary::Div => both(a, b, y, |a, b| a / b),
-            Binary::Max => both(a, b, y, |a, b| if a > b || a.is_nan() { a } else { b }),
-            Binary::Min => both(a, b, y, |a, b| if a < b || a.is_nan() { a } else { b }),
+            Binary::Max => both(a, b, y, |a, b| if (a > b) | a.is_nan() { a } else { b }),
+            Binary::Min => both(a, b, y, |a, b| if (a < b) | a.is_nan() { a } else { b }),
             Binary::Less => both(a, b, y, |a, b| truth(a < b)),
             Binary::LessOrEqual => both(a, b, y, |a, b| truth(a <= b)),
             Binary::Equal => both(a, b, y, |a, b| truth(a == b)),
@@ -98,7 +98,8 @@ fn truth(is: bool) -> f32 {
 /// a to the power b. Exponents that networks have, the same for the whole block, do without the library.
 #[inline(always)]
 fn power(a: &[f32], b: &[f32], y: &mut [f32]) {
-    let exponent = b.first().copied().filter(|first| b.iter().all(|b| b == first));
+    // All are looked at, which vectors do faster than a branch finds the first that differs.
+    let exponent = b.first().copied().filter(|first| b.iter().fold(true, |same, b| same & (b == first)));
     match exponent {
         Some(1.0) => y.copy_from_slice(a),
         Some(2.0) => each(a, y, |x| x * x),

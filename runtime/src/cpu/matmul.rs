@@ -11,7 +11,7 @@ use super::product::{PARALLEL_MACS, Rows, split_off};
 use super::simd::vectorized;
 use super::threads;
 use super::tile::{self, ROWS, Target};
-use super::walk::Walk;
+use super::walk::{Run, Walk};
 use crate::lock::lock;
 use crate::plan::{MatMulStep, Operand, Slot};
 
@@ -23,6 +23,8 @@ const SMALL: usize = 64;
 const BLOCK: usize = 4 * ROWS;
 /// Columns of a row that are summed at once where nothing is packed.
 const COLUMNS: usize = 512;
+/// Columns that are packed at once where each lies side by side.
+const TURNED: usize = 8;
 /// Products of a dot product go side by side in so many lanes.
 const LANES: usize = 16;
 
@@ -196,11 +198,10 @@ impl MatMul {
 
     /// Packs the second matrices of all samples.
     fn pack(&self, b: &[f32], packed: &mut [Packed], outputs: usize) {
-        let [down, right] = self.b.strides;
         let one = |(at, packed): (usize, &mut Packed)| {
             let (sample, which) = (at / self.b.starts.len(), at % self.b.starts.len());
             let start = (sample * self.b.sample) as isize + self.b.starts[which];
-            packed.refill(|column, row| b[(start + row as isize * down + column as isize * right) as usize]);
+            packed.refill_panels(|panel, columns, weights| fill(b, start, self.b.strides, (panel.column, columns), weights, panel.width));
         };
         let count = packed.len();
         if threads::count() == 1 || outputs.saturating_mul(self.inner) < PARALLEL_MACS {
@@ -246,6 +247,30 @@ impl MatMul {
                 },
             );
         }
+    }
+}
+
+/// Copies `count` columns from column `first` on of the matrix that begins at `start` of `b` to `lines` of `width`, one a row.
+fn fill(b: &[f32], start: isize, [down, right]: [isize; 2], (first, count): (usize, usize), lines: &mut [f32], width: usize) {
+    let begin = start + first as isize * right;
+    if down == 1 {
+        // A column lies side by side: several of them at once, so that each line is written in few turns.
+        let rows = lines.len() / width;
+        let column = |c: usize| &b[(begin + c as isize * right) as usize..][..rows];
+        let whole = count / TURNED * TURNED;
+        for first in (0..whole).step_by(TURNED) {
+            let columns: [&[f32]; TURNED] = std::array::from_fn(|c| column(first + c));
+            for (row, line) in lines.chunks_exact_mut(width).enumerate() {
+                line[first..][..TURNED].copy_from_slice(&columns.map(|column| column[row]));
+            }
+        }
+        for c in whole..count {
+            lines.chunks_exact_mut(width).zip(column(c)).for_each(|(line, b)| line[c] = *b);
+        }
+        return;
+    }
+    for (row, line) in (0..).zip(lines.chunks_exact_mut(width)) {
+        Run { done: 0, place: begin + row * down, len: count, stride: right }.copy(b, &mut line[..count]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Elements by tables of indices on the CPU.
 
 use super::pieces::{Piece, Pieces};
-use super::simd::vectorized;
+use super::walk::Run;
 use crate::plan::{PickStep, Slot};
 
 /// Nothing is picked.
@@ -37,8 +37,12 @@ enum Segment {
     Fill { at: usize, len: usize, value: f32 },
     /// Elements that lie side by side.
     Copy { at: usize, len: usize, from: usize },
+    /// Elements that lie `step` apart.
+    Steps { at: usize, len: usize, from: usize, step: isize },
     /// Each by its own entry.
-    Each { at: usize, entries: Vec<i64> },
+    Each { at: usize, entries: Vec<u32> },
+    /// Each by its own entry, or none.
+    Holes { at: usize, entries: Vec<i64> },
 }
 
 impl Pick {
@@ -96,18 +100,21 @@ impl Pick {
             match segment {
                 &Segment::Fill { at, len, value } => y[at..][..len].fill(value),
                 &Segment::Copy { at, len, from } => y[at..][..len].copy_from_slice(&x[from..][..len]),
-                Segment::Each { at, entries } => vectorized(
-                    #[inline(always)]
-                    || {
-                        for (y, &entry) in y[*at..].iter_mut().zip(entries) {
-                            *y = match usize::try_from(entry) {
-                                Ok(entry) => x[entry],
-                                Err(_) if entry == NOTHING => self.fill,
-                                Err(_) => 0.0,
-                            };
-                        }
-                    },
-                ),
+                &Segment::Steps { at, len, from, step } => {
+                    Run { done: 0, place: from as isize, len, stride: step }.copy(x, &mut y[at..][..len]);
+                }
+                Segment::Each { at, entries } => {
+                    y[*at..].iter_mut().zip(entries).for_each(|(y, &entry)| *y = x[entry as usize]);
+                }
+                Segment::Holes { at, entries } => {
+                    for (y, &entry) in y[*at..].iter_mut().zip(entries) {
+                        *y = match usize::try_from(entry) {
+                            Ok(entry) => x[entry],
+                            Err(_) if entry == NOTHING => self.fill,
+                            Err(_) => 0.0,
+                        };
+                    }
+                }
             }
         }
     }
@@ -119,25 +126,37 @@ fn segments(entries: &[i64], fill: f32) -> Vec<Segment> {
     let (mut at, mut short) = (0, 0);
     while at < entries.len() {
         let first = entries[at];
-        let step = i64::from(first >= 0);
-        let alike = (0..).zip(&entries[at..]).take_while(|&(i, &entry)| entry == first + i * step);
+        let step = match entries.get(at + 1) {
+            Some(&next) if first >= 0 && next >= 0 => next - first,
+            _ => i64::from(first >= 0),
+        };
+        let alike = (0..).zip(&entries[at..]).take_while(|&(i, &entry)| entry == first + i * step && (entry < 0) == (first < 0));
         let len = alike.count();
-        if len >= COPY || len == entries.len() {
-            if short < at {
-                segments.push(Segment::Each { at: short, entries: entries[short..at].to_vec() });
-            }
+        let is_all = len == entries.len();
+        if len >= COPY || is_all {
+            segments.extend(one_by_one(short, &entries[short..at]));
             segments.push(match usize::try_from(first) {
-                Ok(from) => Segment::Copy { at, len, from },
+                Ok(from) if step == 1 => Segment::Copy { at, len, from },
+                Ok(from) => Segment::Steps { at, len, from, step: step as isize },
                 Err(_) => Segment::Fill { at, len, value: if first == NOTHING { fill } else { 0.0 } },
             });
             short = at + len;
         }
-        at += len;
+        // The last one of a few may begin what follows.
+        at += if len >= COPY || is_all { len } else { len.max(2) - 1 };
     }
-    if short < at {
-        segments.push(Segment::Each { at: short, entries: entries[short..].to_vec() });
-    }
+    segments.extend(one_by_one(short, &entries[short..]));
     segments
+}
+
+/// Elements from `at` on by their entries, if there are any.
+fn one_by_one(at: usize, entries: &[i64]) -> Option<Segment> {
+    let all: Option<Vec<u32>> = entries.iter().map(|&entry| u32::try_from(entry).ok()).collect();
+    let segment = match all {
+        Some(entries) => Segment::Each { at, entries },
+        None => Segment::Holes { at, entries: entries.to_vec() },
+    };
+    (!entries.is_empty()).then_some(segment)
 }
 
 #[cfg(test)]
@@ -203,13 +222,16 @@ mod tests {
         entries.extend([5, 5, -1, 7]);
         entries.extend(20..30);
         entries.push(-2);
-        let each = |at, entries: &[i64]| Segment::Each { at, entries: entries.to_vec() };
-        let want = [
-            Segment::Fill { at: 0, len: 9, value: 2.0 },
-            each(9, &[5, 5, -1, 7]),
-            Segment::Copy { at: 13, len: 10, from: 20 },
-            each(23, &[-2]),
-        ];
-        assert_eq!(segments(&entries, 2.0), want);
+        let holes = |at, entries: &[i64]| Segment::Holes { at, entries: entries.to_vec() };
+        let copy = Segment::Copy { at: 13, len: 10, from: 20 };
+        assert_eq!(
+            segments(&entries, 2.0),
+            [Segment::Fill { at: 0, len: 9, value: 2.0 }, holes(9, &[5, 5, -1, 7]), copy, holes(23, &[-2])]
+        );
+        // Backwards, then each twice, then every third.
+        let entries: Vec<i64> = (0..8).rev().chain([10, 10, 11, 11]).chain((0..8).map(|i| 12 + 3 * i)).collect();
+        let each = Segment::Each { at: 8, entries: vec![10, 10, 11, 11] };
+        let steps = |at, from, step| Segment::Steps { at, len: 8, from, step };
+        assert_eq!(segments(&entries, 0.0), [steps(0, 7, -1), each, steps(12, 12, 3)]);
     }
 }

@@ -11,7 +11,7 @@ use crate::plan::{ReduceStep, Slot};
 /// Outputs that are computed at once.
 pub(super) const OUTPUTS: usize = 128;
 /// Elements of one output that go side by side.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 /// Elements that are gathered at once where they do not lie side by side.
 const GATHERED: usize = 256;
 
@@ -58,27 +58,30 @@ impl Reduce {
     #[inline(always)]
     fn outputs(&self, x: &[f32], sample: usize, first: usize, y: &mut [f32]) {
         let all = (x, sample, first);
+        let mut most = [0f32; OUTPUTS];
+        let most = &mut most[..y.len()];
         let mut sums = [0f64; OUTPUTS];
         let sums = &mut sums[..y.len()];
         let count = self.elements.count as f64;
         let wide = |x: f32| f64::from(x);
         match self.kind {
-            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(all, 0.0, sums, |_, x| wide(x), |a, b| a + b),
-            ReduceKind::L1 => self.elements.fold(all, 0.0, sums, |_, x| wide(x.abs()), |a, b| a + b),
-            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(all, 0.0, sums, |_, x| wide(x) * wide(x), |a, b| a + b),
-            ReduceKind::Product => self.elements.fold(all, 1.0, sums, |_, x| wide(x), |a, b| a * b),
-            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(all, f64::NEG_INFINITY, sums, |_, x| wide(x), larger),
-            ReduceKind::Min => self.elements.fold(all, f64::INFINITY, sums, |_, x| wide(x), |a, b| -larger(-a, -b)),
+            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => {
+                self.elements.fold(all, 0.0, (sums, most), |x, _| wide(x), |a, b| a + b)
+            }
+            ReduceKind::L1 => self.elements.fold(all, 0.0, (sums, most), |x, _| wide(x.abs()), |a, b| a + b),
+            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(all, 0.0, (sums, most), |x, _| wide(x) * wide(x), |a, b| a + b),
+            ReduceKind::Product => self.elements.fold(all, 1.0, (sums, most), |x, _| wide(x), |a, b| a * b),
+            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(all, f64::NEG_INFINITY, (sums, most), |x, _| wide(x), larger),
+            ReduceKind::Min => self.elements.fold(all, f64::INFINITY, (sums, most), |x, _| wide(x), |a, b| -larger(-a, -b)),
             ReduceKind::ArgMax { last } => return reduce_index::outputs(&self.elements, all, 1.0, last, y),
             ReduceKind::ArgMin { last } => return reduce_index::outputs(&self.elements, all, -1.0, last, y),
         }
         if self.kind == ReduceKind::LogSumExp {
             // Powers of what is below the largest one do not overflow. An infinite one is the result itself.
-            let mut most = [0f32; OUTPUTS];
             most.iter_mut().zip(&*sums).for_each(|(m, s)| *m = *s as f32);
             let mut powers = [0f64; OUTPUTS];
             let powers = &mut powers[..y.len()];
-            self.elements.fold(all, 0.0, powers, |at, x| wide(exp(x - most[at])), |a, b| a + b);
+            self.elements.fold(all, 0.0, (powers, most), |x, most| wide(exp(x - most)), |a, b| a + b);
             for (most, power) in sums.iter_mut().zip(powers) {
                 *most = if most.is_finite() { *most + power.ln() } else { *most };
             }
@@ -97,7 +100,7 @@ impl Reduce {
 /// The larger one, or NaN where one is.
 #[inline(always)]
 fn larger(a: f64, b: f64) -> f64 {
-    if b > a || b.is_nan() { b } else { a }
+    if (b > a) | b.is_nan() { b } else { a }
 }
 
 impl Elements {
@@ -111,32 +114,33 @@ impl Elements {
         Self { kept, over: over_walk, count: over.iter().product(), across }
     }
 
-    /// For each output `at` of `sums`, of those from `first` of a sample on: `start` and all `term(at, x)` joined by `join`,
-    /// in any order.
+    /// For each output of `sums`, of those from `first` of a sample on: `start` and all `term(x, c)` joined by `join`, in any order,
+    /// where c is what `constants` holds for the output.
     #[inline(always)]
     fn fold(
         &self,
         (x, sample, first): (&[f32], usize, usize),
         start: f64,
-        sums: &mut [f64],
-        term: impl Fn(usize, f32) -> f64,
+        (sums, constants): (&mut [f64], &[f32]),
+        term: impl Fn(f32, f32) -> f64,
         join: impl Fn(f64, f64) -> f64,
     ) {
         sums.fill(start);
         self.kept.runs(sample, first, sums.len(), |outputs| {
             let sums = &mut sums[outputs.done..][..outputs.len];
+            let constants = &constants[outputs.done..][..outputs.len];
             if self.across {
                 return self.over.runs(0, 0, self.count, |run| {
                     for n in 0..run.len as isize {
                         let place = outputs.place + run.place + n * run.stride;
                         let x = &x[place as usize..][..sums.len()];
-                        for (at, (sum, &x)) in sums.iter_mut().zip(x).enumerate() {
-                            *sum = join(*sum, term(outputs.done + at, x));
+                        for ((sum, &x), &c) in sums.iter_mut().zip(x).zip(constants) {
+                            *sum = join(*sum, term(x, c));
                         }
                     }
                 });
             }
-            for (at, sum) in sums.iter_mut().enumerate() {
+            for (at, (sum, &c)) in sums.iter_mut().zip(constants).enumerate() {
                 let begin = outputs.place + at as isize * outputs.stride;
                 let mut lanes = [start; LANES];
                 self.blocks(x, begin, |_, block| {
@@ -144,11 +148,11 @@ impl Elements {
                     let rest = chunks.remainder();
                     for chunk in chunks {
                         for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                            *lane = join(*lane, term(outputs.done + at, x));
+                            *lane = join(*lane, term(x, c));
                         }
                     }
                     for (lane, &x) in lanes.iter_mut().zip(rest) {
-                        *lane = join(*lane, term(outputs.done + at, x));
+                        *lane = join(*lane, term(x, c));
                     }
                 });
                 for half in [8, 4, 2, 1] {

@@ -1,6 +1,9 @@
 //! The index of the largest or the least element on the CPU.
 
-use super::reduce::{Elements, OUTPUTS};
+use super::reduce::{Elements, LANES, OUTPUTS};
+
+/// Elements of a block whose largest one is found before its index.
+const SEARCHED: usize = 256;
 
 /// For each output of `y`, of those from `first` of a sample on: the index of the largest of its elements times `sign`, the
 /// first one or the `last` one of several. NaN is larger than all numbers, as in numpy.
@@ -25,18 +28,32 @@ pub(super) fn outputs(elements: &Elements, (x, sample, first): (&[f32], usize, u
             });
         }
         for (at, (best, index)) in best.iter_mut().zip(indices).enumerate() {
-            // Which index is the best depends on all before it: an element at a time, in a branch that is rarely taken.
             elements.blocks(x, outputs.place + at as isize * outputs.stride, |before, block| {
-                for (n, &x) in block.iter().enumerate() {
-                    let x = x * sign;
-                    if is_better(x, *best, last) {
-                        (*best, *index) = (x, (before + n) as u32);
+                for (before, block) in (before..).step_by(SEARCHED).zip(block.chunks(SEARCHED)) {
+                    // The largest as vectors find it; where it is, only if it is the best so far.
+                    let most = largest(block, sign);
+                    if is_better(most, *best, last) {
+                        let is_it = |x: &f32| (*x * sign == most) | (x.is_nan() & most.is_nan());
+                        let found = if last { block.iter().rposition(is_it) } else { block.iter().position(is_it) };
+                        (*best, *index) = (most, (before + found.unwrap_or(0)) as u32);
                     }
                 }
             });
         }
     });
     y.iter_mut().zip(indices).for_each(|(y, index)| *y = index as f32);
+}
+
+/// The largest of `block` times `sign`, or NaN where there is one.
+#[inline(always)]
+fn largest(block: &[f32], sign: f32) -> f32 {
+    let larger = |a: f32, b: f32| if (b > a) | b.is_nan() { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = block.chunks_exact(LANES);
+    for chunk in [chunks.remainder()].into_iter().chain(chunks) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(*lane, *x * sign));
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
 }
 
 #[inline(always)]

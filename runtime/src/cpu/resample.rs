@@ -1,6 +1,7 @@
 //! Weighted sums along an axis on the CPU.
 
 use super::pieces::{Piece, Pieces};
+use super::product::split_off;
 use super::simd::vectorized;
 use crate::plan::{ResampleStep, Slot};
 
@@ -28,6 +29,9 @@ impl Resample {
             vectorized(
                 #[inline(always)]
                 || {
+                    if inner == 1 {
+                        return elements(x, &self.step, first, y);
+                    }
                     for (n, y) in (first / inner..).zip(y.chunks_exact_mut(inner)) {
                         let (x, at) = (&x[n / count * inputs * inner..][..inputs * inner], n % count * taps);
                         sum(x, &indices[at..][..taps], &weights[at..][..taps], y);
@@ -38,15 +42,33 @@ impl Resample {
     }
 }
 
+/// Outputs from `first` on where the axis is the innermost one. An element's neighbours lie elsewhere than the next one's: no vectors.
+#[inline(always)]
+fn elements(x: &[f32], step: &ResampleStep, first: usize, y: &mut [f32]) {
+    let ResampleStep { inputs, taps, indices, weights, .. } = step;
+    let count = indices.len() / taps;
+    let (mut line, mut at, mut left) = (first / count, first % count, y);
+    while !left.is_empty() {
+        let len = (count - at).min(left.len());
+        let (x, y) = (&x[line * inputs..][..*inputs], split_off(&mut left, len));
+        let (indices, weights) = (&indices[at * taps..], &weights[at * taps..]);
+        if *taps == 2 {
+            for ((y, i), w) in y.iter_mut().zip(indices.chunks_exact(2)).zip(weights.chunks_exact(2)) {
+                *y = w[0] * x[i[0] as usize] + w[1] * x[i[1] as usize];
+            }
+        } else {
+            for ((y, i), w) in y.iter_mut().zip(indices.chunks_exact(*taps)).zip(weights.chunks_exact(*taps)) {
+                *y = i.iter().zip(w).map(|(&i, w)| w * x[i as usize]).sum();
+            }
+        }
+        (line, at) = (line + 1, 0);
+    }
+}
+
 /// y = the sum of the lines of `x` at `indices`, as long as y, times `weights`.
 #[inline(always)]
 fn sum(x: &[f32], indices: &[u32], weights: &[f32], y: &mut [f32]) {
     let len = y.len();
-    if let [y] = y {
-        // An element has neighbours elsewhere than the next one: no vectors.
-        *y = indices.iter().zip(weights).map(|(&i, w)| w * x[i as usize]).sum();
-        return;
-    }
     let line = |i: u32| &x[i as usize * len..][..len];
     let mut taps = indices.chunks_exact(2).zip(weights.chunks_exact(2)).enumerate();
     for (at, (i, w)) in &mut taps {

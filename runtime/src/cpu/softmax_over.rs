@@ -68,7 +68,7 @@ fn power(x: f32) -> f32 {
 /// The larger one, or NaN where one is.
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
-    if b > a || b.is_nan() { b } else { a }
+    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// Softmax of consecutive values in their place.

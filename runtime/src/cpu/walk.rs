@@ -6,6 +6,9 @@ use crate::plan::{Operand, Slot, coalesce};
 /// The most axes of a walk: those that stay and those that vanish of a reduction.
 const AXES: usize = 2 * Limits::AXES;
 
+/// Fewer elements are copied one by one sooner than by a call to the library.
+const SHORT: usize = 16;
+
 /// Elements of a value, counted row-major over axes; the index (i₀, i₁, …) is at offset + Σ iₖ·strideₖ.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
@@ -124,8 +127,8 @@ impl Run {
     #[inline(always)]
     pub(super) fn copy(&self, x: &[f32], to: &mut [f32]) {
         match self.stride {
-            1 => to.copy_from_slice(&x[self.place as usize..][..self.len]),
-            0 => to.fill(x[self.place as usize]),
+            1 if self.len >= SHORT => to.copy_from_slice(&x[self.place as usize..][..self.len]),
+            0 if self.len >= SHORT => to.fill(x[self.place as usize]),
             stride => {
                 let mut place = self.place;
                 for y in to {
