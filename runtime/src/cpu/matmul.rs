@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::epilogue::Epilogue;
+use super::lanes::{LANES, halved};
 use super::packed::Packed;
 use super::pieces::{Piece, Pieces};
 use super::product::{PARALLEL_MACS, Rows, split_off};
@@ -25,8 +26,6 @@ const BLOCK: usize = 4 * ROWS;
 const COLUMNS: usize = 512;
 /// Columns that are packed at once where each lies side by side.
 const TURNED: usize = 8;
-/// Products of a dot product go side by side in so many lanes.
-const LANES: usize = 16;
 
 /// The packed second matrices of all samples. Every run writes them before it reads them, so all steps of equal sizes share one.
 #[derive(Debug)]
@@ -295,15 +294,14 @@ fn combine(a: &[f32], b: &[f32], begin: isize, down: isize, y: &mut [f32]) {
 
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_chunks.remainder().iter().zip(b_chunks.remainder())) {
-        *lane = a * b;
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
     }
-    for (a, b) in a_chunks.zip(b_chunks) {
-        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(lane, (a, b))| *lane += a * b);
-    }
-    lanes.iter().sum()
+    halved(lanes, |a, b| a + b) + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 #[cfg(test)]

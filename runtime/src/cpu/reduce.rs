@@ -1,6 +1,7 @@
 //! Many elements made one on the CPU, in f64.
 
 use super::exp::exp;
+use super::lanes::{LANES, add, halved};
 use super::pieces::{Piece, Pieces};
 use super::reduce_index;
 use super::simd::vectorized;
@@ -10,8 +11,6 @@ use crate::plan::{ReduceStep, Slot};
 
 /// Outputs that are computed at once.
 pub(super) const OUTPUTS: usize = 128;
-/// Elements of one output that go side by side.
-pub(super) const LANES: usize = 16;
 /// Elements that are gathered at once where they do not lie side by side.
 const GATHERED: usize = 256;
 
@@ -63,16 +62,61 @@ impl Reduce {
         let mut sums = [0f64; OUTPUTS];
         let sums = &mut sums[..y.len()];
         let count = self.elements.count as f64;
-        let wide = |x: f32| f64::from(x);
+        let wide = f64::from;
         match self.kind {
-            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => {
-                self.elements.fold(all, 0.0, (sums, most), |x, _| wide(x), |a, b| a + b)
-            }
-            ReduceKind::L1 => self.elements.fold(all, 0.0, (sums, most), |x, _| wide(x.abs()), |a, b| a + b),
-            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(all, 0.0, (sums, most), |x, _| wide(x) * wide(x), |a, b| a + b),
-            ReduceKind::Product => self.elements.fold(all, 1.0, (sums, most), |x, _| wide(x), |a, b| a * b),
-            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(all, f64::NEG_INFINITY, (sums, most), |x, _| wide(x), larger),
-            ReduceKind::Min => self.elements.fold(all, f64::INFINITY, (sums, most), |x, _| wide(x), |a, b| -larger(-a, -b)),
+            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(
+                all,
+                0.0,
+                (sums, most),
+                #[inline(always)]
+                |x, _| wide(x),
+                #[inline(always)]
+                |a, b| a + b,
+            ),
+            ReduceKind::L1 => self.elements.fold(
+                all,
+                0.0,
+                (sums, most),
+                #[inline(always)]
+                |x, _| wide(x.abs()),
+                #[inline(always)]
+                |a, b| a + b,
+            ),
+            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(
+                all,
+                0.0,
+                (sums, most),
+                #[inline(always)]
+                |x, _| wide(x) * wide(x),
+                #[inline(always)]
+                |a, b| a + b,
+            ),
+            ReduceKind::Product => self.elements.fold(
+                all,
+                1.0,
+                (sums, most),
+                #[inline(always)]
+                |x, _| wide(x),
+                #[inline(always)]
+                |a, b| a * b,
+            ),
+            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(
+                all,
+                f64::NEG_INFINITY,
+                (sums, most),
+                #[inline(always)]
+                |x, _| wide(x),
+                larger,
+            ),
+            ReduceKind::Min => self.elements.fold(
+                all,
+                f64::INFINITY,
+                (sums, most),
+                #[inline(always)]
+                |x, _| wide(x),
+                #[inline(always)]
+                |a, b| -larger(-a, -b),
+            ),
             ReduceKind::ArgMax { last } => return reduce_index::outputs(&self.elements, all, 1.0, last, y),
             ReduceKind::ArgMin { last } => return reduce_index::outputs(&self.elements, all, -1.0, last, y),
         }
@@ -81,7 +125,15 @@ impl Reduce {
             most.iter_mut().zip(&*sums).for_each(|(m, s)| *m = *s as f32);
             let mut powers = [0f64; OUTPUTS];
             let powers = &mut powers[..y.len()];
-            self.elements.fold(all, 0.0, (powers, most), |x, most| wide(exp(x - most)), |a, b| a + b);
+            self.elements.fold(
+                all,
+                0.0,
+                (powers, most),
+                #[inline(always)]
+                |x, most| wide(exp(x - most)),
+                #[inline(always)]
+                |a, b| a + b,
+            );
             for (most, power) in sums.iter_mut().zip(powers) {
                 *most = if most.is_finite() { *most + power.ln() } else { *most };
             }
@@ -126,61 +178,75 @@ impl Elements {
         join: impl Fn(f64, f64) -> f64,
     ) {
         sums.fill(start);
-        self.kept.runs(sample, first, sums.len(), |outputs| {
-            let sums = &mut sums[outputs.done..][..outputs.len];
-            let constants = &constants[outputs.done..][..outputs.len];
-            if self.across {
-                return self.over.runs(0, 0, self.count, |run| {
-                    for n in 0..run.len as isize {
-                        let place = outputs.place + run.place + n * run.stride;
-                        let x = &x[place as usize..][..sums.len()];
-                        for ((sum, &x), &c) in sums.iter_mut().zip(x).zip(constants) {
-                            *sum = join(*sum, term(x, c));
-                        }
-                    }
-                });
-            }
-            for (at, (sum, &c)) in sums.iter_mut().zip(constants).enumerate() {
-                let begin = outputs.place + at as isize * outputs.stride;
-                let mut lanes = [start; LANES];
-                self.blocks(x, begin, |_, block| {
-                    let chunks = block.chunks_exact(LANES);
-                    let rest = chunks.remainder();
-                    for chunk in chunks {
-                        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                            *lane = join(*lane, term(x, c));
-                        }
-                    }
-                    for (lane, &x) in lanes.iter_mut().zip(rest) {
-                        *lane = join(*lane, term(x, c));
-                    }
-                });
-                for half in [8, 4, 2, 1] {
-                    for i in 0..half {
-                        lanes[i] = join(lanes[i], lanes[i + half]);
-                    }
+        self.kept.runs(
+            sample,
+            first,
+            sums.len(),
+            #[inline(always)]
+            |outputs| {
+                let sums = &mut sums[outputs.done..][..outputs.len];
+                let constants = &constants[outputs.done..][..outputs.len];
+                if self.across {
+                    return self.over.runs(
+                        0,
+                        0,
+                        self.count,
+                        #[inline(always)]
+                        |run| {
+                            for n in 0..run.len as isize {
+                                let place = outputs.place + run.place + n * run.stride;
+                                let x = &x[place as usize..][..sums.len()];
+                                for ((sum, &x), &c) in sums.iter_mut().zip(x).zip(constants) {
+                                    *sum = join(*sum, term(x, c));
+                                }
+                            }
+                        },
+                    );
                 }
-                *sum = lanes[0];
-            }
-        });
+                for (at, (sum, &c)) in sums.iter_mut().zip(constants).enumerate() {
+                    let begin = outputs.place + at as isize * outputs.stride;
+                    let mut lanes = [start; LANES];
+                    self.blocks(
+                        x,
+                        begin,
+                        #[inline(always)]
+                        |_, block| {
+                            add(
+                                &mut lanes,
+                                block,
+                                #[inline(always)]
+                                |sum, x| join(sum, term(x, c)),
+                            );
+                        },
+                    );
+                    *sum = halved(lanes, &join);
+                }
+            },
+        );
     }
 
     /// Calls `work` for consecutive elements of the output whose first one lies at `begin`, with how many were before.
     #[inline(always)]
     pub(super) fn blocks(&self, x: &[f32], begin: isize, mut work: impl FnMut(usize, &[f32])) {
         let mut gathered = [0f32; GATHERED];
-        self.over.runs(0, 0, self.count, |run| {
-            let run = Run { place: begin + run.place, ..run };
-            if let Some(slice) = run.slice(x) {
-                return work(run.done, slice);
-            }
-            for at in (0..run.len).step_by(GATHERED) {
-                let part = Run { place: run.place + at as isize * run.stride, len: GATHERED.min(run.len - at), ..run };
-                let to = &mut gathered[..part.len];
-                part.copy(x, to);
-                work(run.done + at, to);
-            }
-        });
+        self.over.runs(
+            0,
+            0,
+            self.count,
+            #[inline(always)]
+            |run| {
+                let run = Run { place: begin + run.place, ..run };
+                if let Some(slice) = run.slice(x) {
+                    return work(run.done, slice);
+                }
+                for at in (0..run.len).step_by(GATHERED) {
+                    let part = Run { place: run.place + at as isize * run.stride, len: GATHERED.min(run.len - at), ..run };
+                    let to = &mut gathered[..part.len];
+                    part.copy(x, to);
+                    work(run.done + at, to);
+                }
+            },
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! The index of the largest or the least element on the CPU.
 
-use super::reduce::{Elements, LANES, OUTPUTS};
+use super::lanes::largest;
+use super::reduce::{Elements, OUTPUTS};
 
 /// Elements of a block whose largest one is found before its index.
 const SEARCHED: usize = 256;
@@ -10,50 +11,55 @@ const SEARCHED: usize = 256;
 #[inline(always)]
 pub(super) fn outputs(elements: &Elements, (x, sample, first): (&[f32], usize, usize), sign: f32, last: bool, y: &mut [f32]) {
     let (mut best, mut indices) = ([f32::NEG_INFINITY; OUTPUTS], [0u32; OUTPUTS]);
-    elements.kept.runs(sample, first, y.len(), |outputs| {
-        let best = &mut best[outputs.done..][..outputs.len];
-        let indices = &mut indices[outputs.done..][..outputs.len];
-        if elements.across {
-            return elements.over.runs(0, 0, elements.count, |run| {
-                for n in 0..run.len {
-                    let place = outputs.place + run.place + n as isize * run.stride;
-                    let x = &x[place as usize..][..best.len()];
-                    for ((best, index), &x) in best.iter_mut().zip(&mut *indices).zip(x) {
-                        let x = x * sign;
-                        let better = is_better(x, *best, last);
-                        *best = if better { x } else { *best };
-                        *index = if better { (run.done + n) as u32 } else { *index };
-                    }
-                }
-            });
-        }
-        for (at, (best, index)) in best.iter_mut().zip(indices).enumerate() {
-            elements.blocks(x, outputs.place + at as isize * outputs.stride, |before, block| {
-                for (before, block) in (before..).step_by(SEARCHED).zip(block.chunks(SEARCHED)) {
-                    // The largest as vectors find it; where it is, only if it is the best so far.
-                    let most = largest(block, sign);
-                    if is_better(most, *best, last) {
-                        let is_it = |x: &f32| (*x * sign == most) | (x.is_nan() & most.is_nan());
-                        let found = if last { block.iter().rposition(is_it) } else { block.iter().position(is_it) };
-                        (*best, *index) = (most, (before + found.unwrap_or(0)) as u32);
-                    }
-                }
-            });
-        }
-    });
+    elements.kept.runs(
+        sample,
+        first,
+        y.len(),
+        #[inline(always)]
+        |outputs| {
+            let best = &mut best[outputs.done..][..outputs.len];
+            let indices = &mut indices[outputs.done..][..outputs.len];
+            if elements.across {
+                return elements.over.runs(
+                    0,
+                    0,
+                    elements.count,
+                    #[inline(always)]
+                    |run| {
+                        for n in 0..run.len {
+                            let place = outputs.place + run.place + n as isize * run.stride;
+                            let x = &x[place as usize..][..best.len()];
+                            for ((best, index), &x) in best.iter_mut().zip(&mut *indices).zip(x) {
+                                let x = x * sign;
+                                let better = is_better(x, *best, last);
+                                *best = if better { x } else { *best };
+                                *index = if better { (run.done + n) as u32 } else { *index };
+                            }
+                        }
+                    },
+                );
+            }
+            for (at, (best, index)) in best.iter_mut().zip(indices).enumerate() {
+                elements.blocks(
+                    x,
+                    outputs.place + at as isize * outputs.stride,
+                    #[inline(always)]
+                    |before, block| {
+                        for (before, block) in (before..).step_by(SEARCHED).zip(block.chunks(SEARCHED)) {
+                            // The largest as vectors find it; where it is, only if it is the best so far.
+                            let most = largest(block, |x| x * sign);
+                            if is_better(most, *best, last) {
+                                let is_it = |x: &f32| (*x * sign == most) | (x.is_nan() & most.is_nan());
+                                let found = if last { block.iter().rposition(is_it) } else { block.iter().position(is_it) };
+                                (*best, *index) = (most, (before + found.unwrap_or(0)) as u32);
+                            }
+                        }
+                    },
+                );
+            }
+        },
+    );
     y.iter_mut().zip(indices).for_each(|(y, index)| *y = index as f32);
-}
-
-/// The largest of `block` times `sign`, or NaN where there is one.
-#[inline(always)]
-fn largest(block: &[f32], sign: f32) -> f32 {
-    let larger = |a: f32, b: f32| if (b > a) | b.is_nan() { b } else { a };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = block.chunks_exact(LANES);
-    for chunk in [chunks.remainder()].into_iter().chain(chunks) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(*lane, *x * sign));
-    }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
 }
 
 #[inline(always)]

@@ -1,13 +1,16 @@
 //! Softmax along any axis on the CPU.
 
 use super::exp::exp;
+use super::lanes::{larger, largest, sum};
 use super::pieces::{Piece, Pieces};
 use super::simd::vectorized;
 use super::walk::Walk;
 use crate::plan::{Slot, SoftmaxStep};
 
-/// Sums and maxima go side by side in so many lanes.
-const LANES: usize = 16;
+/// Elements that are read before they are worked on, if rows are short.
+const GATHERED: usize = 4096;
+/// Powers that are summed at once where they are not kept.
+const BLOCK: usize = 256;
 /// Columns that go side by side where the axis is not the innermost one.
 const COLUMNS: usize = 64;
 
@@ -42,64 +45,57 @@ impl SoftmaxOver {
         let (slab, log) = (self.length * self.inner, self.log);
         let pieces = Pieces { len: self.output.len(), stride: self.output.stride(), unit: slab, cost: 8 };
         pieces.each(output, |_, Piece { sample, first, y }| {
-            self.operand.gather(input, sample, first, y);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for y in y.chunks_exact_mut(slab) {
-                        if self.inner == 1 {
-                            row(y, log);
-                        } else {
-                            (0..self.inner).step_by(COLUMNS).for_each(|at| columns(y, self.inner, at, log));
+            // As many as stay in a near cache.
+            let some = (GATHERED / slab).max(1) * slab;
+            for (at, y) in (first..).step_by(some).zip(y.chunks_mut(some)) {
+                self.operand.gather(input, sample, at, y);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for y in y.chunks_exact_mut(slab) {
+                            if self.inner == 1 {
+                                row(y, log);
+                                continue;
+                            }
+                            for at in (0..self.inner).step_by(COLUMNS) {
+                                columns(y, self.inner, at, log);
+                            }
                         }
-                    }
-                },
-            );
+                    },
+                );
+            }
         });
     }
 }
 
 /// e^x for x ≤ 0; what [`exp`] does not reach is 0, so that what is masked by −∞ weighs nothing.
 #[inline(always)]
-fn power(x: f32) -> f32 {
+fn raised(x: f32) -> f32 {
     if x < -87.3 { 0.0 } else { exp(x) }
-}
-
-/// The larger one, or NaN where one is.
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// Softmax of consecutive values in their place.
 #[inline(always)]
 fn row(y: &mut [f32], log: bool) {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let chunks = y.chunks_exact(LANES);
-    for chunk in [chunks.remainder()].into_iter().chain(chunks) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = larger(*lane, x));
-    }
     // Subtracted first, so that nothing overflows.
-    let most = lanes.into_iter().fold(f32::NEG_INFINITY, larger);
-    let mut sums = [0f32; LANES];
-    let mut chunks = y.chunks_exact_mut(LANES);
+    let most = largest(y, |x| x);
     if log {
-        for chunk in &mut chunks {
-            sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += power(*x - most));
+        let (mut total, mut powers) = (0.0, [0f32; BLOCK]);
+        for y in y.chunks(BLOCK) {
+            let powers = &mut powers[..y.len()];
+            for (power, x) in powers.iter_mut().zip(y) {
+                *power = raised(*x - most);
+            }
+            total += sum(powers);
         }
-        sums.iter_mut().zip(chunks.into_remainder()).for_each(|(sum, x)| *sum += power(*x - most));
-        let less = sums.iter().sum::<f32>().ln();
-        return y.iter_mut().for_each(|x| *x = *x - most - less);
+        let less = total.ln();
+        y.iter_mut().for_each(|x| *x = *x - most - less);
+        return;
     }
-    let raise = |(sum, x): (&mut f32, &mut f32)| {
-        *x = power(*x - most);
-        *sum += *x;
-    };
-    for chunk in &mut chunks {
-        sums.iter_mut().zip(chunk).for_each(raise);
+    for x in &mut *y {
+        *x = raised(*x - most);
     }
-    sums.iter_mut().zip(chunks.into_remainder()).for_each(raise);
-    let by = 1.0 / sums.iter().sum::<f32>();
+    let by = 1.0 / sum(y);
     y.iter_mut().for_each(|x| *x *= by);
 }
 
@@ -109,11 +105,13 @@ fn columns(y: &mut [f32], stride: usize, first: usize, log: bool) {
     let count = COLUMNS.min(stride - first);
     let (mut most, mut sums) = ([f32::NEG_INFINITY; COLUMNS], [0f32; COLUMNS]);
     for line in y.chunks_exact(stride) {
-        most.iter_mut().zip(&line[first..][..count]).for_each(|(most, &x)| *most = larger(*most, x));
+        for (most, &x) in most.iter_mut().zip(&line[first..][..count]) {
+            *most = larger(*most, x);
+        }
     }
     for line in y.chunks_exact_mut(stride) {
         for ((x, most), sum) in line[first..][..count].iter_mut().zip(&most).zip(&mut sums) {
-            let power = power(*x - most);
+            let power = raised(*x - most);
             *sum += power;
             *x = if log { *x - most } else { power };
         }

@@ -112,6 +112,18 @@ impl Walk {
 
     /// Copies elements of a sample of `x`, from element `first` on, to `to`.
     pub(super) fn gather(&self, x: &[f32], sample: usize, first: usize, to: &mut [f32]) {
+        let row = self.row();
+        if self.sizes.len() == 2 && self.strides[0] == 0 && to.len() > 2 * row {
+            // The same row again and again: twice as many each time.
+            self.gather(x, sample, first, &mut to[..row]);
+            let mut filled = row;
+            while filled < to.len() {
+                let more = filled.min(to.len() - filled);
+                to.copy_within(..more, filled);
+                filled += more;
+            }
+            return;
+        }
         self.runs(sample, first, to.len(), |run| run.copy(x, &mut to[run.done..][..run.len]));
     }
 }
@@ -152,6 +164,7 @@ mod tests {
             (&[2, 3, 4], &[1, 20, 4], 3),
             (&[3, 4], &[0, -2], 50),
             (&[5], &[0], 7),
+            (&[9, 2], &[0, 3], 5),
             (&[], &[], 9),
             (&[4, 1, 3], &[5, 77, 0], 1),
         ] {
