@@ -57,7 +57,7 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::Attention(a) => attention::candidates(gpu, a),
         StepKind::Embed(_) => named("embed", |_| true),
         StepKind::Map(m) => map::candidates(gpu, m.operands.len()),
-        StepKind::Reduce(r) => reduce::candidates(gpu, reduce::length(r)),
+        StepKind::Reduce(r) => reduce::candidates(gpu, r),
         StepKind::SoftmaxOver(s) => softmax_over::candidates(gpu, s),
         StepKind::MatMul(m) => matmul::candidates(gpu, m),
         StepKind::Pick(_) => named("pick", |_| true),

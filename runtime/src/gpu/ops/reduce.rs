@@ -14,10 +14,18 @@ use crate::plan::ReduceStep;
 const ALONE: u64 = 64;
 
 /// Both variants. A software adapter, to which barriers are dear, takes the one without as long as its loops may be so long.
-pub(super) fn candidates(gpu: &Gpu, length: u64) -> Vec<Candidate> {
-    let most = if gpu.is_software() { SOFTWARE_TRIP_LIMIT / 3 } else { ALONE };
-    let time = |k: &Kernel| u64::from(is_group(k) == (length <= most));
+pub(super) fn candidates(gpu: &Gpu, reduce: &ReduceStep) -> Vec<Candidate> {
+    let alone = if gpu.is_software() { trip_count(reduce, 1) <= SOFTWARE_TRIP_LIMIT } else { length(reduce) <= ALONE };
+    let time = |k: &Kernel| u64::from(is_group(k) == alone);
     gpu.variants("reduce").map(|kernel| Candidate { kernel, time: time(kernel) }).collect()
+}
+
+/// Loop iterations of an invocation, of `share` that share the elements.
+fn trip_count(reduce: &ReduceStep, share: u64) -> u64 {
+    let each = length(reduce).div_ceil(share);
+    // Once for each element and for each of its axes, the one that ends a loop counted; the largest comes first in a sum of powers.
+    let passes = if reduce.kind == ReduceKind::LogSumExp { 2 } else { 1 };
+    passes * (each * (reduce.over.len() as u64 + 1) + each / 32) + reduce.sizes.len() as u64 + 16
 }
 
 fn is_group(kernel: &Kernel) -> bool {
@@ -43,7 +51,7 @@ pub(super) fn kind(kind: ReduceKind) -> u32 {
 }
 
 /// Elements that become one.
-pub(super) fn length(reduce: &ReduceStep) -> u64 {
+fn length(reduce: &ReduceStep) -> u64 {
     reduce.over.iter().map(|&n| n as u64).product()
 }
 
@@ -67,8 +75,5 @@ pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Valu
     let group = is_group(kernel);
     let (units, share) = if group { (1, u64::from(kernel.invocations())) } else { (kernel.invocations(), 1) };
     let grid = Grid { pixels: 1, rows: 1, columns: shape.outputs4, units };
-    // Its axes for each element, and once more for the largest of a sum of powers.
-    let axes = (reduce.over.len() as u64).max(1);
-    let trip_count = 2 * count.div_ceil(share) * axes + count.div_ceil(share) / 64 + 32;
-    context.bind(kernel, shape, grid, trip_count, &[values.input; 2], &[table.words()], values.output)
+    context.bind(kernel, shape, grid, trip_count(reduce, share), &[values.input; 2], &[table.words()], values.output)
 }
