@@ -321,6 +321,13 @@ mod tests {
             halves(1).contains("w: texture_storage_2d<rgba16float, read>")
                 && halves(1).contains("x: texture_storage_2d<rgba32float, read>")
         );
+        let elements = |textures: u32| {
+            let source = "#for o 2\n#elements x$o $($o + TM)\n#endfor";
+            let lines = super::expand("k.wgsl", source, &[("TEXTURES".into(), textures), ("TM".into(), 2)], &shared).unwrap();
+            lines.into_iter().map(|l| l.text).collect::<String>()
+        };
+        assert!(elements(0).contains("@binding(3) var<storage, read> x1") && elements(0).contains("return x1[i >> 2u][i & 3u]"));
+        assert!(elements(1).contains("fn x0_element(i: u32) -> f32 { return x0_at(i >> 2u)[i & 3u]; }"));
         // Errors are reported by the line that declared them.
         assert_eq!(expand(&[]).iter().map(|l| l.number).collect::<Vec<_>>(), [1, 1, 2, 2]);
     }

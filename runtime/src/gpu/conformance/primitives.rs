@@ -52,7 +52,9 @@ fn every_variant_of_primitives_agrees_with_f64() {
             let expected = reference::values(&case.artifact, &inputs).pop().unwrap();
             for variant in 0..2 {
                 let got = run(&gpu, &case.artifact, &inputs, variant);
-                expected.compare(&got).unwrap_or_else(|e| panic!("case {key}, {:?}: {e}\n{:#?}", gpu.storage(), case.artifact.model().layers));
+                expected
+                    .compare(&got)
+                    .unwrap_or_else(|e| panic!("case {key}, {:?}: {e}\n{:#?}", gpu.storage(), case.artifact.model().layers));
             }
         }
     }
@@ -78,8 +80,14 @@ fn long_reductions_and_large_products_agree_with_f64() {
         cases.push((vec![7 * 1001], Primitive::Softmax(SoftmaxOver { shape: vec![7, 1001], axis, log, operand })));
     }
     for (rows, inner, columns, b) in [(67, 600, 71, [71, 1]), (40, 64, 36, [1, 64]), (64, 32, 64, [64, 1])] {
-        let product =
-            MatMul { batch: vec![2], rows, columns, inner, a: plain(&[0, inner as i32, 1]), b: plain(&[(inner * columns) as i32, b[0], b[1]]) };
+        let product = MatMul {
+            batch: vec![2],
+            rows,
+            columns,
+            inner,
+            a: plain(&[0, inner as i32, 1]),
+            b: plain(&[(inner * columns) as i32, b[0], b[1]]),
+        };
         cases.push((vec![(rows * inner) as usize, (2 * inner * columns) as usize], Primitive::MatMul(product)));
     }
     for gpu in gpus() {
@@ -178,7 +186,8 @@ fn powers_and_remainders_are_exact_where_they_can_be() {
         (10.0, 38.0, 1e38),
         (10.0, 39.0, INF),
     ];
-    let remainders = [(5.5, 2.0, 1.5), (-5.5, 2.0, -1.5), (5.5, -2.0, 1.5), (6.0, 3.0, 0.0), (1e8, 3.0, 1.0), (1.0, 0.0, NAN), (INF, 2.0, NAN)];
+    let remainders =
+        [(5.5, 2.0, 1.5), (-5.5, 2.0, -1.5), (5.5, -2.0, 1.5), (6.0, 3.0, 0.0), (1e8, 3.0, 1.0), (1.0, 0.0, NAN), (INF, 2.0, NAN)];
     let modulos = [(5.5, 2.0, 1.5), (-5.5, 2.0, 0.5), (5.5, -2.0, -0.5), (-6.0, 3.0, 0.0), (-7.0, 3.0, 2.0), (16_777_213.0, 7.0, 5.0)];
     let largest = [(1.0, 2.0, 2.0), (NAN, 2.0, NAN), (2.0, NAN, NAN), (-INF, INF, INF)];
     let truths = [(NAN, 1.0, 1.0), (0.0, 1.0, 0.0), (-0.0, 1.0, 0.0), (INF, -2.0, 1.0)];

@@ -74,14 +74,8 @@ mod tests {
     #[test]
     fn matrices_are_read_by_vectors_where_their_elements_are_together() {
         let operand = |strides: &[i64]| Operand { offset: 0, strides: strides.to_vec(), per_sample: true };
-        let product = |columns, inner, a: &[i64], b: &[i64]| MatMulStep {
-            batch: vec![2],
-            rows: 3,
-            columns,
-            inner,
-            a: operand(a),
-            b: operand(b),
-        };
+        let product =
+            |columns, inner, a: &[i64], b: &[i64]| MatMulStep { batch: vec![2], rows: 3, columns, inner, a: operand(a), b: operand(b) };
         assert_eq!(flags(&product(8, 5, &[15, 5, 1], &[40, 8, 1])), ROW | BESIDE | A_ALONG);
         assert_eq!(flags(&product(7, 8, &[24, 8, 1], &[56, 1, 8])), DOTS | A_ALONG | B_ALONG);
         assert_eq!(flags(&product(7, 5, &[15, 1, 3], &[35, 7, 1])), 0);
