@@ -30,8 +30,8 @@ pub use limits::Limits;
 pub(crate) use preamble::VERSION;
 pub use sections::Sections;
 pub use v2::{
-    AccuracyNote, Activation, Binary, Channels, Dtype, Element, Input, InputKind, Instruction, Layer, LayerNote, Lookup, Map, MatMul,
-    Meaning, Model, Nested, Op, Output, Pick, PickAxis, PoolKind, Preprocess, Primitive, Provenance, Reduce, ReduceKind, Resample,
+    AccuracyNote, Activation, Binary, Cell, Channels, Dtype, Element, Input, InputKind, Instruction, Layer, LayerNote, Lookup, Map, MatMul,
+    Meaning, Model, Nested, Op, Output, Pick, PickAxis, PoolKind, Preprocess, Primitive, Provenance, Recurrent, Reduce, ReduceKind, Resample,
     Residual, Run, Section, SoftmaxOver, State, Stride, TensorId, TensorInfo, TensorSpec, TimeNote, Tuned, TunedLayer, Unary, ValueId,
     Walk, Weight, Window,
 };

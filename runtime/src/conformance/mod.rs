@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 pub(crate) mod conv_cases;
 mod ends;
+pub(crate) mod recurrent;
 pub(crate) mod transformer;
 
 use cases::{Case, LayerCase};

@@ -20,6 +20,7 @@ mod peak;
 mod pool;
 mod product;
 mod rearrange;
+mod recurrent;
 mod simd;
 mod softmax;
 mod taps;
@@ -66,6 +67,7 @@ enum Kernel {
     LayerNorm(layer_norm::LayerNorm),
     Attention(attention::Attention),
     Embed(embed::Embed),
+    Recurrent(recurrent::Recurrent),
 }
 
 impl Executor {
@@ -91,6 +93,7 @@ impl Executor {
             StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut workspaces)),
             StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => todo!(),
             StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => todo!(),
+            StepKind::Recurrent(r) => Kernel::Recurrent(recurrent::Recurrent::new(artifact, r, plan.batch)),
             StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input(), step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
@@ -146,6 +149,7 @@ impl Executor {
                 Kernel::Softmax(_) | Kernel::Rearrange(_) | Kernel::Multiply(_) => {}
                 Kernel::LayerNorm(_) | Kernel::Embed(_) => {}
                 Kernel::Attention(attention) => attention.poison(),
+                Kernel::Recurrent(recurrent) => recurrent.poison(),
             }
         }
     }
@@ -202,6 +206,10 @@ impl Executor {
                 attention.run(operands.map(read), rows, y);
             }
             Kernel::Embed(embed) => embed.run(input, y),
+            Kernel::Recurrent(recurrent) => {
+                let operands = [0, 1, 2].map(|at| step.inputs.get(at).map_or(&[][..], |&slot| read(slot)));
+                recurrent.run(operands, step, rows, y);
+            }
         }
         self.buffers[step.output.buffer] = output;
     }

@@ -146,7 +146,7 @@ impl Context<'_> {
         let uniform = constant(self.gpu, self.layer, wgpu::BufferUsages::UNIFORM, bytemuck::bytes_of(&shape));
         let weights: Vec<Memory> = weights
             .iter()
-            .zip(&kernel.bindings[4..])
+            .zip(&kernel.bindings[4 + usize::from(values.third.is_some())..])
             .map(|(w, b)| {
                 let half = self.ending.half && kernel.weights.contains(&b.index);
                 Memory::constant(self.gpu, self.layer, b.kind == BindingKind::ReadTexture, half, w)

@@ -21,7 +21,7 @@ pub use matrix::{Matrix, matrix};
 pub use operand::Operand;
 pub use primitive::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 pub use slot::Slot;
-pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
+pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, RecurrentStep, Step, StepKind};
 pub(crate) use transfer::{Fill, Read};
 
 use crate::artifact::{Artifact, TensorId};

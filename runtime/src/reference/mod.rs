@@ -6,6 +6,7 @@
 mod channels;
 mod functions;
 mod kernel;
+mod recurrent;
 mod tokens;
 mod walk;
 mod windows;

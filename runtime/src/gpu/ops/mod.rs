@@ -11,6 +11,7 @@ mod low_rank;
 mod multiply;
 mod pool;
 mod rearrange;
+mod recurrent;
 mod softmax;
 
 use thinfer_shaders::Kernel;
@@ -46,6 +47,7 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::LayerNorm(_) => layer_norm::candidates(gpu),
         StepKind::Attention(a) => attention::candidates(gpu, a),
         StepKind::Embed(_) => named("embed", |_| true),
+        StepKind::Recurrent(r) => recurrent::candidates(gpu, r),
         StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => Vec::new(),
         StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => Vec::new(),
         StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
@@ -76,6 +78,10 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
         match &step.kind {
             StepKind::Linear(LinearStep { second: Some(_), rank, .. }) | StepKind::Conv(ConvStep { second: Some(_), rank, .. }) => {
                 let (what, needs, allows) = (factors::RANK.into(), *rank as u64, low_rank::capacity(gpu));
+                Error::Limit { part, what, needs, allows, device }
+            }
+            StepKind::Recurrent(r) => {
+                let (what, needs, allows) = ("elements of a state or rank".into(), r.hidden.max(r.rank) as u64, recurrent::capacity(gpu));
                 Error::Limit { part, what, needs, allows, device }
             }
             // Only sums can be too long for every kernel.
@@ -112,6 +118,7 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => todo!(),
         StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => todo!(),
         StepKind::Embed(table) => embed::step(context, kernel, artifact, &values, *table),
+        StepKind::Recurrent(r) => recurrent::step(context, kernel, artifact, &values, r),
     }
 }
 
@@ -139,9 +146,9 @@ pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
     Epilogue { half: gpu.halves() && step.kind.is_half(artifact), ..epilogue(&values(step)) }
 }
 
-/// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
-fn epilogue(values: &Values) -> Epilogue {
-    let activation = match values.activation {
+/// The number of an activation in wgsl/shared/activation.wgsl.
+fn activation_number(activation: Activation) -> u32 {
+    match activation {
         Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clip { .. } => 0,
         Activation::LeakyRelu(_) => 3,
         Activation::Sigmoid => 4,
@@ -161,7 +168,12 @@ fn epilogue(values: &Values) -> Epilogue {
         Activation::Reciprocal => 18,
         Activation::Abs => 19,
         Activation::Erf => 20,
-    };
+    }
+}
+
+/// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
+fn epilogue(values: &Values) -> Epilogue {
+    let activation = activation_number(values.activation);
     let residual = match values.second.zip(values.residual) {
         None => 0,
         Some((slot, how)) => {
