@@ -7,6 +7,7 @@ mod ends;
 mod header;
 mod layers;
 mod layout;
+mod recurrent;
 mod sections;
 mod tensors;
 mod weights;
@@ -71,7 +72,16 @@ const ELSEWHERE: [&str; 6] = [
 fn a_file_for_each_must() {
     let page = page();
     let cases: Vec<Case> =
-        [layout::cases(), header::cases(), ends::cases(), sections::cases(), layers::cases(), weights::cases(), tensors::cases()]
+        [
+            layout::cases(),
+            header::cases(),
+            ends::cases(),
+            sections::cases(),
+            layers::cases(),
+            recurrent::cases(),
+            weights::cases(),
+            tensors::cases(),
+        ]
             .into_iter()
             .flatten()
             .collect();
