@@ -41,7 +41,8 @@ impl Artifact {
         let mut biases: Vec<(usize, Vec<f32>)> = Vec::new();
         let mut energies_left: Vec<(usize, f64)> = Vec::new();
         for (index, layer) in model.layers.iter_mut().enumerate() {
-            let (Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. } | Op::Recurrent(Recurrent { weight, bias, .. })) = &mut layer.op
+            let (Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. } | Op::Recurrent(Recurrent { weight, bias, .. })) =
+                &mut layer.op
             else {
                 continue;
             };

@@ -1,12 +1,10 @@
 //! Recurrent layers on the CPU: at each step one product with R for the sequences of all samples, then the gates of each sequence.
 
-use super::activation;
+use super::activation::apply;
 use super::epilogue::Epilogue;
-use super::exp::exp;
 use super::packed::Packed;
 use super::product::{self, Rows, RowsMut, Scratches};
-use super::simd::vectorized;
-use crate::artifact::{Activation, Artifact, Cell};
+use crate::artifact::{Artifact, Cell};
 use crate::plan::{RecurrentStep, Slot, Step, matrix};
 
 /// A step with its weights packed.
@@ -275,41 +273,5 @@ fn add(values: &mut [f32], more: &[f32]) {
 fn peep(gate: &mut [f32], peepholes: Option<&[f32]>, state: &[f32]) {
     for ((gate, p), c) in gate.iter_mut().zip(peepholes.unwrap_or_default()).zip(state) {
         *gate += p * c;
-    }
-}
-
-/// Applies `activation`; of tanh a sum that becomes vectors, where a library's function would be called for each element.
-fn apply(activation: Activation, values: &mut [f32]) {
-    match activation {
-        Activation::Tanh => vectorized(
-            #[inline(always)]
-            || values.iter_mut().for_each(|x| *x = tanh(*x)),
-        ),
-        other => activation::apply(other, values),
-    }
-}
-
-/// tanh x = (1 − e)/(1 + e) of the sign of x, e being e^−2|x|; near 0, where 1 − e would cancel, its series.
-#[inline(always)]
-fn tanh(x: f32) -> f32 {
-    let e = exp(-2.0 * x.abs());
-    let far = ((1.0 - e) / (1.0 + e)).copysign(x);
-    let near = x * (1.0 - x * x * (1.0 / 3.0 - x * x * (2.0 / 15.0)));
-    if x.abs() < 0.1 { near } else { far }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tanh_is_the_librarys() {
-        for i in -2000..=2000 {
-            let x = i as f32 / 100.0;
-            let want = f64::from(x).tanh();
-            assert!((f64::from(tanh(x)) - want).abs() <= 3e-7 * want.abs().max(1e-3), "{x}: {} {want}", tanh(x));
-        }
-        assert!(tanh(f32::NAN).is_nan());
-        assert_eq!((tanh(0.0), tanh(f32::INFINITY), tanh(-1e30)), (0.0, 1.0, -1.0));
     }
 }

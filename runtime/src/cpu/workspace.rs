@@ -2,7 +2,7 @@
 
 use super::conv::GATHER_BELOW;
 use super::product::PAIR_BLOCK;
-use super::{attention, recurrent, threads};
+use super::{attention, map, matmul, recurrent, threads};
 use crate::artifact::Window;
 use crate::plan::{Step, StepKind};
 
@@ -35,6 +35,10 @@ pub(crate) fn workspace_bytes(step: &Step, batch: usize) -> u64 {
             let rank = if r.second.is_some() { r.rank } else { 0 };
             scratch(rank, 0).saturating_add(recurrent::workspace_bytes(r, batch))
         }
+        StepKind::MatMul(m) => matmul::workspace_bytes(m, batch),
+        // A register for each instruction, at most.
+        StepKind::Map(m) => threads.saturating_mul(product(&[4, map::BLOCK, m.instructions.len()])),
+        StepKind::Pick(p) => p.tables.iter().fold(0, |n: u64, table| n.saturating_add(product(&[8, table.len()]))),
         _ => 0,
     }
 }
