@@ -4,7 +4,7 @@ pub(crate) mod cases;
 pub(crate) mod conv_cases;
 mod ends;
 mod expression_cases;
-mod primitive_cases;
+pub(crate) mod primitive_cases;
 mod primitives;
 pub(crate) mod recurrent;
 pub(crate) mod transformer;

@@ -1,8 +1,7 @@
+// Activations in the order of the format's, but that none, ReLU, ReLU6 and Clip are one, of bounds that are uniforms: they are
+// what nearly all layers have, and a pipeline less to compile.
 #import functions
 
-// Activations in the order of the format's, but that none, ReLU, ReLU6 and Clip are one, of bounds that are uniforms: they are
-// what nearly all layers have, and a pipeline less to compile. None may overflow on the way to a finite value: some devices compute as if
-// there were no infinity.
 override ACTIVATION: u32 = 0u;
 
 // What outputs are kept between; `bounded` says whether they are. Read once a kernel: inside of a loop an adapter on the CPU

@@ -1,4 +1,4 @@
-// Functions that activations are made of. None may overflow on the way to a finite value.
+// The functions of activations. None may overflow on the way to a finite value: some devices compute as if there were no infinity.
 
 // e^80 is far below the largest divisor that devices promise to divide by. Factors that vanish are multiplied with no more
 // either, so that they vanish for all x.

@@ -5,14 +5,24 @@ mod conv;
 mod cost;
 mod elementwise;
 mod embed;
+mod expression;
+mod join;
 mod layer_norm;
 mod linear;
+mod lookup;
 mod low_rank;
+mod map;
+mod matmul;
 mod multiply;
+mod pick;
 mod pool;
 mod rearrange;
 mod recurrent;
+mod reduce;
+mod resample;
 mod softmax;
+mod softmax_over;
+mod table;
 
 use thinfer_shaders::Kernel;
 
@@ -48,8 +58,14 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::Attention(a) => attention::candidates(gpu, a),
         StepKind::Embed(_) => named("embed", |_| true),
         StepKind::Recurrent(r) => recurrent::candidates(gpu, r),
-        StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => Vec::new(),
-        StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => Vec::new(),
+        StepKind::Map(m) => map::candidates(gpu, m.operands.len()),
+        StepKind::Reduce(r) => reduce::candidates(gpu, r),
+        StepKind::SoftmaxOver(s) => softmax_over::candidates(gpu, s),
+        StepKind::MatMul(m) => matmul::candidates(gpu, m),
+        StepKind::Pick(_) => named("pick", |_| true),
+        StepKind::Resample(_) => named("resample", |_| true),
+        StepKind::Join(_) => join::candidates(gpu, step.inputs.len()),
+        StepKind::Lookup(_) => named("lookup", |_| true),
         StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
     }
 }
@@ -60,7 +76,7 @@ pub(crate) type PipelineKey = (&'static str, Epilogue);
 /// The pipelines that could run `step`, each with its kernel and its estimated time.
 pub(crate) fn pipelines_of(gpu: &Gpu, artifact: &Artifact, batch: usize, step: &Step) -> Vec<(PipelineKey, &'static str, u64)> {
     let ending = ending(gpu, artifact, step);
-    candidates(gpu, batch, step).into_iter().map(|c| ((c.kernel.name, ending), c.kernel.name, c.time)).collect()
+    candidates(gpu, batch, step).into_iter().map(|c| ((c.kernel.name, ending.clone()), c.kernel.name, c.time)).collect()
 }
 
 /// The one of the least estimated time.
@@ -115,8 +131,14 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Multiply { .. } => multiply::step(context, kernel, &values),
         StepKind::LayerNorm(n) => layer_norm::step(context, kernel, artifact, &values, n),
         StepKind::Attention(a) => attention::step(context, kernel, &values, a),
-        StepKind::Map(_) | StepKind::Reduce(_) | StepKind::SoftmaxOver(_) | StepKind::MatMul(_) => todo!(),
-        StepKind::Pick(_) | StepKind::Resample(_) | StepKind::Join(_) | StepKind::Lookup(_) => todo!(),
+        StepKind::Map(m) => map::step(context, kernel, &values, step, m),
+        StepKind::Reduce(r) => reduce::step(context, kernel, &values, r),
+        StepKind::SoftmaxOver(s) => softmax_over::step(context, kernel, &values, s),
+        StepKind::MatMul(m) => matmul::step(context, kernel, &values, m),
+        StepKind::Pick(p) => pick::step(context, kernel, &values, p),
+        StepKind::Resample(r) => resample::step(context, kernel, &values, r),
+        StepKind::Join(j) => join::step(context, kernel, &values, step, j),
+        StepKind::Lookup(l) => lookup::step(context, kernel, &values, l),
         StepKind::Embed(table) => embed::step(context, kernel, artifact, &values, *table),
         StepKind::Recurrent(r) => recurrent::step(context, kernel, artifact, &values, r),
     }
@@ -143,7 +165,11 @@ fn values(step: &Step) -> Values {
 
 /// The constants of the pipeline of `step`.
 pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
-    Epilogue { half: gpu.halves() && step.kind.is_half(artifact), ..epilogue(&values(step)) }
+    match &step.kind {
+        StepKind::Map(m) => map::ending(m, step.output),
+        StepKind::Reduce(r) => Epilogue { kind: reduce::kind(r.kind), ..Epilogue::default() },
+        kind => Epilogue { half: gpu.halves() && kind.is_half(artifact), ..epilogue(&values(step)) },
+    }
 }
 
 /// The number of an activation in wgsl/shared/activation.wgsl.
@@ -181,5 +207,5 @@ fn epilogue(values: &Values) -> Epilogue {
             if same && how.offset == 0 && how.stride == 1 { 1 } else { 2 }
         }
     };
-    Epilogue { activation, residual, half: false }
+    Epilogue { activation, residual, ..Epilogue::default() }
 }
