@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thinfer::artifact::Primitive;
 
-use super::{Activation, Attention, Embed, ParamSpec, Rearrange, Role, Window};
+use super::{Activation, Attention, Embed, ParamSpec, Rearrange, Recurrent, Role, Window};
 use crate::tensor::count;
 
 /// y = x·Wᵀ + b of a vector [inputs], or of each pixel's channels [inputs, height, width], as transformers have it of each
@@ -170,6 +170,8 @@ pub enum Op {
     },
     /// An operation over tensors of any axes, as the file has it.
     Primitive(Primitive),
+    /// A recurrent cell that goes along the rows of an image.
+    Recurrent(Recurrent),
 }
 
 fn not_an_image(input: &[usize]) -> String {
@@ -213,6 +215,7 @@ impl Op {
             }
             Op::Embed(embed) => embed.params(),
             Op::Constant { shape } => vec![spec("value", shape, Role::Constant)],
+            Op::Recurrent(r) => r.params(name),
             Op::Activation(_)
             | Op::Attention(_)
             | Op::MaxPool(_)
@@ -245,6 +248,7 @@ impl Op {
             (Op::Constant { shape }, []) => Ok(shape.clone()),
             (Op::Constant { .. }, _) => Err(format!("takes no input, not {}", inputs.len())),
             (Op::Primitive(p), _) => p.output_shape(inputs).map(|shape| shape.into_iter().map(|d| d as usize).collect()),
+            (Op::Recurrent(r), _) => r.output_shape(inputs),
             (_, [input]) => self.shape_from(input),
             _ => Err(format!("takes 1 input, not {}", inputs.len())),
         }?;
@@ -288,6 +292,7 @@ impl Op {
             Op::ShortcutA(s) => s.output_shape(input),
             Op::Constant { shape } => Ok(shape.clone()),
             Op::Primitive(p) => p.output_shape(&[input]).map(|shape| shape.into_iter().map(|d| d as usize).collect()),
+            Op::Recurrent(r) => r.output_shape(&[input]),
             Op::Flatten => Ok(vec![count(input).ok_or_else(|| format!("cannot count the elements of {input:?}"))?]),
         }
     }
@@ -297,6 +302,8 @@ impl Op {
         let fan_in = match self {
             Op::Linear(l) => l.inputs,
             Op::Conv2d(c) => c.fan_in(),
+            // Of each gate; what the output has behind the steps counts as steps.
+            Op::Recurrent(r) => r.outputs(),
             _ => return 0,
         };
         output.iter().fold(fan_in as u64, |n, &d| n.saturating_mul(d as u64))

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
 
 use super::activation::fused;
-use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Table, Weighted};
+use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Recurrent, Table, Weighted};
 use super::forward;
 use super::node::{self, fused_window, refuse, small, tensor};
 use super::per_channel::PerChannel;
@@ -107,6 +107,13 @@ impl Fold<'_> {
                 let shape = self.shapes[self.values.len()].clone();
                 return Ok(self.push(node, inputs, FoldedOp::Primitive(p.clone()), shape));
             }
+            Op::Recurrent(settings) => {
+                let inputs = node.inputs.iter().map(|&v| self.in_graph_shape(node, v)).collect::<Result<_>>()?;
+                let weighted = node::recurrent(self.params, node, settings, &self.shapes[node.inputs[0]])?;
+                let peepholes = settings.peepholes.then(|| tensor(self.params, node, "peepholes").map(<[f32]>::to_vec)).transpose()?;
+                let op = FoldedOp::Recurrent(Box::new(Recurrent { settings: settings.clone(), weighted, peepholes }));
+                return Ok(self.push(node, inputs, op, self.shapes[self.values.len()].clone()));
+            }
             _ => {}
         }
         let value = node.inputs[0];
@@ -174,7 +181,7 @@ impl Fold<'_> {
             }
             Op::Embed(embed) => return self.embed(node, embed, value),
             // Matched above.
-            Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply | Op::Constant { .. } | Op::Primitive(_) => {
+            Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply | Op::Constant { .. } | Op::Primitive(_) | Op::Recurrent(_) => {
                 return Err(refuse(node, "is folded in another way"));
             }
         };
@@ -352,7 +359,7 @@ fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
         FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool => None,
         FoldedOp::Softmax { .. } | FoldedOp::Rearrange(_) => None,
         FoldedOp::LayerNorm(_) | FoldedOp::Attention(_) | FoldedOp::Embed(_) => None,
-        FoldedOp::Constant(_) | FoldedOp::Primitive(_) => None,
+        FoldedOp::Constant(_) | FoldedOp::Primitive(_) | FoldedOp::Recurrent(_) => None,
     }
     .filter(|a| **a == Fused::None)
 }

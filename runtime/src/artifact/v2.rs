@@ -5,6 +5,7 @@
 
 mod op;
 mod primitive;
+mod recurrent;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub use op::{Activation, Layer, Op};
 pub use primitive::{
     Binary, Instruction, Lookup, Map, MatMul, Pick, PickAxis, Primitive, Reduce, ReduceKind, Resample, Run, SoftmaxOver, Unary, Walk,
 };
+pub use recurrent::{Cell, Recurrent};
 
 /// A whole network: layers in execution order, each reading earlier values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

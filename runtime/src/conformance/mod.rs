@@ -6,6 +6,7 @@ mod ends;
 mod expression_cases;
 pub(crate) mod primitive_cases;
 mod primitives;
+pub(crate) mod recurrent;
 pub(crate) mod transformer;
 
 use cases::{Case, LayerCase};

@@ -29,6 +29,7 @@ mod pieces;
 mod pool;
 mod product;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod reduce_index;
 mod resample;
@@ -83,6 +84,7 @@ enum Kernel {
     LayerNorm(layer_norm::LayerNorm),
     Attention(attention::Attention),
     Embed(embed::Embed),
+    Recurrent(recurrent::Recurrent),
     Map(map::Map),
     Reduce(reduce::Reduce),
     SoftmaxOver(softmax_over::SoftmaxOver),
@@ -114,6 +116,7 @@ impl Executor {
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
             StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
             StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut workspaces)),
+            StepKind::Recurrent(r) => Kernel::Recurrent(recurrent::Recurrent::new(artifact, r, plan.batch)),
             StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input(), step.output)),
             StepKind::Map(m) => Kernel::Map(map::Map::new(m, &step.inputs, step.output)),
             StepKind::Reduce(r) => Kernel::Reduce(reduce::Reduce::new(r, step.input(), step.output)),
@@ -179,6 +182,7 @@ impl Executor {
                 Kernel::Softmax(_) | Kernel::Rearrange(_) | Kernel::Multiply(_) => {}
                 Kernel::LayerNorm(_) | Kernel::Embed(_) => {}
                 Kernel::Attention(attention) => attention.poison(),
+                Kernel::Recurrent(recurrent) => recurrent.poison(),
                 Kernel::Map(map) => map.poison(),
                 Kernel::MatMul(product) => product.poison(),
                 Kernel::Reduce(_) | Kernel::SoftmaxOver(_) | Kernel::Pick(_) => {}
@@ -243,6 +247,10 @@ impl Executor {
                 attention.run(operands.map(read), rows, y);
             }
             Kernel::Embed(embed) => embed.run(input, y),
+            Kernel::Recurrent(recurrent) => {
+                let operands = [0, 1, 2].map(|at| step.inputs.get(at).map_or(&[][..], |&slot| read(slot)));
+                recurrent.run(operands, step, rows, y);
+            }
             Kernel::Map(map) => map.run(&reads(step, read), y),
             Kernel::Reduce(reduce) => reduce.run(input, y),
             Kernel::SoftmaxOver(softmax) => softmax.run(input, y),

@@ -2,7 +2,7 @@
 
 use super::conv::GATHER_BELOW;
 use super::product::PAIR_BLOCK;
-use super::{attention, map, matmul, threads};
+use super::{attention, map, matmul, recurrent, threads};
 use crate::artifact::Window;
 use crate::plan::{Step, StepKind};
 
@@ -30,6 +30,10 @@ pub(crate) fn workspace_bytes(step: &Step, batch: usize) -> u64 {
         StepKind::Attention(a) => {
             let keys = step.inputs.get(1).copied().unwrap_or(step.input());
             attention::workspace_bytes(a, keys.pixels(), batch).saturating_add(threads.saturating_mul(attention::scratch_bytes(a)))
+        }
+        StepKind::Recurrent(r) => {
+            let rank = if r.second.is_some() { r.rank } else { 0 };
+            scratch(rank, 0).saturating_add(recurrent::workspace_bytes(r, batch))
         }
         StepKind::MatMul(m) => matmul::workspace_bytes(m, batch),
         // A register for each instruction, at most.

@@ -22,7 +22,7 @@ pub use operand::Operand;
 pub(crate) use operand::coalesce;
 pub use primitive::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 pub use slot::Slot;
-pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
+pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, RecurrentStep, Step, StepKind};
 pub(crate) use transfer::{Fill, Read};
 
 use crate::artifact::{Artifact, TensorId};

@@ -8,6 +8,7 @@ mod expression;
 mod functions;
 mod kernel;
 mod primitives;
+mod recurrent;
 mod tokens;
 mod walk;
 mod windows;

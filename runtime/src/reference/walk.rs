@@ -1,5 +1,6 @@
 //! A network's values.
 
+use super::recurrent::{Weights, recurrent};
 use super::{
     Expected, Kernel, Value, activate, add_bias, add_residual, affine, attention, concat, conv, embed, global_average, layer_norm, linear,
     multiply, pool, primitive, rearrange, softmax,
@@ -67,6 +68,14 @@ fn value(artifact: &Artifact, layer: &Layer, values: &[Value]) -> Value {
             embed(x, tokens, &|channel, token| table[channel * tokens + token])
         }
         Op::Softmax { log } => softmax(x, *log),
+        Op::Recurrent(r) => {
+            let kernel = Kernel::of(artifact, &r.weight, [1, 1]);
+            let channels = x.image()[0];
+            let or_zeros = |id: Option<TensorId>, len: usize| id.map_or_else(|| vec![0.0; len], tensor);
+            let weights = Weights { bias: or_zeros(r.bias, channels), peepholes: or_zeros(r.peepholes, channels), kernel };
+            let inputs: Vec<&Value> = (0..layer.inputs.len()).map(input).collect();
+            recurrent(r, &weights, &inputs)
+        }
         Op::Primitive(p) => primitive(p, &(0..layer.inputs.len()).map(input).collect::<Vec<_>>()),
         Op::Constant { .. } => unreachable!("computed before"),
     };

@@ -135,6 +135,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::Embed { .. } => ("embed", None),
         Op::Constant { .. } => ("constant", None),
         Op::Primitive(p) => (p.name(), None),
+        Op::Recurrent(r) => (r.cell.name(), None),
     };
     let (bias, residual, activation) = match &layer.op {
         Op::Linear { bias, activation, .. } => (*bias, false, *activation),
@@ -147,6 +148,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } | Op::Rearrange { .. } => (None, false, Activation::None),
         Op::LayerNorm { .. } | Op::Attention { .. } | Op::Embed { .. } => (None, false, Activation::None),
         Op::Constant { .. } | Op::Primitive(_) => (None, false, Activation::None),
+        Op::Recurrent(r) => (r.bias, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
     let weight = layer.op.weight();
@@ -156,6 +158,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
             let taps = window.kernel[0] as usize * window.kernel[1] as usize;
             ((channels(input) / (*groups as usize).max(1)).saturating_mul(taps), *outputs as usize)
         }
+        Op::Recurrent(_) => (channels(output), channels(input)),
         _ => (input.iter().product(), channels(output)),
     };
     let dense = weight.map_or(0, |_| (fan_in as u64).saturating_mul(outputs as u64));

@@ -87,6 +87,7 @@ impl Scope {
             }
             6 => Attribute::Floats(a.floats.clone()),
             7 => Attribute::Ints(a.ints.clone()),
+            8 => Attribute::Texts(a.strings.iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect()),
             11 => Attribute::Tensor(Arc::new(sparse(a.sparse_tensor.as_ref().unwrap_or(&Bytes::new()), &self.folder)?.1)),
             _ => Attribute::Other,
         };
@@ -94,6 +95,7 @@ impl Scope {
             Attribute::Text(s) => s.len(),
             Attribute::Tensor(t) => t.len(),
             Attribute::Floats(v) => v.len(),
+            Attribute::Texts(v) => v.iter().map(String::len).sum(),
             Attribute::Ints(v) => v.len(),
             Attribute::Graph(g) => g.reads().len(),
             _ => 1,
@@ -213,7 +215,7 @@ fn resolved<'p>(a: &'p AttributeProto, place: &'p Place) -> Option<&'p Attribute
 /// Files from before the type was stored have just the one field.
 fn guessed(a: &AttributeProto) -> i32 {
     let held =
-        [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
+        [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6), (!a.strings.is_empty(), 8)];
     held.iter().find(|(is, _)| *is).map_or(7, |(_, ty)| *ty)
 }
 

@@ -44,6 +44,7 @@ pub(super) enum Attribute {
     Float(f32),
     Int(i64),
     Text(String),
+    Texts(Vec<String>),
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     Tensor(Arc<Array>),

@@ -8,7 +8,7 @@ mod windows;
 
 use super::{Model, Op};
 use inputs::{channelled, check_activation, exactly, image};
-use layers::{attention, check_eps, check_groups, concatenation, embedding, pool, product};
+use layers::{attention, check_eps, check_groups, concatenation, embedding, pool, product, recurrent};
 use weights::{conv_weight, expect, expect_bias, linear_weight};
 use windows::{check_residual, check_steps, moved, narrow};
 
@@ -103,6 +103,7 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
             let shapes: Vec<&[usize]> = inputs.iter().map(|i| i.as_slice()).collect();
             primitive.output_shape(&shapes)
         }
+        Op::Recurrent(r) => recurrent(model, r, inputs),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Primitive;
+use super::{Primitive, Recurrent};
 use crate::artifact::v1::{self, PoolKind, Residual, Stride, TensorId, ValueId, Weight, Window};
 
 /// One fused operation.
@@ -130,6 +130,8 @@ pub enum Op {
     },
     /// An operation over tensors of any axes.
     Primitive(Primitive),
+    /// A recurrent cell that goes along the rows of an image.
+    Recurrent(Recurrent),
 }
 
 /// Applied to each element of a layer's output. NaN stays NaN or becomes what the device's min and max make of it.

@@ -17,6 +17,7 @@ mod multiply;
 mod pick;
 mod pool;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod resample;
 mod softmax;
@@ -56,6 +57,7 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::LayerNorm(_) => layer_norm::candidates(gpu),
         StepKind::Attention(a) => attention::candidates(gpu, a),
         StepKind::Embed(_) => named("embed", |_| true),
+        StepKind::Recurrent(r) => recurrent::candidates(gpu, r),
         StepKind::Map(m) => map::candidates(gpu, m.operands.len()),
         StepKind::Reduce(r) => reduce::candidates(gpu, r),
         StepKind::SoftmaxOver(s) => softmax_over::candidates(gpu, s),
@@ -92,6 +94,10 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
         match &step.kind {
             StepKind::Linear(LinearStep { second: Some(_), rank, .. }) | StepKind::Conv(ConvStep { second: Some(_), rank, .. }) => {
                 let (what, needs, allows) = (factors::RANK.into(), *rank as u64, low_rank::capacity(gpu));
+                Error::Limit { part, what, needs, allows, device }
+            }
+            StepKind::Recurrent(r) => {
+                let (what, needs, allows) = ("elements of a state or rank".into(), r.hidden.max(r.rank) as u64, recurrent::capacity(gpu));
                 Error::Limit { part, what, needs, allows, device }
             }
             // Only sums can be too long for every kernel.
@@ -134,6 +140,7 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Join(j) => join::step(context, kernel, &values, step, j),
         StepKind::Lookup(l) => lookup::step(context, kernel, &values, l),
         StepKind::Embed(table) => embed::step(context, kernel, artifact, &values, *table),
+        StepKind::Recurrent(r) => recurrent::step(context, kernel, artifact, &values, r),
     }
 }
 
@@ -165,9 +172,9 @@ pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
     }
 }
 
-/// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
-fn epilogue(values: &Values) -> Epilogue {
-    let activation = match values.activation {
+/// The number of an activation in wgsl/shared/activation.wgsl.
+fn activation_number(activation: Activation) -> u32 {
+    match activation {
         Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clip { .. } => 0,
         Activation::LeakyRelu(_) => 3,
         Activation::Sigmoid => 4,
@@ -187,7 +194,12 @@ fn epilogue(values: &Values) -> Epilogue {
         Activation::Reciprocal => 18,
         Activation::Abs => 19,
         Activation::Erf => 20,
-    };
+    }
+}
+
+/// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
+fn epilogue(values: &Values) -> Epilogue {
+    let activation = activation_number(values.activation);
     let residual = match values.second.zip(values.residual) {
         None => 0,
         Some((slot, how)) => {

@@ -1,7 +1,7 @@
 //! Which conversion a node is given to.
 
 use super::operations::{PASSING, moves, never};
-use super::{Converter, OnnxValue, Step};
+use super::{Converter, OnnxValue, Step, recurrent};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
@@ -17,6 +17,9 @@ impl<'a> Converter<'a> {
         }
         if !PASSING.contains(&node.op.as_str()) {
             node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
+        }
+        if recurrent::is_one(&node.op) {
+            return self.recurrent(node);
         }
         if !moves(&node.op) && node.inputs.iter().any(|i| self.integers.contains(i.as_str())) {
             return Err("computes in integers, which is not supported (cast the input to float first)".into());

@@ -21,6 +21,7 @@ mod pad;
 mod parts;
 mod pools;
 mod product;
+mod recurrent;
 mod reduce;
 mod resize;
 mod shapes;

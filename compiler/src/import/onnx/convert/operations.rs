@@ -6,7 +6,7 @@ use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
 /// Operations on computed values, beside the functions of each element (`elementwise.rs`).
-const KNOWN: [&str; 60] = [
+const KNOWN: [&str; 63] = [
     "Add",
     "Attention",
     FUSED,
@@ -23,6 +23,7 @@ const KNOWN: [&str; 60] = [
     "Dropout",
     "Expand",
     "Flatten",
+    "GRU",
     "Gather",
     "Gemm",
     "GlobalAveragePool",
@@ -30,6 +31,7 @@ const KNOWN: [&str; 60] = [
     "GroupNormalization",
     "Identity",
     "InstanceNormalization",
+    "LSTM",
     "LayerNormalization",
     "LogSoftmax",
     "LpNormalization",
@@ -45,6 +47,7 @@ const KNOWN: [&str; 60] = [
     "Pad",
     "Pow",
     "RMSNormalization",
+    "RNN",
     "ReduceL1",
     "ReduceL2",
     "ReduceLogSum",
@@ -144,7 +147,6 @@ fn unknown(op: &str) -> Option<String> {
         | "MatMulInteger"
         | "DynamicQuantizeLinear" => "is quantised, which is not supported (export the network before it was quantised)",
         "If" | "Loop" | "Scan" => "is control flow that depends on the input, which is not supported",
-        "LSTM" | "GRU" | "RNN" => "is recurrent, which is not supported",
         "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "NonMaxSuppression" | "OneHot" => {
             "gives indices or takes elements by their values, which is not supported (end the network before it)"
         }
