@@ -4,7 +4,7 @@
 const ORIENTATION: usize = 0x0112;
 
 /// The orientation that EXIF data state: 1 for upright, 2 to 8 for mirrored or turned; `None` where they state none.
-pub(super) fn orientation(exif: &[u8]) -> Option<usize> {
+fn orientation(exif: &[u8]) -> Option<usize> {
     let exif = exif.strip_prefix(b"Exif\0\0").unwrap_or(exif);
     let little = match exif.get(..4)? {
         b"II*\0" => true,
@@ -21,6 +21,17 @@ pub(super) fn orientation(exif: &[u8]) -> Option<usize> {
     let mut tags = (0..entries).map(|i| directory + 2 + 12 * i);
     let at = tags.find(|&at| number(at, 2) == Some(ORIENTATION))?;
     number(at + 8, 2)
+}
+
+/// Refuses an image that is not shown as its pixels lie.
+///
+/// # Errors
+/// One phrase that names its orientation.
+pub(super) fn upright(exif: Option<&[u8]>) -> Result<(), String> {
+    match exif.and_then(orientation) {
+        Some(turned @ 2..=8) => Err(format!("is stored turned or mirrored (EXIF orientation {turned}): save it upright, without that tag")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

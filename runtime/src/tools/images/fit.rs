@@ -1,8 +1,8 @@
 //! An image of any size as a network's input.
 
-use super::Pixels;
+use super::pixels::Pixels;
 use super::resample::{Window, resample};
-use crate::artifact::{Anchor, Filter, Fit, FitMethod};
+use crate::artifact::{Anchor, Fit, FitMethod};
 
 /// The image in the channels of an input of `shape` ([channels, height, width]) and of its size: as `fit` says, or as it is, if it
 /// has that size; channel after channel. Without `fit` it must have it.
@@ -30,23 +30,60 @@ fn luma(colour: &[u8]) -> u8 {
     ((weighted + 0x8000) >> 16) as u8
 }
 
-fn fitted(pixels: &Pixels, fit: &Fit, width: usize, height: usize) -> Pixels {
-    let whole = |width, height| Window { left: 0, top: 0, width, height };
-    match fit.method {
-        FitMethod::Stretch => resample(pixels, [width, height], whole(width, height), fit.filter),
-        FitMethod::Crop { shorter } => {
-            let [w, h] = cropped_from(pixels, shorter as usize);
-            let window = Window { left: middle(w, width), top: middle(h, height), width, height };
-            resample(pixels, [w, h], window, fit.filter)
-        }
-        FitMethod::Letterbox { fill, anchor } => letterbox(pixels, fill, anchor, fit.filter, [width, height]),
+/// Where an image lies in a network's: the pixel (x, y) of the image is (x · scale + offset) of the network's, for each axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placement {
+    /// Of x and y.
+    pub scale: [f64; 2],
+    /// Of x and y, in pixels of the network's image.
+    pub offset: [f64; 2],
+}
+
+impl Placement {
+    /// Of an image of `size` in one of `network` (both [width, height]), brought there as `fit` says.
+    pub fn new(size: [usize; 2], network: [usize; 2], fit: Option<&Fit>) -> Self {
+        let Some(fit) = fit.filter(|_| size != network) else { return Self { scale: [1.0; 2], offset: [0.0; 2] } };
+        let (scaled, at) = scaled(size, network, fit.method);
+        Self { scale: [0, 1].map(|i| scaled[i] as f64 / size[i] as f64), offset: at.map(|at| at as f64) }
+    }
+
+    /// The point of the image that the point (x, y) of the network's is.
+    pub fn to_image(&self, point: [f64; 2]) -> [f64; 2] {
+        [0, 1].map(|i| (point[i] - self.offset[i]) / self.scale[i])
     }
 }
 
-/// Width and height of the scaled image that is then cut.
-fn cropped_from(pixels: &Pixels, shorter: usize) -> [usize; 2] {
-    let (w, h) = (pixels.width, pixels.height);
-    if w <= h { [shorter, shorter * h / w] } else { [shorter * w / h, shorter] }
+/// Width and height of an image of `size` once it is scaled, and where its upper left corner then lies in the network's image.
+fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2], method: FitMethod) -> ([usize; 2], [isize; 2]) {
+    match method {
+        FitMethod::Stretch => ([width, height], [0, 0]),
+        FitMethod::Crop { shorter } => {
+            let shorter = shorter as usize;
+            let [w, h] = if w <= h { [shorter, shorter * h / w] } else { [shorter * w / h, shorter] };
+            ([w, h], [middle(w, width), middle(h, height)].map(|cut| -(cut as isize)))
+        }
+        FitMethod::Letterbox { anchor, .. } => {
+            // A · b / c, rounded to nearest.
+            let scaled = |a: usize, b: usize, c: usize| ((2 * a * b + c) / (2 * c)).max(1);
+            let [w, h] =
+                if width * h <= height * w { [width, scaled(h, width, w).min(height)] } else { [scaled(w, height, h).min(width), height] };
+            let at = if anchor == Anchor::Middle { [(width - w) / 2, (height - h) / 2] } else { [0, 0] };
+            ([w, h], at.map(|at| at as isize))
+        }
+    }
+}
+
+fn fitted(pixels: &Pixels, fit: &Fit, width: usize, height: usize) -> Pixels {
+    let (size, [x, y]) = scaled([pixels.width, pixels.height], [width, height], fit.method);
+    match fit.method {
+        FitMethod::Letterbox { fill, .. } => {
+            let inner = resample(pixels, size, Window { left: 0, top: 0, width: size[0], height: size[1] }, fit.filter);
+            boxed(&inner, fill, [x, y].map(isize::unsigned_abs), [width, height])
+        }
+        FitMethod::Stretch | FitMethod::Crop { .. } => {
+            resample(pixels, size, Window { left: x.unsigned_abs(), top: y.unsigned_abs(), width, height }, fit.filter)
+        }
+    }
 }
 
 /// Where the middle `inner` of `outer` begin: half of what is left, of two integers as near the even one.
@@ -55,20 +92,12 @@ fn middle(outer: usize, inner: usize) -> usize {
     rest / 2 + usize::from(rest % 4 == 3)
 }
 
-fn letterbox(pixels: &Pixels, fill: [u8; 3], anchor: Anchor, filter: Filter, [width, height]: [usize; 2]) -> Pixels {
-    let (w, h, channels) = (pixels.width, pixels.height, pixels.channels);
-    // A · b / c, rounded to nearest.
-    let scaled = |a: usize, b: usize, c: usize| ((2 * a * b + c) / (2 * c)).max(1);
-    let [inner_width, inner_height] =
-        if width * h <= height * w { [width, scaled(h, width, w).min(height)] } else { [scaled(w, height, h).min(width), height] };
-    let inner = resample(pixels, [inner_width, inner_height], Window { left: 0, top: 0, width: inner_width, height: inner_height }, filter);
-    let [left, top] = match anchor {
-        Anchor::Middle => [(width - inner_width) / 2, (height - inner_height) / 2],
-        Anchor::Corner => [0, 0],
-    };
+/// `inner` at (left, top) of an image of this size that is filled with a colour.
+fn boxed(inner: &Pixels, fill: [u8; 3], [left, top]: [usize; 2], [width, height]: [usize; 2]) -> Pixels {
+    let channels = inner.channels;
     let colour = if channels == 1 { vec![luma(&fill)] } else { fill.to_vec() };
     let mut data = colour.repeat(width * height);
-    for (y, row) in inner.data.chunks_exact(inner_width * channels).enumerate() {
+    for (y, row) in inner.data.chunks_exact(inner.width * channels).enumerate() {
         let at = ((top + y) * width + left) * channels;
         data[at..at + row.len()].copy_from_slice(row);
     }
@@ -78,6 +107,7 @@ fn letterbox(pixels: &Pixels, fill: [u8; 3], anchor: Anchor, filter: Filter, [wi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Filter;
 
     fn ramp(width: usize, height: usize) -> Pixels {
         Pixels { width, height, channels: 1, data: (0..width * height).map(|i| (i * 7 % 251) as u8).collect() }
@@ -99,12 +129,22 @@ mod tests {
     fn the_middle_is_cut_out() {
         // Python's round((outer - inner) / 2).
         assert_eq!([10, 11, 12, 13, 14, 15].map(|outer| middle(outer, 10)), [0, 0, 1, 2, 2, 2]);
-        assert_eq!(cropped_from(&ramp(300, 200), 256), [384, 256]);
-        assert_eq!(cropped_from(&ramp(200, 333), 256), [256, 426]);
+        let crop = |w, h| scaled([w, h], [224, 224], FitMethod::Crop { shorter: 256 });
+        assert_eq!((crop(300, 200), crop(200, 333)), (([384, 256], [-80, -16]), ([256, 426], [-16, -101])));
         // Without a change of scale the pixels are those of the middle.
         let image = ramp(9, 6);
         let cut = planes(&image, [1, 6, 6], Some(&fit(FitMethod::Crop { shorter: 6 })));
         assert!((0..6).all(|y| cut[6 * y..6 * y + 6] == image.data[9 * y + 2..9 * y + 8]));
+    }
+
+    #[test]
+    fn points_of_the_network_are_found_in_the_image() {
+        let letterbox = fit(FitMethod::Letterbox { fill: [0; 3], anchor: Anchor::Middle });
+        let placed = Placement::new([200, 100], [50, 50], Some(&letterbox));
+        assert_eq!((placed.to_image([0.0, 12.0]), placed.to_image([50.0, 37.0])), ([0.0, 0.0], [200.0, 100.0]));
+        let placed = Placement::new([300, 200], [224, 224], Some(&fit(FitMethod::Crop { shorter: 400 })));
+        assert_eq!(placed.to_image([112.0, 112.0]), [150.0, 100.0]);
+        assert_eq!(Placement::new([7, 5], [7, 5], None).to_image([3.0, 4.0]), [3.0, 4.0]);
     }
 
     #[test]

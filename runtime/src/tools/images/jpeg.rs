@@ -5,7 +5,8 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{Accept, Pixels, upright};
+use super::exif::upright;
+use super::pixels::{Accept, Pixels};
 
 /// Pixels of a side, as many as the format has.
 const MOST: usize = 65_535;

@@ -4,33 +4,22 @@
 mod exif;
 mod fit;
 mod jpeg;
+mod pixels;
 mod png;
 mod pnm;
 mod resample;
 
 use std::path::Path;
 
+pub use fit::Placement;
+pub use pixels::Pixels;
+use pixels::{Accept, MOST_BYTES};
+
 use crate::artifact::{Fit, Input};
 use crate::error::{Error, Result};
 
 /// What the file name of an image ends in.
 pub const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "ppm", "pgm"];
-
-/// Bytes that an image's decoded pixels may take.
-const MOST_BYTES: usize = 1 << 30;
-
-/// An image of 8-bit pixels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pixels {
-    /// Pixels of a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// 1 (grey) or 3 (red, green, blue).
-    pub channels: usize,
-    /// [height, width, channels].
-    pub data: Vec<u8>,
-}
 
 /// Whether the name of `path` ends as that of an image does.
 pub fn is_image(path: &Path) -> bool {
@@ -92,9 +81,12 @@ impl Pixels {
         Ok(fit::planes(self, shape, fit))
     }
 
-    /// [channels, height, width].
-    pub fn planes(&self) -> Vec<u8> {
-        (0..self.channels).flat_map(|c| self.data.iter().skip(c).step_by(self.channels).copied()).collect()
+    /// The image as a PNG file.
+    ///
+    /// # Errors
+    /// One phrase: pixels that are not as many as its size says.
+    pub fn to_png(&self) -> std::result::Result<Vec<u8>, String> {
+        png::encode(self)
     }
 }
 
@@ -106,9 +98,6 @@ fn unscaled([_, height, width]: [usize; 3], found_width: usize, found_height: us
     let why = format!("is {found_width} × {found_height} pixels, the network takes {width} × {height}");
     Err(format!("{why}, and its file does not say how other sizes become that (thinferc compile --fit)"))
 }
-
-/// Called with an image's width and height before its pixels are decoded, so that one that is refused costs nothing.
-type Accept<'a> = &'a dyn Fn(usize, usize) -> std::result::Result<(), String>;
 
 /// Decodes a file by what it begins with.
 fn decode(bytes: &[u8], accept: Accept<'_>) -> std::result::Result<Pixels, String> {
@@ -124,14 +113,6 @@ fn decode(bytes: &[u8], accept: Accept<'_>) -> std::result::Result<Pixels, Strin
         [0x89, b'P', b'N', b'G', ..] => png::decode(bytes, accept),
         [b'P', b'5' | b'6', ..] => pnm::decode(bytes, accept),
         _ => Err("is no image that is read (JPEG, PNG, and PGM and PPM in binary are)".into()),
-    }
-}
-
-/// Refuses an image that is not shown as its pixels lie.
-fn upright(exif: Option<&[u8]>) -> std::result::Result<(), String> {
-    match exif.and_then(exif::orientation) {
-        Some(turned @ 2..=8) => Err(format!("is stored turned or mirrored (EXIF orientation {turned}): save it upright, without that tag")),
-        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Binary PGM and PPM files of 8 bits a channel.
 
-use super::{Accept, Pixels};
+use super::pixels::{Accept, Pixels};
 
 /// Decodes a file; what stands behind its pixels is left alone.
 ///

@@ -1,7 +1,7 @@
 //! Separable resampling with antialiasing, in the fixed point of Pillow's `Image.resize` (libImaging/Resample.c), whose results it has
 //! bit for bit.
 
-use super::Pixels;
+use super::pixels::Pixels;
 use crate::artifact::Filter;
 
 /// Bits behind the point of a weight.
