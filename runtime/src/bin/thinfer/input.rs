@@ -85,5 +85,9 @@ pub(crate) fn read_images<'a>(paths: &[PathBuf], artifact: &'a Artifact) -> Resu
 /// Reads an .npy file.
 pub(crate) fn read_array(path: &Path) -> Result<npy::Npy> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    npy::parse(&bytes).map_err(|why| Error::invalid(path.display().to_string(), why))
+    npy::parse(&bytes).map_err(|why| {
+        let is_named_so = path.extension().is_some_and(|e| e == "npy");
+        let kinds = if is_named_so { String::new() } else { format!("; images are {}", images::ENDINGS.join(", ")) };
+        Error::invalid(path.display().to_string(), format!("{why}{kinds}"))
+    })
 }
