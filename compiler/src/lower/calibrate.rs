@@ -30,7 +30,8 @@ impl Images {
     /// [`Error::Invalid`] when there is no image or the last is not whole.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Result<Self> {
         if ![1, 3].contains(&shape.len()) {
-            return Err(Error::invalid("calibration images", format!("have shape {shape:?}")));
+            let why = format!("takes networks of images or of vectors; samples of this one are {shape:?}");
+            return Err(Error::invalid("--calibrate", why));
         }
         let input = Activations { shape: shape.to_vec(), data };
         if input.len() == 0 || input.data.is_empty() || !input.data.len().is_multiple_of(input.len()) {

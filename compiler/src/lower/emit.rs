@@ -1,7 +1,7 @@
 //! From folded layers and their ranks to the artifact.
 
 use thinfer::artifact::{
-    Artifact, Dtype, Input, Layer, Meaning, Model, Op, Output, Provenance, Stride, TensorData, TensorId, TensorSpec, Weight,
+    Artifact, Dtype, Fit, Input, Layer, Meaning, Model, Op, Output, Provenance, Sections, Stride, TensorData, TensorId, TensorSpec, Weight,
 };
 
 use super::folded::{Folded, FoldedLayer, FoldedOp, Weighted};
@@ -17,6 +17,8 @@ pub struct Identity {
     pub model: String,
     /// The arrays that it takes.
     pub inputs: Vec<Input>,
+    /// How images of other sizes are brought to them.
+    pub fits: Vec<Fit>,
     /// The arrays that it gives.
     pub outputs: Vec<End>,
     /// Class names.
@@ -99,7 +101,8 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
         tensors: Vec::new(),
         provenance: p,
     };
-    Artifact::build_nested(model, tensors, nested)
+    let sections = Sections { nested, fits: identity.fits, ..Sections::default() };
+    Artifact::build_with_sections(model, tensors, sections)
         .map(|artifact| (artifact, denormal))
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))
 }

@@ -24,6 +24,8 @@ impl Limits {
     pub const INSTRUCTIONS: usize = 64;
     /// A window's size, stride, dilation and padding.
     pub const WINDOW: u32 = 1 << 12;
+    /// Pixels of the shorter side that an image is scaled to.
+    pub const SIDE: u32 = 1 << 14;
 }
 
 /// Refuses a `value` of `what` above `max`.

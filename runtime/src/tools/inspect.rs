@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::table::{Table, bytes, count};
-use crate::artifact::{Activation, Artifact, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight, layer_macs};
+use crate::artifact::{Activation, Artifact, Fit, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight, layer_macs};
 
 /// An artifact in figures.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +20,8 @@ pub struct Description {
     pub outputs: Vec<Output>,
     /// How images become inputs.
     pub preprocess: Preprocess,
+    /// How images of other sizes are brought to those of inputs.
+    pub fits: Vec<Fit>,
     /// Class names.
     pub classes: Vec<String>,
     /// Bytes of the file.
@@ -93,6 +95,7 @@ impl Description {
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
             preprocess: artifact.input().preprocess.clone(),
+            fits: artifact.sections().fits.clone(),
             classes: model.classes.clone(),
             bytes: artifact.as_bytes().len() as u64,
             macs: total(&|l| l.macs),
@@ -209,6 +212,10 @@ impl std::fmt::Display for Description {
             writeln!(f, "gives {}, {}", output.spec, output.meaning.name())?;
         }
         writeln!(f, "input = {}", self.preprocess)?;
+        for fit in &self.fits {
+            let name = self.inputs.get(fit.input as usize).map_or("", |input| &input.spec.name);
+            writeln!(f, "images of other sizes for '{name}': {fit}")?;
+        }
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
         writeln!(
             f,
