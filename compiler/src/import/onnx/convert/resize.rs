@@ -96,7 +96,8 @@ impl<'a> Converter<'a> {
             _ => return Err(format!("has no scale or size for each of {} axes", axes.len()).into()),
         }
         if node.text("coordinate_transformation_mode") == Some("tf_crop_and_resize") {
-            let roi = self.optional(node, 1)?.map(|a| a.to_floats()).filter(|r| r.len() == 2 * axes.len()).ok_or("has no region to resize")?;
+            let roi =
+                self.optional(node, 1)?.map(|a| a.to_floats()).filter(|r| r.len() == 2 * axes.len()).ok_or("has no region to resize")?;
             for (i, &axis) in axes.iter().enumerate() {
                 target[axis].window = Some((roi[i].into(), roi[i + axes.len()].into())).filter(|w| *w != (0.0, 1.0));
             }

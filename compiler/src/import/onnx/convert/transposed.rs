@@ -92,12 +92,8 @@ impl<'a> Converter<'a> {
         let ([top, bottom], [left, right_pad]) = padding.ok_or("gives outputs that no input reaches, which is not supported")?;
         let phases = down.stride * right.stride;
         let wide = outputs.checked_mul(phases).ok_or("has more channels than can be counted")?;
-        let window = Window {
-            kernel: [down.taps(), right.taps()],
-            padding: [top, left, bottom, right_pad],
-            stride: [1, 1],
-            dilation: [1, 1],
-        };
+        let window =
+            Window { kernel: [down.taps(), right.taps()], padding: [top, left, bottom, right_pad], stride: [1, 1], dilation: [1, 1] };
         let conv = Conv2d { inputs, outputs: wide, window, groups, bias: bias.is_some() };
         let name = self.layer_name(node, 1);
         let mut tensors = vec![sub_pixel(&weight, [inputs, each, groups], down, right)];
@@ -123,7 +119,8 @@ impl<'a> Converter<'a> {
                 let at = y + axis.before - axis.skipped() * axis.stride;
                 at % axis.stride * of_phase + at / axis.stride * of_block
             };
-            let run = |y: usize| Ok(Run { start: i32::try_from(place(y)).map_err(|_| "gives too large an image")?, step: 0, count: 1, each: 1 });
+            let run =
+                |y: usize| Ok(Run { start: i32::try_from(place(y)).map_err(|_| "gives too large an image")?, step: 0, count: 1, each: 1 });
             Ok::<_, super::Stop>(PickAxis { runs: (0..axis.outputs).map(run).collect::<Result<_, &str>>()? })
         };
         let channel = down.stride * right.stride * pixels;
@@ -236,7 +233,9 @@ mod tests {
     #[test]
     fn blocks_give_what_the_definition_says() {
         let mut seen = 0;
-        for (kernel, stride, dilation) in [(2, 2, 1), (3, 2, 1), (4, 2, 1), (3, 1, 1), (1, 2, 1), (3, 3, 1), (5, 3, 1), (3, 2, 2), (2, 1, 3)] {
+        for (kernel, stride, dilation) in
+            [(2, 2, 1), (3, 2, 1), (4, 2, 1), (3, 1, 1), (1, 2, 1), (3, 3, 1), (5, 3, 1), (3, 2, 2), (2, 1, 3)]
+        {
             for before in 0..4 {
                 for outputs in 1..=7 {
                     let axis = Axis { inputs: 3, outputs, kernel, stride, dilation, before };

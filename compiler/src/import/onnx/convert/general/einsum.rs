@@ -58,7 +58,9 @@ impl<'a> Converter<'a> {
         for (view, letters) in views.iter().zip(&mut letters) {
             match (view.sample, sample) {
                 (Some(at), Some(s)) if letters[at] == s => _ = letters.remove(at),
-                (None, Some(s)) if letters.contains(&s) => return Err("has samples along one value's axis and not along the other's".into()),
+                (None, Some(s)) if letters.contains(&s) => {
+                    return Err("has samples along one value's axis and not along the other's".into());
+                }
                 (Some(_), _) => return Err("has samples along axes of different letters".into()),
                 _ => {}
             }
@@ -116,8 +118,7 @@ impl<'a> Converter<'a> {
         // Each value as [batch…, first, second], letters of a kind as one axis.
         let sizes: Vec<usize> = batch.iter().map(|&c| size(&[c])).collect();
         let as_matrices = |this: &mut Self, (view, letters): (&View, &Vec<char>), first: &[char], second: &[char]| -> Step<View> {
-            let order: Option<Vec<usize>> =
-                batch.iter().chain(first).chain(second).map(|c| letters.iter().position(|l| l == c)).collect();
+            let order: Option<Vec<usize>> = batch.iter().chain(first).chain(second).map(|c| letters.iter().position(|l| l == c)).collect();
             let turned = order.and_then(|o| view.permuted(&o)).ok_or("names an axis twice")?;
             let shape = [&sizes[..], &[size(first), size(second)]].concat();
             this.reordered(node, &turned, &shape)

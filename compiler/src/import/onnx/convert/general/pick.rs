@@ -16,7 +16,8 @@ impl<'a> Converter<'a> {
             let table = match indices.get(at).and_then(Option::as_ref) {
                 None => offsets.iter().map(|&o| Some(o)).collect::<Vec<_>>(),
                 Some(indices) => {
-                    let of = |i: &Option<usize>| i.map(|i| offsets.get(i).copied().ok_or("picks an element that does not exist")).transpose();
+                    let of =
+                        |i: &Option<usize>| i.map(|i| offsets.get(i).copied().ok_or("picks an element that does not exist")).transpose();
                     indices.iter().map(of).collect::<Result<_, _>>()?
                 }
             };
