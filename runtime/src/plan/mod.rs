@@ -19,6 +19,7 @@ pub use form::Form;
 pub use layout::Layout;
 pub use matrix::{Matrix, matrix};
 pub use operand::Operand;
+pub(crate) use operand::coalesce;
 pub use primitive::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 pub use slot::Slot;
 pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};

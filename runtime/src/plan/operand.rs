@@ -76,7 +76,7 @@ impl Operand {
 }
 
 /// Joins axes that are one walk for all of `strides`, outermost first, and leaves out axes of one element. At least one axis is left.
-pub(super) fn coalesce(sizes: &mut Vec<usize>, strides: &mut [&mut Vec<i64>]) {
+pub(crate) fn coalesce(sizes: &mut Vec<usize>, strides: &mut [&mut Vec<i64>]) {
     let mut at = sizes.len();
     while at > 0 {
         at -= 1;

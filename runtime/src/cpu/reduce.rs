@@ -1,0 +1,302 @@
+//! Many elements made one on the CPU, in f64.
+
+use super::exp::exp;
+use super::pieces::{Piece, Pieces};
+use super::reduce_index;
+use super::simd::vectorized;
+use super::walk::{Run, Walk};
+use crate::artifact::ReduceKind;
+use crate::plan::{ReduceStep, Slot};
+
+/// Outputs that are computed at once.
+pub(super) const OUTPUTS: usize = 128;
+/// Elements of one output that go side by side.
+const LANES: usize = 16;
+/// Elements that are gathered at once where they do not lie side by side.
+const GATHERED: usize = 256;
+
+/// A step, and how it reads its input.
+#[derive(Debug)]
+pub(super) struct Reduce {
+    kind: ReduceKind,
+    pub(super) elements: Elements,
+    output: Slot,
+}
+
+/// The elements of each output.
+#[derive(Debug)]
+pub(super) struct Elements {
+    /// The first element of each output.
+    pub(super) kept: Walk,
+    /// The elements of an output, counted from its first one.
+    pub(super) over: Walk,
+    /// How many elements an output has.
+    pub(super) count: usize,
+    /// Whether neighbouring outputs' elements lie side by side, rather than those of one output.
+    pub(super) across: bool,
+}
+
+impl Reduce {
+    pub(super) fn new(step: &ReduceStep, input: Slot, output: Slot) -> Self {
+        Self { kind: step.kind, elements: Elements::new(step, input), output }
+    }
+
+    /// Computes all samples of `output`.
+    pub(super) fn run(&self, input: &[f32], output: &mut [f32]) {
+        let pieces = Pieces { len: self.output.len(), stride: self.output.stride(), unit: 1, cost: self.elements.count };
+        pieces.each(output, |_, Piece { sample, first, y }| {
+            for (at, y) in (first..).step_by(OUTPUTS).zip(y.chunks_mut(OUTPUTS)) {
+                vectorized(
+                    #[inline(always)]
+                    || self.outputs(input, sample, at, y),
+                );
+            }
+        });
+    }
+
+    /// Outputs from `first` on, at most [`OUTPUTS`].
+    #[inline(always)]
+    fn outputs(&self, x: &[f32], sample: usize, first: usize, y: &mut [f32]) {
+        let all = (x, sample, first);
+        let mut sums = [0f64; OUTPUTS];
+        let sums = &mut sums[..y.len()];
+        let count = self.elements.count as f64;
+        let wide = |x: f32| f64::from(x);
+        match self.kind {
+            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(all, 0.0, sums, |_, x| wide(x), |a, b| a + b),
+            ReduceKind::L1 => self.elements.fold(all, 0.0, sums, |_, x| wide(x.abs()), |a, b| a + b),
+            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(all, 0.0, sums, |_, x| wide(x) * wide(x), |a, b| a + b),
+            ReduceKind::Product => self.elements.fold(all, 1.0, sums, |_, x| wide(x), |a, b| a * b),
+            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(all, f64::NEG_INFINITY, sums, |_, x| wide(x), larger),
+            ReduceKind::Min => self.elements.fold(all, f64::INFINITY, sums, |_, x| wide(x), |a, b| -larger(-a, -b)),
+            ReduceKind::ArgMax { last } => return reduce_index::outputs(&self.elements, all, 1.0, last, y),
+            ReduceKind::ArgMin { last } => return reduce_index::outputs(&self.elements, all, -1.0, last, y),
+        }
+        if self.kind == ReduceKind::LogSumExp {
+            // Powers of what is below the largest one do not overflow. An infinite one is the result itself.
+            let mut most = [0f32; OUTPUTS];
+            most.iter_mut().zip(&*sums).for_each(|(m, s)| *m = *s as f32);
+            let mut powers = [0f64; OUTPUTS];
+            let powers = &mut powers[..y.len()];
+            self.elements.fold(all, 0.0, powers, |at, x| wide(exp(x - most[at])), |a, b| a + b);
+            for (most, power) in sums.iter_mut().zip(powers) {
+                *most = if most.is_finite() { *most + power.ln() } else { *most };
+            }
+        }
+        for (y, &sum) in y.iter_mut().zip(&*sums) {
+            *y = match self.kind {
+                ReduceKind::Mean => sum / count,
+                ReduceKind::L2 => sum.sqrt(),
+                ReduceKind::LogSum => sum.ln(),
+                _ => sum,
+            } as f32;
+        }
+    }
+}
+
+/// The larger one, or NaN where one is.
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+impl Elements {
+    fn new(step: &ReduceStep, input: Slot) -> Self {
+        let ReduceStep { sizes, over, operand, .. } = step;
+        let sample = if operand.per_sample { input.stride() } else { 0 };
+        let (kept, vanishing) = operand.strides.split_at(sizes.len());
+        let kept = Walk::over(sizes, kept, operand.offset as isize, sample);
+        let over_walk = Walk::over(over, vanishing, 0, 0);
+        let across = kept.inner() == 1 && kept.row() > 1 && (over_walk.inner() != 1 || over_walk.row() < LANES && kept.row() >= LANES);
+        Self { kept, over: over_walk, count: over.iter().product(), across }
+    }
+
+    /// For each output `at` of `sums`, of those from `first` of a sample on: `start` and all `term(at, x)` joined by `join`,
+    /// in any order.
+    #[inline(always)]
+    fn fold(
+        &self,
+        (x, sample, first): (&[f32], usize, usize),
+        start: f64,
+        sums: &mut [f64],
+        term: impl Fn(usize, f32) -> f64,
+        join: impl Fn(f64, f64) -> f64,
+    ) {
+        sums.fill(start);
+        self.kept.runs(sample, first, sums.len(), |outputs| {
+            let sums = &mut sums[outputs.done..][..outputs.len];
+            if self.across {
+                return self.over.runs(0, 0, self.count, |run| {
+                    for n in 0..run.len as isize {
+                        let place = outputs.place + run.place + n * run.stride;
+                        let x = &x[place as usize..][..sums.len()];
+                        for (at, (sum, &x)) in sums.iter_mut().zip(x).enumerate() {
+                            *sum = join(*sum, term(outputs.done + at, x));
+                        }
+                    }
+                });
+            }
+            for (at, sum) in sums.iter_mut().enumerate() {
+                let begin = outputs.place + at as isize * outputs.stride;
+                let mut lanes = [start; LANES];
+                self.blocks(x, begin, |_, block| {
+                    let chunks = block.chunks_exact(LANES);
+                    let rest = chunks.remainder();
+                    for chunk in chunks {
+                        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                            *lane = join(*lane, term(outputs.done + at, x));
+                        }
+                    }
+                    for (lane, &x) in lanes.iter_mut().zip(rest) {
+                        *lane = join(*lane, term(outputs.done + at, x));
+                    }
+                });
+                for half in [8, 4, 2, 1] {
+                    for i in 0..half {
+                        lanes[i] = join(lanes[i], lanes[i + half]);
+                    }
+                }
+                *sum = lanes[0];
+            }
+        });
+    }
+
+    /// Calls `work` for consecutive elements of the output whose first one lies at `begin`, with how many were before.
+    #[inline(always)]
+    pub(super) fn blocks(&self, x: &[f32], begin: isize, mut work: impl FnMut(usize, &[f32])) {
+        let mut gathered = [0f32; GATHERED];
+        self.over.runs(0, 0, self.count, |run| {
+            let run = Run { place: begin + run.place, ..run };
+            if let Some(slice) = run.slice(x) {
+                return work(run.done, slice);
+            }
+            for at in (0..run.len).step_by(GATHERED) {
+                let part = Run { place: run.place + at as isize * run.stride, len: GATHERED.min(run.len - at), ..run };
+                let to = &mut gathered[..part.len];
+                part.copy(x, to);
+                work(run.done + at, to);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::plan::Operand;
+
+    /// `kind` of `x`, of [a, b, c], over the axes that `vanish` says, all samples the same.
+    pub(crate) fn run(kind: ReduceKind, x: &[f32], shape: [usize; 3], vanish: [bool; 3]) -> Vec<f32> {
+        let strides = [shape[1] * shape[2], shape[2], 1];
+        let pick = |which: bool| (0..3).filter(|&i| vanish[i] == which).map(|i| (shape[i], strides[i] as i64)).unzip();
+        let (mut sizes, mut kept): (Vec<usize>, Vec<i64>) = pick(false);
+        let (over, mut vanishing): (Vec<usize>, Vec<i64>) = pick(true);
+        if sizes.is_empty() {
+            (sizes, kept) = (vec![1], vec![0]);
+        }
+        kept.append(&mut vanishing);
+        let count = sizes.iter().product();
+        let (from, to) = [x.len(), count].map(|channels| Slot { buffer: 0, channels, height: 1, width: 1 }).into();
+        let step = ReduceStep { kind, sizes, over, operand: Operand { offset: 0, strides: kept, per_sample: true } };
+        let mut input = x.to_vec();
+        input.resize(from.stride(), f32::NAN);
+        let mut y = vec![f32::NAN; 2 * to.stride()];
+        Reduce::new(&step, from, to).run(&[&input[..], &input[..]].concat(), &mut y);
+        for sample in y.chunks(to.stride()) {
+            assert!(sample[count..].iter().all(|&pad| pad == 0.0));
+            assert!(sample.iter().zip(&y).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+        y.truncate(count);
+        y
+    }
+
+    /// The same by its definition, element by element.
+    fn by_definition(kind: ReduceKind, x: &[f32], shape: [usize; 3], vanish: [bool; 3]) -> Vec<f64> {
+        let mut groups: std::collections::BTreeMap<Vec<usize>, Vec<f64>> = std::collections::BTreeMap::new();
+        for (n, &x) in x.iter().enumerate() {
+            let index = [n / (shape[1] * shape[2]), n / shape[2] % shape[1], n % shape[2]];
+            let key = (0..3).filter(|&i| !vanish[i]).map(|i| index[i]).collect();
+            groups.entry(key).or_default().push(x.into());
+        }
+        let one = |x: &Vec<f64>| {
+            let sum = |f: fn(f64) -> f64| x.iter().map(|&x| f(x)).sum::<f64>();
+            match kind {
+                ReduceKind::Sum => sum(|x| x),
+                ReduceKind::Mean => sum(|x| x) / x.len() as f64,
+                ReduceKind::Max => x.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                ReduceKind::Min => x.iter().copied().fold(f64::INFINITY, f64::min),
+                ReduceKind::Product => x.iter().product(),
+                ReduceKind::L1 => sum(f64::abs),
+                ReduceKind::L2 => sum(|x| x * x).sqrt(),
+                ReduceKind::SumSquare => sum(|x| x * x),
+                ReduceKind::LogSum => sum(|x| x).ln(),
+                ReduceKind::LogSumExp => sum(f64::exp).ln(),
+                ReduceKind::ArgMax { .. } | ReduceKind::ArgMin { .. } => unreachable!("tested elsewhere"),
+            }
+        };
+        groups.values().map(one).collect()
+    }
+
+    #[test]
+    fn every_kind_over_any_axes_gives_what_its_definition_does() {
+        let kinds = [
+            ReduceKind::Sum,
+            ReduceKind::Mean,
+            ReduceKind::Max,
+            ReduceKind::Min,
+            ReduceKind::Product,
+            ReduceKind::L1,
+            ReduceKind::L2,
+            ReduceKind::SumSquare,
+            ReduceKind::LogSum,
+            ReduceKind::LogSumExp,
+        ];
+        for shape in [[2, 3, 4], [5, 1, 37], [3, 300, 2], [2, 5, 150], [1, 1, 1], [4, 40, 3]] {
+            let count = shape.iter().product::<usize>();
+            let x: Vec<f32> = (0..count).map(|i| ((i * 7919) % 101) as f32 / 101.0 + 0.5).collect();
+            for axes in 1..8 {
+                let vanish = [axes & 1 != 0, axes & 2 != 0, axes & 4 != 0];
+                for kind in kinds {
+                    let (got, want) = (run(kind, &x, shape, vanish), by_definition(kind, &x, shape, vanish));
+                    assert_eq!(got.len(), want.len());
+                    for (got, want) in got.iter().zip(want) {
+                        let near = (f64::from(*got) - want).abs() <= 2e-7 * want.abs().max(1.0);
+                        assert!(near || want > f32::MAX.into() && got.is_infinite(), "{kind:?} {shape:?} {vanish:?}: {got} {want}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_do_not_lose_small_terms() {
+        // One after the other in f32 the ones would vanish.
+        let mut x = vec![1.0; 4097];
+        x[0] = 1e8;
+        for (shape, vanish) in [([1, 1, 4097], [false, false, true]), ([4097, 1, 1], [true, false, false])] {
+            assert_eq!(run(ReduceKind::Sum, &x, shape, vanish), [100_004_096.0]);
+        }
+    }
+
+    #[test]
+    fn infinities_and_nan() {
+        const INF: f32 = f32::INFINITY;
+        for (shape, vanish) in [([1, 1, 3], [false, false, true]), ([3, 1, 1], [true, false, false])] {
+            let of = |kind, x: [f32; 3]| run(kind, &x, shape, vanish)[0];
+            assert_eq!(of(ReduceKind::LogSumExp, [-INF; 3]), -INF);
+            assert_eq!(of(ReduceKind::LogSumExp, [1.0, INF, -INF]), INF);
+            assert_eq!(of(ReduceKind::LogSumExp, [-INF, 2.0, -INF]), 2.0);
+            assert!((of(ReduceKind::LogSumExp, [1000.0; 3]) - 1000.0 - 3f32.ln()).abs() < 1e-4);
+            assert_eq!(of(ReduceKind::L2, [3e30, 4e30, 0.0]), 5e30);
+            assert_eq!(of(ReduceKind::SumSquare, [3e30, 4e30, 0.0]), INF);
+            assert_eq!(of(ReduceKind::LogSum, [0.0; 3]), -INF);
+            for at in 0..3 {
+                let mut x = [1.0, -2.0, 3.0];
+                x[at] = f32::NAN;
+                for kind in [ReduceKind::Max, ReduceKind::Min, ReduceKind::Sum, ReduceKind::LogSumExp] {
+                    assert!(of(kind, x).is_nan(), "{kind:?} {at}");
+                }
+            }
+        }
+    }
+}
