@@ -170,9 +170,17 @@ impl Subgraph {
     /// # Errors
     /// A phrase that says what of the graph cannot be read.
     pub(super) fn inlined(&self, label: &str, outputs: &[String], names: &mut Names) -> Result<Branch, String> {
+        self.inlined_with(label, &[], outputs, names)
+    }
+
+    /// The same of a graph with inputs, which are the values called `inputs`.
+    ///
+    /// # Errors
+    /// A phrase that says what of the graph cannot be read.
+    pub(super) fn inlined_with(&self, label: &str, inputs: &[String], outputs: &[String], names: &mut Names) -> Result<Branch, String> {
         let graph = graph(&self.bytes)?;
-        if !graph.input.is_empty() || graph.output.len() != outputs.len() {
-            return Err(format!("has a branch of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
+        if graph.input.len() != inputs.len() || graph.output.len() != outputs.len() {
+            return Err(format!("has a graph of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
         }
         let mut place = (*self.place).clone();
         place.prefix = names.fresh(&format!("{label}/"));
@@ -180,6 +188,9 @@ impl Subgraph {
         let own: HashSet<&String> = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).collect();
         // A name of the branch hides the same one outside.
         own.iter().for_each(|o| drop(place.names.remove(*o)));
+        for (inner, outer) in graph.input.iter().zip(inputs) {
+            place.names.insert(inner.name().to_string(), outer.clone());
+        }
         let mut copies = Vec::new();
         for (value, outer) in graph.output.iter().zip(outputs).filter(|(_, outer)| !outer.is_empty()) {
             let inner = value.name().to_string();

@@ -53,6 +53,30 @@ pub(super) enum Attribute {
     Other,
 }
 
+impl From<i64> for Attribute {
+    fn from(i: i64) -> Self {
+        Self::Int(i)
+    }
+}
+
+impl From<f32> for Attribute {
+    fn from(f: f32) -> Self {
+        Self::Float(f)
+    }
+}
+
+impl From<&str> for Attribute {
+    fn from(s: &str) -> Self {
+        Self::Text(s.into())
+    }
+}
+
+impl From<&[i64]> for Attribute {
+    fn from(v: &[i64]) -> Self {
+        Self::Ints(v.to_vec())
+    }
+}
+
 impl Node {
     /// A node of `op`, called `name`, from `inputs` to `output`.
     pub(super) fn new(op: &str, name: &str, inputs: &[&str], output: &str) -> Self {

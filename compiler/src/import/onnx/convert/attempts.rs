@@ -4,6 +4,7 @@ use thinfer::artifact::TensorSpec;
 
 use super::ends::{self, FirstAxis, Samples};
 use super::faults::{Failure, Faults};
+use super::kept::Kept;
 use super::{Converted, Converter};
 use crate::import::onnx::model::Model;
 use crate::import::onnx::node::Node;
@@ -61,7 +62,8 @@ fn stand_in_front(spec: &TensorSpec) -> bool {
 fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
     let mut chosen = vec![None; model.inputs.len()];
     loop {
-        match Converter::new(model, name, samples, chosen.clone()).and_then(Converter::run) {
+        let kept = Kept::default();
+        match Converter::new(model, name, samples, chosen.clone(), &kept).and_then(Converter::run) {
             Ok(converted) => return Ok(converted),
             Err(Failure::Faults(faults)) => return Err(faults),
             // The input is an image although its own shape does not say so.

@@ -1,7 +1,7 @@
 //! Which conversion a node is given to.
 
 use super::operations::{PASSING, moves, never};
-use super::{Converter, OnnxValue, Step, recurrent};
+use super::{Converter, OnnxValue, Step, recurrent, written};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
@@ -28,7 +28,7 @@ impl<'a> Converter<'a> {
             return self.split(node);
         }
         let more = node.outputs.iter().skip(1).find(|o| !o.is_empty() && self.model.reads(o));
-        if let Some(more) = more.filter(|_| node.op != "Dropout") {
+        if let Some(more) = more {
             return Err(format!("has a second output, '{more}', which is read and not supported").into());
         }
         self.output_of(node).map(|value| vec![value])
@@ -86,7 +86,7 @@ impl<'a> Converter<'a> {
                 None => return Err(self.missing(name)),
             }
         }
-        if inputs.iter().all(Option::is_none) {
+        if inputs.iter().all(Option::is_none) && node.op != "Constant" || written::reads_graphs(&node.op) {
             return Ok(None);
         }
         match self.folding.evaluate(node, &inputs) {

@@ -1,6 +1,6 @@
 //! The operations by name: which are converted, and what is said of the others.
 
-use super::{elementwise, general};
+use super::{elementwise, general, written};
 use crate::import::onnx::eval;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
@@ -76,8 +76,8 @@ const KNOWN: [&str; 63] = [
 const ALSO_KNOWN: [&str; 2] = ["Unsqueeze", "Upsample"];
 
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
-const OF_SHAPES: [&str; 11] =
-    ["And", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
+const OF_SHAPES: [&str; 12] =
+    ["And", "Constant", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
 
 /// Operations that take a part of a value without moving it, or a value with numbers around it without computing those.
 pub(super) const PASSING: [&str; 16] = [
@@ -132,7 +132,7 @@ pub(super) fn has_its_own(op: &str) -> bool {
 
 /// What is said of an operation that is not converted; `None` of one that is.
 fn unknown(op: &str) -> Option<String> {
-    if has_its_own(op) || OF_SHAPES.contains(&op) || general::is_one(op) {
+    if has_its_own(op) || OF_SHAPES.contains(&op) || general::is_one(op) || written::is_one(op) {
         return None;
     }
     if let Some(why) = eval::never(op) {

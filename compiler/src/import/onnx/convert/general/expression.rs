@@ -3,6 +3,7 @@
 use thinfer::artifact::{Activation, Binary, Instruction, Limits, Unary};
 
 use super::super::Step;
+use super::super::written::QUOTIENT;
 use crate::import::onnx::node::Node;
 
 /// Instructions; each gives a number that later ones name.
@@ -177,7 +178,7 @@ fn binary(node: &Node) -> Option<(Binary, bool)> {
         "Add" | "Sum" => (Binary::Add, false),
         "Sub" => (Binary::Sub, false),
         "Mul" => (Binary::Mul, false),
-        "Div" => (Binary::Div, false),
+        "Div" | QUOTIENT => (Binary::Div, false),
         "Pow" => (Binary::Pow, false),
         "Mod" if node.int("fmod", 0) != 0 => (Binary::Fmod, false),
         "Mod" => (Binary::Mod, false),

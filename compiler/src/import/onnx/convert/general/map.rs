@@ -2,6 +2,7 @@
 
 use thinfer::artifact::{Map, Primitive};
 
+use super::super::written::QUOTIENT;
 use super::super::{Converter, OnnxValue, Step};
 use super::axes;
 use super::expression::{Expression, of_node};
@@ -14,7 +15,8 @@ use crate::import::onnx::view::View;
 pub(super) fn is_one(op: &str) -> bool {
     matches!(
         op,
-        "Abs"
+        QUOTIENT
+            | "Abs"
             | "Add"
             | "Sub"
             | "Mul"

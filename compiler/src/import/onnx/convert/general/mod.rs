@@ -2,6 +2,7 @@
 //! can be fused, cut or trained, is given to that first.
 
 mod compose;
+mod constants;
 mod einsum;
 mod expression;
 mod join;
@@ -13,11 +14,11 @@ mod pick;
 mod reduce;
 mod resample;
 mod softmax;
+mod windows;
 
 use super::{Converter, OnnxValue, Step};
 use crate::graph::{Op, ValueId};
 use crate::import::onnx::node::Node;
-use crate::import::onnx::view::View;
 use thinfer::artifact::Primitive;
 
 /// Whether `op` has a conversion by primitives.
@@ -33,6 +34,11 @@ pub(super) fn is_one(op: &str) -> bool {
                 | "Gemm"
                 | "Einsum"
                 | "Concat"
+                | "Conv"
+                | "ConvTranspose"
+                | "MaxPool"
+                | "AveragePool"
+                | "LpPool"
                 | "Gather"
                 | "GatherElements"
                 | "Resize"
@@ -105,6 +111,9 @@ impl<'a> Converter<'a> {
             "Trilu" => self.triangle(node)?,
             "LRN" => self.local_response_norm(node)?,
             "GlobalLpPool" => self.global_lp_pool(node)?,
+            "Conv" => self.general_conv(node)?,
+            "ConvTranspose" => self.general_transposed_conv(node)?,
+            "MaxPool" | "AveragePool" | "LpPool" => self.general_pool(node)?,
             "LayerNormalization" => {
                 return self.layer_norm_with_statistics(node).map(|all| Some(all.into_iter().map(OnnxValue::Computed).collect()));
             }
@@ -119,14 +128,6 @@ impl<'a> Converter<'a> {
     pub(super) fn primitive(&mut self, name: String, primitive: Primitive, inputs: Vec<ValueId>) -> Step<ValueId> {
         let name = self.fresh(name);
         self.push(&name, Op::Primitive(primitive), inputs, Vec::new())
-    }
-
-    /// Appends a constant of `shape`, one axis at least.
-    pub(super) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
-        let name = self.fresh(name);
-        let own = if shape.is_empty() { vec![1] } else { shape.to_vec() };
-        let base = self.push(&name, Op::Constant { shape: own }, Vec::new(), vec![values])?;
-        Ok(View::plain(base, shape))
     }
 }
 
