@@ -39,10 +39,8 @@ fn json(path: &Path) -> Value {
 
 /// A 2×2 grey image to two classes, the sum of its upper pixels against that of its lower ones, `shift` added to the first.
 fn halves(fits: Vec<Fit>, classes: &[&str], shift: f32) -> Artifact {
-    let tensors = vec![
-        TensorData::f32("w", &[2, 4], vec![1.0, 1.0, -1.0, -1.0, -1.0, -1.0, 1.0, 1.0]),
-        TensorData::f32("b", &[2], vec![shift, 0.0]),
-    ];
+    let tensors =
+        vec![TensorData::f32("w", &[2, 4], vec![1.0, 1.0, -1.0, -1.0, -1.0, -1.0, 1.0, 1.0]), TensorData::f32("b", &[2], vec![shift, 0.0])];
     let op = Op::Linear { weight: Weight::Dense(0), bias: Some(1), activation: Activation::None };
     let model = Model {
         classes: classes.iter().map(|c| c.to_string()).collect(),
@@ -71,12 +69,14 @@ fn archive(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in entries {
         let header = (file.len() as u32).to_le_bytes();
-        let (sum, size, name_len) = (crc32fast::hash(bytes).to_le_bytes(), (bytes.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
+        let (sum, size, name_len) =
+            (crc32fast::hash(bytes).to_le_bytes(), (bytes.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
         let numbers = [&[0; 6][..], &sum, &size, &size, &name_len, &[0; 2]].concat();
         file.extend([b"PK\x03\x04\x14\x00\x00\x00".as_slice(), &numbers[..], name.as_bytes(), bytes].concat());
         directory.extend([b"PK\x01\x02\x14\x00\x14\x00\x00\x00".as_slice(), &numbers[..], &[0; 10], &header, name.as_bytes()].concat());
     }
-    let (start, len, count) = ((file.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes(), (entries.len() as u16).to_le_bytes());
+    let (start, len, count) =
+        ((file.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes(), (entries.len() as u16).to_le_bytes());
     [&file[..], &directory, b"PK\x05\x06\x00\x00\x00\x00", &count, &count, &len, &start, &[0; 2]].concat()
 }
 

@@ -225,8 +225,15 @@ fn resolved<'p>(a: &'p AttributeProto, place: &'p Place) -> Option<&'p Attribute
 
 /// Files from before the type was stored have just the one field.
 fn guessed(a: &AttributeProto) -> i32 {
-    let held =
-        [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6), (!a.strings.is_empty(), 8)];
+    let held = [
+        (a.t.is_some(), 4),
+        (a.g.is_some(), 5),
+        (a.s.is_some(), 3),
+        (a.f.is_some(), 1),
+        (a.i.is_some(), 2),
+        (!a.floats.is_empty(), 6),
+        (!a.strings.is_empty(), 8),
+    ];
     held.iter().find(|(is, _)| *is).map_or(7, |(_, ty)| *ty)
 }
 

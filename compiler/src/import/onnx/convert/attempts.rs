@@ -47,7 +47,10 @@ pub(in crate::import::onnx) fn convert(model: &Model, name: &str) -> Result<Conv
             // Nothing says that these are samples: where an output has them elsewhere, they are an axis like others.
             match apart.as_ref().is_ok_and(|c| c.ends.outputs.iter().all(stand_in_front)) {
                 true => apart,
-                false => attempt(model, name, Samples::None).map_err(|whole| apart.err().unwrap_or(whole)),
+                false => attempt(model, name, Samples::None).map_err(|whole| match apart {
+                    Err(apart) if apart.nodes.len() <= whole.nodes.len() => apart,
+                    _ => whole,
+                }),
             }
         }
         FirstAxis::None => attempt(model, name, Samples::None),

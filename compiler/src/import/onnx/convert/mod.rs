@@ -271,7 +271,8 @@ impl<'a> Converter<'a> {
             Err(Stop::Why(why)) => Some(why),
             Err(stop) => return Err(stop),
         };
-        Err(Stop::Why(why.filter(|_| !operations::has_its_own(&node.op)).unwrap_or(first)))
+        // Of an attention the full form says what is wrong.
+        Err(Stop::Why(why.filter(|_| !operations::has_its_own(&node.op) || node.op == "Attention").unwrap_or(first)))
     }
 
     fn mark(&self) -> Mark {
@@ -428,6 +429,14 @@ impl<'a> Converter<'a> {
         if count(&shape).is_none_or(|n| n > MOST) {
             return Err(format!("would give a value of {shape:?}, more than {MOST} elements").into());
         }
+        let by_channel = matches!(
+            op,
+            Op::Affine { .. } | Op::BatchNorm(_) | Op::Concat | Op::Embed(_) | Op::LayerNorm { .. } | Op::Multiply | Op::Softmax { .. }
+        );
+        if let Some(other) = read.iter().find(|shape| by_channel && !matches!(shape.len(), 1 | 3)) {
+            return Err(format!("reads a value of {other:?} as an image or a vector").into());
+        }
+        let mut params = Vec::with_capacity(tensors.len());
         for (spec, data) in op.params(name).into_iter().zip(tensors) {
             let len = data.len();
             let misfit = || format!("has {len} elements for '{}' of {:?}", spec.name, spec.shape);
@@ -435,8 +444,9 @@ impl<'a> Converter<'a> {
             if let Some(at) = tensor.data().iter().position(|x| !x.is_finite()) {
                 return Err(format!("has {} as element {at} of '{}'", tensor.data()[at], spec.name).into());
             }
-            self.params.insert(spec.name, tensor);
+            params.push((spec.name, tensor));
         }
+        self.params.extend(params);
         self.graph.nodes.push(GraphNode { name: name.into(), op, inputs });
         self.shapes.push(shape);
         Ok(self.shapes.len() - 1)

@@ -229,14 +229,7 @@ impl<'a> Converter<'a> {
     }
 
     /// The value [states · sequences, hidden] of what direction `d` begins with; `None` where that is zeros.
-    fn initial_states(
-        &mut self,
-        node: &'a Node,
-        settings: &Settings,
-        read: &Sequences,
-        d: usize,
-        hidden: usize,
-    ) -> Step<Option<ValueId>> {
+    fn initial_states(&mut self, node: &'a Node, settings: &Settings, read: &Sequences, d: usize, hidden: usize) -> Step<Option<ValueId>> {
         let shape = [read.sequences, hidden];
         let mut found = Vec::new();
         for i in 5..5 + settings.cell.states() {
@@ -413,8 +406,13 @@ mod tests {
         let (mut alphas, mut betas) = ([0.25, 1.0 / 6.0, 3.0].into_iter(), [0.5].into_iter());
         let names = ["LeakyRelu", "Tanh", "hardsigmoid", "Elu", "ThresholdedRelu"];
         let found: Vec<_> = names.iter().map(|n| activation(n, &mut alphas, &mut betas).ok()).collect();
-        let expected =
-            [Activation::LeakyRelu(0.25), Activation::Tanh, Activation::HardSigmoid, Activation::Elu(3.0), Activation::ThresholdedRelu(1.0)];
+        let expected = [
+            Activation::LeakyRelu(0.25),
+            Activation::Tanh,
+            Activation::HardSigmoid,
+            Activation::Elu(3.0),
+            Activation::ThresholdedRelu(1.0),
+        ];
         assert_eq!(found, expected.map(Some));
         let none = || std::iter::empty();
         assert!(activation("HardSigmoid", &mut none(), &mut none()).is_err() && activation("Swish", &mut none(), &mut none()).is_err());

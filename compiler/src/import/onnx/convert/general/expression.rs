@@ -86,7 +86,33 @@ pub(super) fn of_node(node: &Node, e: &mut Expression, inputs: &[Option<u8>]) ->
         return e.result(y);
     }
     let y = match node.op.as_str() {
-        "Abs" => e.activate(Activation::Abs, x)?,
+        "HardSigmoid" => {
+            let (alpha, beta) = (e.constant(node.float("alpha", 0.2))?, e.constant(node.float("beta", 0.5))?);
+            let scaled = e.binary(Binary::Mul, x, alpha)?;
+            let line = e.binary(Binary::Add, scaled, beta)?;
+            e.activate(Activation::Clip { low: 0.0, high: 1.0 }, line)?
+        }
+        // α·(e^(x/α) − 1) below 0.
+        "Celu" => {
+            let alpha = node.float("alpha", 1.0);
+            if alpha.is_nan() || alpha <= 0.0 {
+                return Err(format!("has an alpha of {alpha}").into());
+            }
+            let alpha = e.constant(alpha)?;
+            let scaled = e.binary(Binary::Div, x, alpha)?;
+            let bent = e.activate(Activation::Elu(1.0), scaled)?;
+            e.binary(Binary::Mul, bent, alpha)?
+        }
+        "Selu" => {
+            let gamma = e.constant(node.float("gamma", 1.050_701))?;
+            let bent = e.activate(Activation::Elu(node.float("alpha", 1.673_263_2)), x)?;
+            e.binary(Binary::Mul, bent, gamma)?
+        }
+        "Mish" => {
+            let soft = e.activate(Activation::Softplus, x)?;
+            let gate = e.activate(Activation::Tanh, soft)?;
+            e.binary(Binary::Mul, x, gate)?
+        }
         "Mean" => {
             let sum = (1..inputs.len()).try_fold(x, |so_far, at| e.binary(Binary::Add, so_far, input(at)?))?;
             let count = e.constant(inputs.len() as f32)?;
@@ -132,7 +158,7 @@ pub(super) fn of_node(node: &Node, e: &mut Expression, inputs: &[Option<u8>]) ->
                 let is_false = e.unary(Unary::Not, x)?;
                 e.unary(Unary::Not, is_false)?
             }
-            6 | 7 => e.truncated(x)?,
+            2..=7 | 12 | 13 => e.truncated(x)?,
             other => return Err(format!("makes numbers of ONNX's type {other} of a computed value, which is not supported").into()),
         },
         "Shrink" => {

@@ -10,6 +10,8 @@ use crate::import::onnx::view::View;
 impl<'a> Converter<'a> {
     pub(super) fn concatenated(&mut self, node: &'a Node) -> Step<View> {
         let values = (0..node.inputs.len()).map(|i| self.value(node, i).cloned()).collect::<Step<Vec<_>>>()?;
+        let is_empty = |v: &OnnxValue| matches!(v, OnnxValue::Constant(array) if array.len() == 0);
+        let values: Vec<OnnxValue> = values.into_iter().filter(|v| !is_empty(v)).collect();
         let first = values.iter().find_map(|v| if let OnnxValue::Computed(view) = v { Some(view.clone()) } else { None });
         let first = first.ok_or("has no computed input")?;
         let at = self.own_axis(&first, node.int("axis", 0))?;
@@ -32,6 +34,9 @@ impl<'a> Converter<'a> {
                 return Err(format!("puts values of {wanted:?} and {sizes:?} together").into());
             }
             views.push(view);
+        }
+        if let [one] = &views[..] {
+            return Ok(one.clone());
         }
         self.joined_along(node, &views, at)
     }

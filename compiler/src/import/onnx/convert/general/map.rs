@@ -64,6 +64,9 @@ pub(super) fn is_one(op: &str) -> bool {
 
 impl<'a> Converter<'a> {
     pub(super) fn mapped(&mut self, node: &'a Node) -> Step<View> {
+        if node.op == "Cast" && matches!(node.int("to", 1), 2..=5 | 12 | 13) && self.integers.contains(node.input(0).unwrap_or_default()) {
+            return Err("makes other integers of integers, which is not supported".into());
+        }
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
             values.push(if node.input(i).is_some() { Some(self.value(node, i)?.clone()) } else { None });
