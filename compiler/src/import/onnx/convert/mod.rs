@@ -94,6 +94,8 @@ struct Converter<'a> {
     taken: Option<Names>,
     /// Values of nodes that are written out, until those are done.
     passing: Vec<&'a str>,
+    /// Elements of the constants that those brought.
+    written: usize,
 }
 
 /// The names of the graph's nodes.
@@ -171,6 +173,7 @@ impl<'a> Converter<'a> {
             kept: kept.end(),
             taken: None,
             passing: Vec::new(),
+            written: 0,
         })
     }
 

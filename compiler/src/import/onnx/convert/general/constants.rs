@@ -12,20 +12,19 @@ use crate::import::onnx::view::View;
 impl<'a> Converter<'a> {
     /// Appends a constant of `shape`. What is not finite, which no tensor of a file is, is put in by a map.
     pub(super) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
-        let Some((numbers, kinds)) = finite_and_others(&values) else { return self.finite_value(name, shape, values) };
+        if let Some(at) = values.iter().position(|v| v.is_nan()) {
+            return Err(format!("has NaN as element {at} of a constant").into());
+        }
+        let Some((numbers, kinds)) = finite_and_infinite(&values) else { return self.finite_value(name, shape, values) };
         let (numbers, kinds) =
             (self.finite_value(name.clone(), shape, numbers)?, self.finite_value(format!("{name}.kinds"), shape, kinds)?);
         let pieces = vec![Piece::View(numbers), Piece::View(kinds)];
         let node = Node::new("Constant", &name, &[], &name);
         self.mapped_by(&node, Together { sizes: shape.to_vec(), sample: None, pieces }, |e, n| {
-            let (above, below) = (e.constant(f32::INFINITY)?, e.constant(f32::NEG_INFINITY)?);
-            let none = e.binary(Binary::Add, above, below)?;
-            let (one, two) = (e.constant(1.0)?, e.constant(2.0)?);
-            let (is_above, is_below) = (e.binary(Binary::Equal, n[1], one)?, e.binary(Binary::Equal, n[1], two)?);
-            let is_finite = e.unary(Unary::Not, n[1])?;
-            let y = e.select(is_below, below, none)?;
-            let y = e.select(is_above, above, y)?;
-            let y = e.select(is_finite, n[0], y)?;
+            let (one, above, below) = (e.constant(1.0)?, e.constant(f32::INFINITY)?, e.constant(f32::NEG_INFINITY)?);
+            let (is_above, is_finite) = (e.binary(Binary::Equal, n[1], one)?, e.unary(Unary::Not, n[1])?);
+            let infinite = e.select(is_above, above, below)?;
+            let y = e.select(is_finite, n[0], infinite)?;
             e.result(y)
         })
     }
@@ -60,16 +59,12 @@ impl<'a> Converter<'a> {
     }
 }
 
-/// The finite numbers of `values`, 0 in the place of others, and which those are: 1 for ∞, 2 for −∞, 3 for NaN.
-fn finite_and_others(values: &[f32]) -> Option<(Vec<f32>, Vec<f32>)> {
-    let kind = |v: &f32| match v {
-        v if v.is_nan() => 3.0,
-        v if v.is_finite() => 0.0,
-        v if *v > 0.0 => 1.0,
-        _ => 2.0,
-    };
-    let kinds: Vec<f32> = values.iter().map(kind).collect();
-    kinds.iter().any(|k| *k != 0.0).then(|| (values.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect(), kinds))
+/// The finite numbers of `values`, 0 in the place of others, and which those are: 1 for ∞, −1 for −∞.
+fn finite_and_infinite(values: &[f32]) -> Option<(Vec<f32>, Vec<f32>)> {
+    let kind = |v: &f32| if v.is_finite() { 0.0 } else { v.signum() };
+    let number = |v: &f32| if v.is_finite() { *v } else { 0.0 };
+    let is_infinite = values.iter().any(|v| !v.is_finite());
+    is_infinite.then(|| (values.iter().map(number).collect(), values.iter().map(kind).collect()))
 }
 
 #[cfg(test)]
@@ -77,9 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_finite_is_told_apart() {
-        assert_eq!(finite_and_others(&[1.0, 2.0]), None);
-        let (numbers, kinds) = finite_and_others(&[1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN]).unwrap();
-        assert_eq!((numbers, kinds), (vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 1.0, 2.0, 3.0]));
+    fn what_is_infinite_is_told_apart() {
+        assert_eq!(finite_and_infinite(&[1.0, 2.0]), None);
+        let (numbers, kinds) = finite_and_infinite(&[1.0, f32::INFINITY, f32::NEG_INFINITY]).unwrap();
+        assert_eq!((numbers, kinds), (vec![1.0, 0.0, 0.0], vec![0.0, 1.0, -1.0]));
     }
 }

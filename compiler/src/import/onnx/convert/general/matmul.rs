@@ -112,6 +112,9 @@ impl<'a> Converter<'a> {
             _ => view.transposed(&[1, 0]).ok_or("multiplies values that are no matrices"),
         };
         let (a, b) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        if [&a, &b].iter().any(|v| v.rank() != 2) {
+            return Err("multiplies values that are no matrices".into());
+        }
         let (a, b) = (turned(a, "transA")?, turned(b, "transB")?);
         let y = self.product_of(node, a, b)?;
         let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));

@@ -47,7 +47,7 @@ impl<'a> Converter<'a> {
                 let bias = self.input_name(node, 1)?;
                 let sum = self.put(node, "Add", &[x, bias])?;
                 let shape = self.shape_of(sum)?;
-                let axis = shape.len() - 1;
+                let axis = shape.len().checked_sub(1).ok_or("reads a single number")?;
                 let half = shape[axis] / 2;
                 let (left, right) = (self.put_slice(node, sum, axis, 0..half)?, self.put_slice(node, sum, axis, half..2 * half)?);
                 let gate = self.put(node, "Gelu", &[right])?;

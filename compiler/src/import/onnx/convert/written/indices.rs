@@ -11,6 +11,8 @@ pub(super) const OPS: &[&str] = &["Compress", "GatherND", "Scatter", "ScatterEle
 const MOST_COUNTED: usize = 1 << 24;
 /// The most updates of one element.
 const MOST_UPDATES: usize = 64;
+/// The most elements of all tables that say which update an element takes.
+const MOST_TABLES: usize = 1 << 24;
 
 impl<'a> Converter<'a> {
     pub(super) fn by_indices(&mut self, node: &'a Node) -> Step<&'a str> {
@@ -114,8 +116,10 @@ impl<'a> Converter<'a> {
                 if turn > 0 && reduction == "none" {
                     return Err("puts several elements at one place, of which ONNX does not say which stays".into());
                 }
-                if turn >= MOST_UPDATES {
-                    return Err(format!("joins more than {MOST_UPDATES} elements at one place").into());
+                if turn >= MOST_UPDATES || (turn + 1).saturating_mul(count) > MOST_TABLES {
+                    return Err(
+                        format!("joins {} elements at one place, which would take tables of {count} elements each", turn + 1).into()
+                    );
                 }
                 turns.push(vec![None; count]);
             }

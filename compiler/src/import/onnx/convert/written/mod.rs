@@ -21,6 +21,9 @@ use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::names::Names;
 use crate::import::onnx::node::{Attribute, Node};
 
+/// The most elements of all constants that nodes bring which are written out.
+const MOST_WRITTEN: usize = 1 << 28;
+
 /// Whether `op` is written out.
 pub(super) fn is_one(op: &str) -> bool {
     [
@@ -136,6 +139,9 @@ impl<'a> Converter<'a> {
 
     /// Converts `made`, whose outputs have names of their own, and the names of those.
     fn put_node(&mut self, made: Node) -> Step<Vec<&'a str>> {
+        if self.written > MOST_WRITTEN {
+            return Err("would make more constants than are supported".into());
+        }
         self.taken().count_node()?;
         let made = kept::keep(&mut self.kept, Some(made), Vec::new());
         let Some(made) = &made.node else { return Err("lacks a node".into()) };
@@ -171,6 +177,7 @@ impl<'a> Converter<'a> {
 
     /// A constant called `name`, which nothing else is.
     fn put_named(&mut self, name: String, array: Arc<Array>) -> &'a str {
+        self.written = self.written.saturating_add(array.len());
         let made = kept::keep(&mut self.kept, None, vec![name]);
         let name = made.names.first().map_or("", String::as_str);
         self.passing.push(name);
