@@ -11,7 +11,7 @@ use crate::import::onnx::view::View;
 
 impl<'a> Converter<'a> {
     /// Appends a constant of `shape`. What is not finite, which no tensor of a file is, is put in by a map.
-    pub(super) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
+    pub(in super::super) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
         if let Some(at) = values.iter().position(|v| v.is_nan()) {
             return Err(format!("has NaN as element {at} of a constant").into());
         }
