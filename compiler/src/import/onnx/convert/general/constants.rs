@@ -51,7 +51,7 @@ impl<'a> Converter<'a> {
         if array.as_ints().is_some_and(|v| v.iter().any(|v| v.unsigned_abs() > 1 << 24)) {
             return Err("is a constant of integers beyond 2^24, which are not held exactly".into());
         }
-        let view = self.constant_value(format!("{}.constant", node.label()), &array.shape, array.to_floats())?;
+        let view = self.constant_value(format!("{}.constant", node.label()), &array.shape, array.held_floats()?)?;
         match self.graph.producer(view.base).map(|n| &n.op) {
             Some(Op::Constant { .. }) => self.copied(node, view),
             _ => Ok(view),

@@ -20,6 +20,7 @@ impl<'a> Converter<'a> {
         for value in &values {
             let view = match value {
                 OnnxValue::Constant(array) if array.shape.len() == rank => {
+                    array.held_floats()?;
                     let one = super::super::arithmetic::of_one_sample(array, sample);
                     let one = one.ok_or_else(|| format!("has a constant of {:?} that differs from sample to sample", array.shape))?;
                     let mut own = one.shape.clone();

@@ -26,7 +26,7 @@ impl<'a> Converter<'a> {
         match self.value(node, i)?.clone() {
             OnnxValue::Constant(array) => {
                 let name = format!("{}.constant", node.label());
-                self.constant_value(name, &array.shape, array.to_floats())
+                self.constant_value(name, &array.shape, array.held_floats()?)
             }
             _ => self.computed(node, i),
         }

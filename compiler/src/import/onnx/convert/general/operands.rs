@@ -73,6 +73,7 @@ impl<'a> Converter<'a> {
 
     /// A constant of one sample with `rank` axes, that of the samples left out: a number where all its elements are one.
     fn constant_operand(&mut self, node: &Node, array: &Array, rank: usize, sample: Option<usize>) -> Step<(Piece, Vec<usize>)> {
+        array.held_floats()?;
         let shape = [vec![1; rank - array.shape.len()], array.shape.clone()].concat();
         let one = of_one_sample(&array.reshaped(shape.clone()), sample)
             .ok_or_else(|| format!("has a constant of {:?} that differs from sample to sample", array.shape))?;

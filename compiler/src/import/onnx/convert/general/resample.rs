@@ -54,7 +54,7 @@ fn table(filter: Filter, places: &[f64], from: usize, scale: f64, antialias: boo
         let first = if stretch > 1.0 { (place - reach).ceil() as i64 } else { place.floor() as i64 + 1 - filter.reach() as i64 };
         let mut row: Vec<(i64, f64)> = (0..taps as i64).map(|t| (first + t, filter.at((place - (first + t) as f64) / stretch))).collect();
         // Beyond the ends the last element stands, or nothing.
-        if exclude_outside || stretch > 1.0 {
+        if exclude_outside {
             row.iter_mut().filter(|(i, _)| *i < 0 || *i >= from as i64).for_each(|(_, w)| *w = 0.0);
         }
         let sum: f64 = row.iter().map(|r| r.1).sum();

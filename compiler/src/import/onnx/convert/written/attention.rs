@@ -136,6 +136,8 @@ impl<'a> Converter<'a> {
             if is_truth {
                 let (none, hidden) = (self.put_number(node, 0.0), self.put_number(node, f32::NEG_INFINITY));
                 mask = self.put(node, "Where", &[mask, none, hidden])?;
+            } else {
+                mask = self.put_floats(node, mask)?;
             }
             // Keys beyond the mask are not seen.
             let last = shape.last().copied().ok_or("has a mask without axes")?;
