@@ -11,7 +11,7 @@ use crate::import::onnx::view::View;
 
 impl<'a> Converter<'a> {
     /// Appends a constant of `shape`. What is not finite, which no tensor of a file is, is put in by a map.
-    pub(super) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
+    pub(in crate::import::onnx::convert) fn constant_value(&mut self, name: String, shape: &[usize], values: Vec<f32>) -> Step<View> {
         let Some((numbers, kinds)) = finite_and_others(&values) else { return self.finite_value(name, shape, values) };
         let (numbers, kinds) =
             (self.finite_value(name.clone(), shape, numbers)?, self.finite_value(format!("{name}.kinds"), shape, kinds)?);
