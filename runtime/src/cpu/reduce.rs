@@ -43,103 +43,52 @@ impl Reduce {
     /// Computes all samples of `output`.
     pub(super) fn run(&self, input: &[f32], output: &mut [f32]) {
         let pieces = Pieces { len: self.output.len(), stride: self.output.stride(), unit: 1, cost: self.elements.count };
-        pieces.each(output, |_, Piece { sample, first, y }| {
-            for (at, y) in (first..).step_by(OUTPUTS).zip(y.chunks_mut(OUTPUTS)) {
-                vectorized(
-                    #[inline(always)]
-                    || self.outputs(input, sample, at, y),
-                );
-            }
-        });
+        pieces.each(output, |_, Piece { sample, first, y }| self.piece(input, sample, first, y));
+    }
+
+    /// By itself, so that its code is there once.
+    #[inline(never)]
+    fn piece(&self, input: &[f32], sample: usize, first: usize, y: &mut [f32]) {
+        for (at, y) in (first..).step_by(OUTPUTS).zip(y.chunks_mut(OUTPUTS)) {
+            vectorized(
+                #[inline(always)]
+                || self.outputs(input, sample, at, y),
+            );
+        }
     }
 
     /// Outputs from `first` on, at most [`OUTPUTS`].
     #[inline(always)]
     fn outputs(&self, x: &[f32], sample: usize, first: usize, y: &mut [f32]) {
         let all = (x, sample, first);
-        let mut most = [0f32; OUTPUTS];
-        let most = &mut most[..y.len()];
-        let mut sums = [0f64; OUTPUTS];
-        let sums = &mut sums[..y.len()];
+        let (mut sums, mut most) = ([0f64; OUTPUTS], [0f32; OUTPUTS]);
+        let (sums, most) = (&mut sums[..y.len()], &mut most[..y.len()]);
         let count = self.elements.count as f64;
-        let wide = f64::from;
         match self.kind {
-            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(
-                all,
-                0.0,
-                (sums, most),
-                #[inline(always)]
-                |x, _| wide(x),
-                #[inline(always)]
-                |a, b| a + b,
-            ),
-            ReduceKind::L1 => self.elements.fold(
-                all,
-                0.0,
-                (sums, most),
-                #[inline(always)]
-                |x, _| wide(x.abs()),
-                #[inline(always)]
-                |a, b| a + b,
-            ),
-            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(
-                all,
-                0.0,
-                (sums, most),
-                #[inline(always)]
-                |x, _| wide(x) * wide(x),
-                #[inline(always)]
-                |a, b| a + b,
-            ),
-            ReduceKind::Product => self.elements.fold(
-                all,
-                1.0,
-                (sums, most),
-                #[inline(always)]
-                |x, _| wide(x),
-                #[inline(always)]
-                |a, b| a * b,
-            ),
-            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(
-                all,
-                f64::NEG_INFINITY,
-                (sums, most),
-                #[inline(always)]
-                |x, _| wide(x),
-                larger,
-            ),
-            ReduceKind::Min => self.elements.fold(
-                all,
-                f64::INFINITY,
-                (sums, most),
-                #[inline(always)]
-                |x, _| wide(x),
-                #[inline(always)]
-                |a, b| -larger(-a, -b),
-            ),
-            ReduceKind::ArgMax { last } => return reduce_index::outputs(&self.elements, all, 1.0, last, y),
-            ReduceKind::ArgMin { last } => return reduce_index::outputs(&self.elements, all, -1.0, last, y),
+            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(Sum { kept: u32::MAX }, all, sums, most),
+            ReduceKind::L1 => self.elements.fold(Sum { kept: u32::MAX >> 1 }, all, sums, most),
+            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(Squares, all, sums, most),
+            ReduceKind::Product => self.elements.fold(Product, all, sums, most),
+            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(Largest { sign: 1.0 }, all, sums, most),
+            ReduceKind::Min => self.elements.fold(Largest { sign: -1.0 }, all, sums, most),
+            ReduceKind::ArgMax { last } | ReduceKind::ArgMin { last } => {
+                let sign = if matches!(self.kind, ReduceKind::ArgMax { .. }) { 1.0 } else { -1.0 };
+                return reduce_index::outputs(&self.elements, all, sign, last, y);
+            }
         }
         if self.kind == ReduceKind::LogSumExp {
             // Powers of what is below the largest one do not overflow. An infinite one is the result itself.
             most.iter_mut().zip(&*sums).for_each(|(m, s)| *m = *s as f32);
             let mut powers = [0f64; OUTPUTS];
             let powers = &mut powers[..y.len()];
-            self.elements.fold(
-                all,
-                0.0,
-                (powers, most),
-                #[inline(always)]
-                |x, most| wide(exp(x - most)),
-                #[inline(always)]
-                |a, b| a + b,
-            );
+            self.elements.fold(Powers, all, powers, most);
             for (most, power) in sums.iter_mut().zip(powers) {
                 *most = if most.is_finite() { *most + power.ln() } else { *most };
             }
         }
         for (y, &sum) in y.iter_mut().zip(&*sums) {
             *y = match self.kind {
+                ReduceKind::Min => -sum,
                 ReduceKind::Mean => sum / count,
                 ReduceKind::L2 => sum.sqrt(),
                 ReduceKind::LogSum => sum.ln(),
@@ -149,10 +98,97 @@ impl Reduce {
     }
 }
 
-/// The larger one, or NaN where one is.
-#[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if (b > a) | b.is_nan() { b } else { a }
+/// How elements are made one, in any order.
+trait Fold: Copy {
+    /// What is joined with the first element.
+    const START: f64;
+    /// What is joined of element `x`; `c` is a constant of its output.
+    fn term(self, x: f32, c: f32) -> f64;
+    /// Two that are made one.
+    #[inline(always)]
+    fn join(a: f64, b: f64) -> f64 {
+        a + b
+    }
+}
+
+/// Σx, or Σ|x| where the sign is not kept.
+#[derive(Clone, Copy)]
+struct Sum {
+    /// The bits that are kept of each element.
+    kept: u32,
+}
+
+/// Σx².
+#[derive(Clone, Copy)]
+struct Squares;
+
+/// Πx.
+#[derive(Clone, Copy)]
+struct Product;
+
+/// The largest x·sign, or NaN where one is.
+#[derive(Clone, Copy)]
+struct Largest {
+    sign: f32,
+}
+
+/// Σeˣ⁻ᶜ.
+#[derive(Clone, Copy)]
+struct Powers;
+
+impl Fold for Sum {
+    const START: f64 = 0.0;
+
+    #[inline(always)]
+    fn term(self, x: f32, _: f32) -> f64 {
+        f32::from_bits(x.to_bits() & self.kept).into()
+    }
+}
+
+impl Fold for Squares {
+    const START: f64 = 0.0;
+
+    #[inline(always)]
+    fn term(self, x: f32, _: f32) -> f64 {
+        f64::from(x) * f64::from(x)
+    }
+}
+
+impl Fold for Product {
+    const START: f64 = 1.0;
+
+    #[inline(always)]
+    fn term(self, x: f32, _: f32) -> f64 {
+        x.into()
+    }
+
+    #[inline(always)]
+    fn join(a: f64, b: f64) -> f64 {
+        a * b
+    }
+}
+
+impl Fold for Largest {
+    const START: f64 = f64::NEG_INFINITY;
+
+    #[inline(always)]
+    fn term(self, x: f32, _: f32) -> f64 {
+        (x * self.sign).into()
+    }
+
+    #[inline(always)]
+    fn join(a: f64, b: f64) -> f64 {
+        if (b > a) | b.is_nan() { b } else { a }
+    }
+}
+
+impl Fold for Powers {
+    const START: f64 = 0.0;
+
+    #[inline(always)]
+    fn term(self, x: f32, c: f32) -> f64 {
+        exp(x - c).into()
+    }
 }
 
 impl Elements {
@@ -166,18 +202,10 @@ impl Elements {
         Self { kept, over: over_walk, count: over.iter().product(), across }
     }
 
-    /// For each output of `sums`, of those from `first` of a sample on: `start` and all `term(x, c)` joined by `join`, in any order,
-    /// where c is what `constants` holds for the output.
+    /// Makes one of the elements of each output of `sums`, of those from `first` of a sample on; `constants` has one for each.
     #[inline(always)]
-    fn fold(
-        &self,
-        (x, sample, first): (&[f32], usize, usize),
-        start: f64,
-        (sums, constants): (&mut [f64], &[f32]),
-        term: impl Fn(f32, f32) -> f64,
-        join: impl Fn(f64, f64) -> f64,
-    ) {
-        sums.fill(start);
+    fn fold<F: Fold>(&self, f: F, (x, sample, first): (&[f32], usize, usize), sums: &mut [f64], constants: &[f32]) {
+        sums.fill(F::START);
         self.kept.runs(
             sample,
             first,
@@ -197,7 +225,7 @@ impl Elements {
                                 let place = outputs.place + run.place + n * run.stride;
                                 let x = &x[place as usize..][..sums.len()];
                                 for ((sum, &x), &c) in sums.iter_mut().zip(x).zip(constants) {
-                                    *sum = join(*sum, term(x, c));
+                                    *sum = F::join(*sum, f.term(x, c));
                                 }
                             }
                         },
@@ -205,7 +233,7 @@ impl Elements {
                 }
                 for (at, (sum, &c)) in sums.iter_mut().zip(constants).enumerate() {
                     let begin = outputs.place + at as isize * outputs.stride;
-                    let mut lanes = [start; LANES];
+                    let mut lanes = [F::START; LANES];
                     self.blocks(
                         x,
                         begin,
@@ -215,11 +243,11 @@ impl Elements {
                                 &mut lanes,
                                 block,
                                 #[inline(always)]
-                                |sum, x| join(sum, term(x, c)),
+                                |sum, x| F::join(sum, f.term(x, c)),
                             );
                         },
                     );
-                    *sum = halved(lanes, &join);
+                    *sum = halved(lanes, F::join);
                 }
             },
         );
@@ -236,14 +264,14 @@ impl Elements {
             #[inline(always)]
             |run| {
                 let run = Run { place: begin + run.place, ..run };
-                if let Some(slice) = run.slice(x) {
-                    return work(run.done, slice);
-                }
-                for at in (0..run.len).step_by(GATHERED) {
-                    let part = Run { place: run.place + at as isize * run.stride, len: GATHERED.min(run.len - at), ..run };
-                    let to = &mut gathered[..part.len];
-                    part.copy(x, to);
-                    work(run.done + at, to);
+                let most = if run.stride == 1 { run.len } else { GATHERED };
+                for at in (0..run.len).step_by(most) {
+                    let part = Run { place: run.place + at as isize * run.stride, len: most.min(run.len - at), ..run };
+                    let block = part.slice(x).unwrap_or_else(|| {
+                        part.copy(x, &mut gathered[..part.len]);
+                        &gathered[..part.len]
+                    });
+                    work(run.done + at, block);
                 }
             },
         );

@@ -119,11 +119,11 @@ impl Array {
     /// The elements as floats.
     ///
     /// # Errors
-    /// A phrase where a finite one is beyond what these hold.
+    /// A phrase where a number is too large for these, or so small that nothing of it is left.
     pub(super) fn held_floats(&self) -> Result<Vec<f32>, String> {
         match &self.data {
-            Data::Doubles(v) => match v.iter().find(|x| x.is_finite() && !(**x as f32).is_finite()) {
-                Some(large) => Err(format!("has a constant with {large:e}, which is beyond what f32 holds")),
+            Data::Doubles(v) => match v.iter().find(|x| x.is_finite() && (!(**x as f32).is_finite() || **x != 0.0 && **x as f32 == 0.0)) {
+                Some(beyond) => Err(format!("has a constant with {beyond:e}, which is beyond what f32 holds")),
                 None => Ok(self.to_floats()),
             },
             _ => Ok(self.to_floats()),
