@@ -116,7 +116,9 @@ fn mapped(gpu: &Gpu, f: Instruction, a: &[f32], b: &[f32]) -> Vec<f32> {
 fn functions_keep_their_accuracy_at_the_ends_of_their_domains() {
     const INF: f32 = f32::INFINITY;
     let spread: Vec<f32> = (-60..=60).map(|i| 1.37f32.powi(i)).flat_map(|x| [x, -x]).chain([0.0, INF, -INF, f32::NAN]).collect();
-    let functions: [(Unary, fn(f64) -> f64, f64); 12] = [
+    /// A function, what it is, and how large an argument may be.
+    type Function = (Unary, fn(f64) -> f64, f64);
+    let functions: [Function; 12] = [
         (Unary::Sin, f64::sin, 1e5),
         (Unary::Cos, f64::cos, 1e5),
         (Unary::Tan, f64::tan, 100.0),
