@@ -374,7 +374,7 @@ fn transposed_convolutions_spread_what_convolutions_gather() {
     for g in 0..2 {
         for o in 0..2 {
             for (i, k) in (0..4).flat_map(|i| (0..3).map(move |k| (i, k))) {
-                if let Some(at) = (2 * i + 2 * k).checked_sub(1).filter(|at| *at < 9) {
+                if let Some(at) = (2usize * i + 2 * k).checked_sub(1).filter(|at| *at < 9) {
                     expected[(g * 2 + o) * 9 + at] += f64::from(x[g * 4 + i]) * f64::from(w[(g * 2 + o) * 3 + k]);
                 }
             }

@@ -138,7 +138,7 @@ fn what_means_something_else_is_refused() {
     assert_eq!(of(9, vec![norm(&["y"])]), "");
     // A condition that chooses, and no test for NaN.
     let chosen = vec![node("Softmax", "p", &["x"], &["p"]), node("Where", "w", &["g", "zero", "p"], &["y"])];
-    assert!(of(17, chosen).contains("Where 'w' is an operation on computed values that is not supported"));
+    assert!(of(17, chosen).contains("Where 'w' has a condition that is no truth"));
     // Samples that a node mixes, in a file that leaves open how many there are.
     let mut model = sound();
     model.graph.as_mut().unwrap().input[0] = value("x", &[0, 2]);
@@ -181,8 +181,8 @@ fn claims_are_not_allocated_for() {
     let graph = model.graph.as_mut().unwrap();
     graph.input[0] = value("x", &[1, 1 << 28]);
     graph.node = vec![node("Mul", "all", &["x", "half"], &["y"])];
-    let why = said(&model.encode_to_vec()).unwrap();
-    assert!(why.contains("Mul 'all' would need a constant of 268435456 elements"), "{why}");
+    // One number is multiplied by without a constant of as many.
+    assert_eq!(said(&model.encode_to_vec()), None);
 }
 
 #[test]

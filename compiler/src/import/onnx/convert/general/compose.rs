@@ -185,6 +185,9 @@ impl<'a> Converter<'a> {
             values.push(self.value(node, i)?.clone());
         }
         let together = self.brought_together(node, &values)?;
+        if !together.is_of(&values[0]) {
+            return Err(format!("has a scale or shift that does not fit a value of {:?}", self.full_shape(&view)).into());
+        }
         let y = self.mapped_by(node, together, |e, n| {
             let mut y = e.binary(Binary::Mul, n[0], n[1])?;
             if given[0] {

@@ -67,6 +67,9 @@ impl<'a> Converter<'a> {
         if node.op == "Cast" && matches!(node.int("to", 1), 2..=5 | 12 | 13) && self.integers.contains(node.input(0).unwrap_or_default()) {
             return Err("makes other integers of integers, which is not supported".into());
         }
+        if node.op == "Where" && self.constant(node, 0).is_ok_and(|c| c.as_ints().is_none()) {
+            return Err("has a condition that is no truth".into());
+        }
         let mut values = Vec::new();
         for i in 0..node.inputs.len() {
             values.push(if node.input(i).is_some() { Some(self.value(node, i)?.clone()) } else { None });
@@ -81,6 +84,10 @@ impl<'a> Converter<'a> {
             })
             .collect();
         let together = self.brought_together(node, &given)?;
+        // Slopes may be fewer than elements, not more.
+        if node.op == "PRelu" && given.first().is_some_and(|x| !together.is_of(x)) {
+            return Err("has slopes of another shape than its values".into());
+        }
         self.mapped_by(node, together, |expression, numbers| {
             let inputs: Vec<Option<u8>> = places.iter().map(|p| p.map(|at| numbers[at])).collect();
             of_node(node, expression, &inputs)

@@ -123,6 +123,9 @@ impl<'a> Converter<'a> {
             values.push(self.value(node, 2)?.clone());
         }
         let together: Together = self.brought_together(node, &values)?;
+        if !together.is_of(&values[0]) {
+            return Err("adds a value that does not fit its product".into());
+        }
         if matches!(together.pieces[0], Piece::Number(_)) {
             return Err("multiplies numbers".into());
         }

@@ -19,6 +19,21 @@ pub(super) struct Together {
     pub(super) pieces: Vec<Piece>,
 }
 
+impl Together {
+    /// Whether all of it is as large as `value` is.
+    pub(super) fn is_of(&self, value: &OnnxValue) -> bool {
+        let rank = self.sizes.len() + usize::from(self.sample.is_some());
+        match value {
+            OnnxValue::Computed(view) => {
+                let raised = view.raised(rank);
+                raised.rank() == view.rank() && raised.len() == self.sizes.iter().product::<usize>()
+            }
+            OnnxValue::Constant(array) => array.shape.len() == rank && array.len() == self.sizes.iter().product::<usize>(),
+            _ => false,
+        }
+    }
+}
+
 /// An operand.
 #[derive(Clone, Debug)]
 pub(super) enum Piece {

@@ -57,9 +57,8 @@ impl<'a> Converter<'a> {
             "FusedMatMul" => self.fused_matmul(node, x)?,
             "MultiHeadAttention" => self.multi_head_attention(node)?,
             "SimplifiedLayerNormalization" => {
-                let scale = self.input_name(node, 1)?;
                 let y = self.rms_of(node, x, node.int("axis", -1), node.float("epsilon", 1e-5))?;
-                self.put(node, "Mul", &[y, scale])?
+                self.scaled_within(node, y, 1)?
             }
             _ => return self.skip_norm(node, x, bare == "SkipSimplifiedLayerNormalization"),
         };
@@ -138,7 +137,7 @@ impl<'a> Converter<'a> {
         let (scale, eps) = (self.input_name(node, 2)?, node.float("epsilon", 1e-12));
         let y = if is_rms {
             let y = self.rms_of(node, sum, -1, eps)?;
-            self.put(node, "Mul", &[y, scale])?
+            self.scaled_within(node, y, 2)?
         } else {
             let inputs: Vec<&str> = [sum, scale].into_iter().chain(shift).collect();
             self.put_with(node, "LayerNormalization", &inputs, &[("axis", (-1).into()), ("epsilon", eps.into())])?

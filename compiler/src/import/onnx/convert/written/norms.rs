@@ -52,11 +52,20 @@ impl<'a> Converter<'a> {
             _ => {
                 let axis = node.int("axis", -1);
                 let y = self.rms_of(node, x, axis, node.float("epsilon", 1e-5))?;
-                let scale = self.input_name(node, 1)?;
-                self.put(node, "Mul", &[y, scale])?
+                self.scaled_within(node, y, 1)?
             }
         };
         Ok(vec![y])
+    }
+
+    /// y times input `at`, which may have fewer elements, not more.
+    pub(super) fn scaled_within(&mut self, node: &'a Node, y: &str, at: usize) -> Step<&'a str> {
+        let (scale, shape) = (self.input_name(node, at)?, self.shape_of(y)?);
+        let scaled = self.put(node, "Mul", &[y, scale])?;
+        match self.shape_of(scaled)? == shape {
+            true => Ok(scaled),
+            false => Err(format!("has a scale of {:?} for a value of {shape:?}", self.shape_of(scale)?).into()),
+        }
     }
 
     /// x/√(mean of x² + ε) over all axes from `axis` on.
