@@ -197,7 +197,7 @@ impl Net {
         let mut strides = vec![0; sizes.len()];
         for at in (0..sizes.len()).rev() {
             let steps = sizes[at] as usize - 1;
-            let most = if steps == 0 { 3 } else { left / steps };
+            let most = left.checked_div(steps).unwrap_or(3);
             // As a matrix would be walked, repeated, or anything.
             let natural = sizes[at + 1..].iter().map(|&d| d as usize).product::<usize>();
             let stride = if natural <= most && self.draw.below(3) > 0 { natural } else { self.draw.below(most.min(40) + 1) };

@@ -9,7 +9,7 @@ use crate::artifact::{Lookup, Map, MatMul, Pick, Primitive, Reduce, ReduceKind, 
 pub fn primitive(primitive: &Primitive, inputs: &[&Value]) -> Value {
     let count = inputs[0].samples().count();
     let shapes: Vec<&[usize]> = inputs.iter().map(|v| &v.shape[..]).collect();
-    let shape = primitive.output_shape(&shapes).unwrap_or_else(|e| panic!("{e}"));
+    let shape = primitive.output_shape(&shapes).unwrap_or_default();
     let mut elements = Vec::new();
     for n in 0..count {
         let samples: Vec<&[Expected]> = inputs.iter().map(|v| &v.elements[n * v.len()..][..v.len()]).collect();

@@ -101,8 +101,8 @@ impl Samples {
     /// The samples, which must come sample after sample, as values that the layers of the network read.
     pub fn to_values(&self, input: &Input) -> Vec<f32> {
         match &self.elements {
-            Elements::Pixels(pixels) => input.from_declared_pixels(pixels),
-            Elements::Values(values) => input.from_declared(values).into_owned(),
+            Elements::Pixels(pixels) => input.pixels_in_value_order(pixels),
+            Elements::Values(values) => input.in_value_order(values).into_owned(),
         }
     }
 }
@@ -130,7 +130,7 @@ fn integers(data: &NpyData, (least, most): (i128, i128)) -> Result<Vec<f32>, (us
 
 impl Input {
     /// Samples in the declared order, one after the other, in the order of the network's value.
-    fn from_declared<'a, T: Copy + Default>(&self, samples: &'a [T]) -> Cow<'a, [T]> {
+    fn in_value_order<'a, T: Copy + Default>(&self, samples: &'a [T]) -> Cow<'a, [T]> {
         let value_indices = self.spec.value_indices();
         if value_indices.is_empty() {
             return Cow::Borrowed(samples);
@@ -143,8 +143,8 @@ impl Input {
     }
 
     /// The same of 8-bit pixels, normalised.
-    fn from_declared_pixels(&self, pixels: &[u8]) -> Vec<f32> {
-        let planes = self.from_declared(pixels);
+    fn pixels_in_value_order(&self, pixels: &[u8]) -> Vec<f32> {
+        let planes = self.in_value_order(pixels);
         let len: usize = self.value_shape.iter().map(|&d| d as usize).product();
         let mut values = vec![0.0; planes.len()];
         self.preprocess.apply([self.channels(), len / self.channels().max(1), 1], &planes, &mut values);

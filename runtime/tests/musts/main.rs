@@ -7,6 +7,7 @@ mod ends;
 mod header;
 mod layers;
 mod layout;
+mod primitives;
 mod recurrent;
 mod sections;
 mod tensors;
@@ -78,6 +79,7 @@ fn a_file_for_each_must() {
         sections::cases(),
         layers::cases(),
         recurrent::cases(),
+        primitives::cases(),
         weights::cases(),
         tensors::cases(),
     ]

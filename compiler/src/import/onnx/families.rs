@@ -323,7 +323,7 @@ fn windows_go_over_three_axes_and_several_images() {
         for m in 0..3 {
             for place in 0..3 * 3 * 2 {
                 let p = [place / 6, place / 2 % 3, place % 2].map(|v| v as i64);
-                let mut sum = f64::from([0.5, -1.0, 2.0][m]);
+                let mut sum = [0.5, -1.0, 2.0][m];
                 for c in 0..2 {
                     for k in 0..8 {
                         let q = [p[0] - 1 + k / 4, p[1] + k / 2 % 2, p[2] - 1 + k % 2];

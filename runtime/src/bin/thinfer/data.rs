@@ -29,7 +29,7 @@ pub(crate) struct Data {
 
 enum Source {
     Arrays(Vec<(Input, Samples)>),
-    Images { folder: Folder, input: Input, fit: Option<Fit> },
+    Images { folder: Folder, input: Box<Input>, fit: Option<Fit> },
 }
 
 impl Data {
@@ -67,7 +67,7 @@ impl Data {
             labels,
             classes: folder.classes.clone(),
             at_once: input.spec.sample_axis == Some(0),
-            source: Source::Images { folder, fit: artifact.sections().fit(number).copied(), input },
+            source: Source::Images { folder, fit: artifact.sections().fit(number).copied(), input: Box::new(input) },
         })
     }
 

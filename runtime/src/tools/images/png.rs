@@ -68,7 +68,9 @@ mod tests {
     fn file(color: ColorType, depth: BitDepth, data: &[u8], more: impl FnOnce(&mut png::Encoder<'_, &mut Vec<u8>>)) -> Vec<u8> {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, 2, 1);
-        (encoder.set_color(color), encoder.set_depth(depth), more(&mut encoder));
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        more(&mut encoder);
         encoder.write_header().unwrap().write_image_data(data).unwrap();
         file
     }
