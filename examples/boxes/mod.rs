@@ -53,7 +53,7 @@ pub(crate) fn see(model: &Path, image: &Path) -> Result<Seen> {
     let network = input.image().map(|[_, height, width]| [width, height]).unwrap_or_default();
     let mut session = Session::new(&Device::cpu(), &artifact, &Options::default())?;
     let samples = input.from_planes(&planes);
-    let outputs = session.run(&[(input.spec.name.as_str(), (&samples[..]).into())])?;
+    let outputs = session.run(&[(input.spec.name.as_str(), thinfer::ArrayView::from(&samples[..]))])?;
     let placement = Placement::new([pixels.width, pixels.height], network, fit);
     Ok(Seen { image: pixels, network, placement, outputs: outputs.into_iter().collect() })
 }
