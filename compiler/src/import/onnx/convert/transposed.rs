@@ -173,7 +173,7 @@ fn axes(node: &Node, kernel: &[usize], sizes: &[usize]) -> Step<Vec<Axis>> {
             (None, other) => return Err(format!("has auto_pad {other:?}").into()),
         };
         let outputs = full - before - behind;
-        if before < 0 || outputs < 1 || outputs > 1 << 28 {
+        if before < 0 || !(1..=1 << 28).contains(&outputs) {
             return Err(format!("gives {outputs} outputs of {} inputs with padding {before}", sizes[i]).into());
         }
         let (outputs, before) = (outputs as usize, before as usize);
