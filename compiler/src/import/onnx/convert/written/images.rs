@@ -31,7 +31,7 @@ impl<'a> Converter<'a> {
         let x = self.input_name(node, 0)?;
         let y = match node.op.as_str() {
             "AffineGrid" => self.affine_grid(node, x)?,
-            "Col2Im" => self.summed_from_patches(node, x)?,
+            "Col2Im" => self.patches_together(node, x)?,
             "GridSample" => self.grid_sample(node, x)?,
             "MaxUnpool" => self.unpooled(node, x)?,
             _ => self.blocks_of_several(node, x)?,
@@ -268,7 +268,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Patches added where they overlap: a transposed convolution whose kernels have one element.
-    fn summed_from_patches(&mut self, node: &'a Node, x: &str) -> Step<&'a str> {
+    fn patches_together(&mut self, node: &'a Node, x: &str) -> Step<&'a str> {
         let (image, block) = (self.stated_ints(node, 1, "an image")?, self.stated_ints(node, 2, "a block")?);
         let shape = self.shape_of(x)?;
         let axes = image.len();
