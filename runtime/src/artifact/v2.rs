@@ -3,6 +3,7 @@
 //! them. Types, fields and variants keep their order; what is added later is a variant at an enum's end, a [`Section`] above
 //! all, so that files written before stay readable. There int8 has its room, too: a [`Dtype`], and a section of scales.
 
+mod activation;
 mod fit;
 mod op;
 mod primitive;
@@ -15,8 +16,9 @@ use super::v1;
 pub use super::v1::{
     AccuracyNote, Dtype, LayerNote, Nested, PoolKind, Provenance, Residual, Stride, TensorId, TensorInfo, TimeNote, ValueId, Weight, Window,
 };
+pub use activation::Activation;
 pub use fit::{Anchor, Filter, Fit, FitMethod};
-pub use op::{Activation, Layer, Op};
+pub use op::{Layer, Op};
 pub use primitive::{
     Binary, Instruction, Lookup, Map, MatMul, Pick, PickAxis, Primitive, Reduce, ReduceKind, Resample, Run, SoftmaxOver, Unary, Walk,
 };

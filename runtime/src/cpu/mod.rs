@@ -31,6 +31,7 @@ mod product;
 mod rearrange;
 mod recurrent;
 mod reduce;
+mod reduce_elements;
 mod reduce_index;
 mod resample;
 mod simd;

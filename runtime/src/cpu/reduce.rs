@@ -3,14 +3,13 @@
 use super::exp::exp;
 use super::lanes::{LANES, add, halved};
 use super::pieces::{Piece, Pieces};
+use super::reduce_elements::{Elements, OUTPUTS};
 use super::reduce_index;
 use super::simd::vectorized;
-use super::walk::{Run, Walk};
+use super::walk::Run;
 use crate::artifact::ReduceKind;
 use crate::plan::{ReduceStep, Slot};
 
-/// Outputs that are computed at once.
-pub(super) const OUTPUTS: usize = 128;
 /// Elements that are gathered at once where they do not lie side by side.
 const GATHERED: usize = 256;
 
@@ -20,19 +19,6 @@ pub(super) struct Reduce {
     kind: ReduceKind,
     pub(super) elements: Elements,
     output: Slot,
-}
-
-/// The elements of each output.
-#[derive(Debug)]
-pub(super) struct Elements {
-    /// The first element of each output.
-    pub(super) kept: Walk,
-    /// The elements of an output, counted from its first one.
-    pub(super) over: Walk,
-    /// How many elements an output has.
-    pub(super) count: usize,
-    /// Whether neighbouring outputs' elements lie side by side, rather than those of one output.
-    pub(super) across: bool,
 }
 
 impl Reduce {
@@ -192,16 +178,6 @@ impl Fold for Powers {
 }
 
 impl Elements {
-    fn new(step: &ReduceStep, input: Slot) -> Self {
-        let ReduceStep { sizes, over, operand, .. } = step;
-        let sample = if operand.per_sample { input.stride() } else { 0 };
-        let (kept, vanishing) = operand.strides.split_at(sizes.len());
-        let kept = Walk::over(sizes, kept, operand.offset as isize, sample);
-        let over_walk = Walk::over(over, vanishing, 0, 0);
-        let across = kept.inner() == 1 && kept.row() > 1 && (over_walk.inner() != 1 || over_walk.row() < LANES && kept.row() >= LANES);
-        Self { kept, over: over_walk, count: over.iter().product(), across }
-    }
-
     /// Makes one of the elements of each output of `sums`, of those from `first` of a sample on; `constants` has one for each.
     #[inline(always)]
     fn fold<F: Fold>(&self, f: F, (x, sample, first): (&[f32], usize, usize), sums: &mut [f64], constants: &[f32]) {

@@ -1,7 +1,7 @@
 //! The index of the largest or the least element on the CPU.
 
 use super::lanes::largest;
-use super::reduce::{Elements, OUTPUTS};
+use super::reduce_elements::{Elements, OUTPUTS};
 
 /// Elements of a block whose largest one is found before its index.
 const SEARCHED: usize = 256;

@@ -1,7 +1,8 @@
 //! The steps of a network before they have buffers.
 
 use super::expand::{From, Part, expand};
-use super::layout::{LaidOut, is_reshape, laid_out};
+use super::layout::{is_reshape, laid_out};
+use super::operand::LaidOut;
 use super::{Form, StepKind, primitive};
 use crate::artifact::{Artifact, Op, Primitive, TensorId};
 

@@ -1,6 +1,7 @@
 //! From a layer and a form to primitive steps.
 
-use super::layout::{LaidOut, image};
+use super::layout::image;
+use super::operand::LaidOut;
 use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, RecurrentStep, StepKind};
 use crate::artifact::{Activation, Artifact, Op, Recurrent, Residual, Stride, TensorId, Weight, Window, layer_macs};
 

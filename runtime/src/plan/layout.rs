@@ -1,7 +1,7 @@
 //! The layout of each value of a network: an image (channels last, padded to a multiple of 4) or plain (row-major). The
 //! layers that write and read a value decide.
 
-use super::operand::Operand;
+use super::operand::{LaidOut, Operand};
 use crate::artifact::{Artifact, Layer, Map, Op, Pick, Primitive, Resample, Residual, Walk};
 
 /// The layout of a sample.
@@ -13,9 +13,6 @@ pub enum Layout {
     /// [height, width, channels], the channels of each pixel padded to a multiple of 4.
     Image,
 }
-
-/// Channels, height and width of a value in the layout that it has.
-pub(super) type LaidOut = [usize; 3];
 
 /// Which layout a layer needs of the values that it reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! How a step reads a value by strides, in the layout that the value has.
 
-use super::layout::LaidOut;
 use crate::artifact::Walk;
+
+/// Channels, height and width of a value in the layout that it has.
+pub(super) type LaidOut = [usize; 3];
 
 /// How a step reads one of its values: the index (i₀, i₁, …) over axes that the step names reads the element offset + Σ iₖ·strideₖ of a
 /// sample's slot, padding counted.

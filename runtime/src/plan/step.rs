@@ -1,7 +1,7 @@
 //! The primitive steps that a run consists of.
 
 use super::matrix::is_half;
-use super::primitive::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
+use super::primitive_steps::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 use super::{Matrix, Slot};
 use crate::artifact::{Activation, Artifact, Cell, PoolKind, Residual, Stride, TensorId, Window};
 

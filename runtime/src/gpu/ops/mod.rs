@@ -1,5 +1,6 @@
 //! One op a file: which variant, how its weights are packed, what is bound and how it is launched.
 
+mod activations;
 mod attention;
 mod conv;
 mod cost;
@@ -25,6 +26,8 @@ mod softmax_over;
 mod table;
 
 use thinfer_shaders::Kernel;
+
+use self::activations::activation_number;
 
 use crate::artifact::{Activation, Artifact, PoolKind};
 use crate::error::{Error, Result};
@@ -169,31 +172,6 @@ pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
         StepKind::Map(m) => map::ending(m, step.output),
         StepKind::Reduce(r) => Epilogue { kind: reduce::kind(r.kind), ..Epilogue::default() },
         kind => Epilogue { half: gpu.halves() && kind.is_half(artifact), ..epilogue(&values(step)) },
-    }
-}
-
-/// The number of an activation in wgsl/shared/activation.wgsl.
-fn activation_number(activation: Activation) -> u32 {
-    match activation {
-        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clip { .. } => 0,
-        Activation::LeakyRelu(_) => 3,
-        Activation::Sigmoid => 4,
-        Activation::Tanh => 5,
-        Activation::HardSigmoid => 6,
-        Activation::HardSwish => 7,
-        Activation::Silu => 8,
-        Activation::Gelu => 9,
-        Activation::GeluTanh => 10,
-        Activation::Elu(_) => 11,
-        Activation::ThresholdedRelu(_) => 12,
-        Activation::Softplus => 13,
-        Activation::Softsign => 14,
-        Activation::Exp => 15,
-        Activation::Log => 16,
-        Activation::Sqrt => 17,
-        Activation::Reciprocal => 18,
-        Activation::Abs => 19,
-        Activation::Erf => 20,
     }
 }
 

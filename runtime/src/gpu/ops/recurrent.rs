@@ -2,7 +2,7 @@
 
 use thinfer_shaders::Kernel;
 
-use super::activation_number;
+use super::activations::activation_number;
 use crate::artifact::{Activation, Artifact, Cell, Window};
 use crate::error::Result;
 use crate::gpu::buffers::{PANEL, Weight};

@@ -13,11 +13,17 @@ use crate::plan::ReduceStep;
 /// More elements than this are shared out over a workgroup.
 const ALONE: u64 = 64;
 
-/// Both variants. A software adapter, to which barriers are dear, takes the one without as long as its loops may be so long.
+/// Both variants, of which a software adapter has those whose loops may be so long; barriers are dear to it.
 pub(super) fn candidates(gpu: &Gpu, reduce: &ReduceStep) -> Vec<Candidate> {
-    let alone = if gpu.is_software() { trip_count(reduce, 1) <= SOFTWARE_TRIP_LIMIT } else { length(reduce) <= ALONE };
+    let alone = gpu.is_software() || length(reduce) <= ALONE;
+    let runs = |k: &&Kernel| !gpu.is_software() || trip_count(reduce, share(k)) <= SOFTWARE_TRIP_LIMIT;
     let time = |k: &Kernel| u64::from(is_group(k) == alone);
-    gpu.variants("reduce").map(|kernel| Candidate { kernel, time: time(kernel) }).collect()
+    gpu.variants("reduce").filter(runs).map(|kernel| Candidate { kernel, time: time(kernel) }).collect()
+}
+
+/// Invocations that share the elements of an output.
+fn share(kernel: &Kernel) -> u64 {
+    if is_group(kernel) { kernel.invocations().into() } else { 1 }
 }
 
 /// Loop iterations of an invocation, of `share` that share the elements.
@@ -72,8 +78,7 @@ pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Valu
     table.whole([count as i64]);
     table.axes(&reduce.sizes, &[kept]);
     table.axes(&reduce.over, &[over]);
-    let group = is_group(kernel);
-    let (units, share) = if group { (1, u64::from(kernel.invocations())) } else { (kernel.invocations(), 1) };
+    let units = if is_group(kernel) { 1 } else { kernel.invocations() };
     let grid = Grid { pixels: 1, rows: 1, columns: shape.outputs4, units };
-    context.bind(kernel, shape, grid, trip_count(reduce, share), &[values.input; 2], &[table.words()], values.output)
+    context.bind(kernel, shape, grid, trip_count(reduce, share(kernel)), &[values.input; 2], &[table.words()], values.output)
 }

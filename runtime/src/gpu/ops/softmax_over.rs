@@ -18,12 +18,27 @@ const BESIDE: u32 = 1;
 const EACH: u32 = 2;
 const LOG: u32 = 4;
 
-/// Both variants. A software adapter, to which barriers are dear, takes the one without as long as its loops may be so long.
+/// Both variants, of which a software adapter has those whose loops may be so long; barriers are dear to it.
 pub(super) fn candidates(gpu: &Gpu, step: &SoftmaxStep) -> Vec<Candidate> {
     let length = step.sizes.last().map_or(1, |&n| n as u64);
-    let most = if gpu.is_software() { SOFTWARE_TRIP_LIMIT / 4 } else { ALONE };
-    let time = |k: &Kernel| u64::from(k.define("GROUP").is_some() == (length <= most));
-    gpu.variants("softmax_over").map(|kernel| Candidate { kernel, time: time(kernel) }).collect()
+    let alone = gpu.is_software() || length <= ALONE;
+    let runs = |k: &&Kernel| !gpu.is_software() || trip_count(length, share(k)) <= SOFTWARE_TRIP_LIMIT;
+    let time = |k: &Kernel| u64::from(is_group(k) == alone);
+    gpu.variants("softmax_over").filter(runs).map(|kernel| Candidate { kernel, time: time(kernel) }).collect()
+}
+
+fn is_group(kernel: &Kernel) -> bool {
+    kernel.define("GROUP").is_some()
+}
+
+/// Invocations that share a row.
+fn share(kernel: &Kernel) -> u64 {
+    if is_group(kernel) { kernel.invocations().into() } else { 1 }
+}
+
+/// Loop iterations of an invocation, of `share` that share a row: its largest, its sum and its shares.
+fn trip_count(length: u64, share: u64) -> u64 {
+    3 * length.div_ceil(share) + length.div_ceil(share) / 32 + 32
 }
 
 /// Binds the step.
@@ -50,10 +65,9 @@ pub(super) fn step(context: &Context<'_>, kernel: &'static Kernel, values: &Valu
     table.start(&softmax.operand, values.input);
     table.whole([step, length as i64, inner, rows as i64]);
     table.axes(&softmax.sizes[..axes], &[&softmax.operand.strides[..axes]]);
-    let group = kernel.define("GROUP").is_some();
-    let (units, share) = if group { (1, u64::from(kernel.invocations())) } else { (kernel.invocations(), 1) };
+    let units = if is_group(kernel) { 1 } else { kernel.invocations() };
     let columns = if way == EACH { shape.outputs4 } else { rows.div_ceil(4) as u32 };
     let grid = Grid { pixels: 1, rows: 1, columns, units };
-    let trip_count = 3 * (length as u64).div_ceil(share) + (length as u64).div_ceil(share) / 64 + 32;
+    let trip_count = trip_count(length as u64, share(kernel));
     context.bind(kernel, shape, grid, trip_count, &[values.input; 2], &[table.words()], values.output)
 }

@@ -3,7 +3,7 @@
 use thinfer::artifact::{Limits, Primitive};
 
 use super::super::{Converter, OnnxValue, Step};
-use super::small;
+use super::lengths::small;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
 

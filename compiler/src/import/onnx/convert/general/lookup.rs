@@ -3,7 +3,7 @@
 use thinfer::artifact::{Lookup, Primitive};
 
 use super::super::{Converter, Step};
-use super::small;
+use super::lengths::small;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::sizes;
 use crate::import::onnx::view::View;

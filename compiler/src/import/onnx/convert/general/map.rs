@@ -4,8 +4,8 @@ use thinfer::artifact::{Map, Primitive};
 
 use super::super::written::QUOTIENT;
 use super::super::{Converter, OnnxValue, Step};
-use super::axes;
 use super::expression::{Expression, of_node};
+use super::lengths::axes;
 use super::operands::{Dim, Piece, Together, coalesced, walk};
 use crate::graph::ValueId;
 use crate::import::onnx::node::Node;

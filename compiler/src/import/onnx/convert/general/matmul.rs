@@ -3,8 +3,8 @@
 use thinfer::artifact::{Binary, MatMul, Primitive, Walk};
 
 use super::super::{Converter, OnnxValue, Step};
+use super::lengths::{axes, small};
 use super::operands::{Piece, Together};
-use super::{axes, small};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::sizes;
 use crate::import::onnx::view::View;

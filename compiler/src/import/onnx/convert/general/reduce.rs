@@ -4,7 +4,7 @@ use thinfer::artifact::{Primitive, Reduce, ReduceKind};
 
 use super::super::reduce::without;
 use super::super::{Converter, Step};
-use super::axes;
+use super::lengths::axes;
 use super::operands::{coalesced, walk};
 use crate::import::onnx::dims;
 use crate::import::onnx::node::Node;

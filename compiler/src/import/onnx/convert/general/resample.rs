@@ -4,7 +4,7 @@ use thinfer::artifact::{Primitive, Resample};
 
 use super::super::resize::{Coordinates, Target};
 use super::super::{Converter, Step};
-use super::small;
+use super::lengths::small;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
 

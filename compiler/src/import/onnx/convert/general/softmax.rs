@@ -3,8 +3,8 @@
 use thinfer::artifact::{Primitive, ReduceKind, SoftmaxOver};
 
 use super::super::{Converter, Step};
+use super::lengths::{axes, small};
 use super::operands::{Dim, Piece, Together, walk};
-use super::{axes, small};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
 use thinfer::artifact::Binary;
