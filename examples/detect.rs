@@ -154,8 +154,8 @@ fn decode(kind: Kind, outputs: &[(Vec<usize>, Vec<f32>)], size: [usize; 2], leas
 /// What two boxes share, as a share of what both cover.
 fn overlap(a: &Rect, b: &Rect) -> f64 {
     let both = Rect { left: a.left.max(b.left), top: a.top.max(b.top), right: a.right.min(b.right), bottom: a.bottom.min(b.bottom) };
-    let shared = both.area();
-    shared / (a.area() + b.area() - shared).max(f64::MIN_POSITIVE)
+    let shared = area(both);
+    shared / (area(*a) + area(*b) - shared).max(f64::MIN_POSITIVE)
 }
 
 /// The best of boxes of one class that overlap, the best first.

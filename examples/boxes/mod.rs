@@ -16,10 +16,6 @@ pub(crate) struct Rect {
 }
 
 impl Rect {
-    pub(crate) fn area(&self) -> f64 {
-        (self.right - self.left).max(0.0) * (self.bottom - self.top).max(0.0)
-    }
-
     /// The same box of the network's image in the image that was brought to it.
     pub(crate) fn to_image(self, placement: &Placement) -> Self {
         let ([left, top], [right, bottom]) = (placement.to_image([self.left, self.top]), placement.to_image([self.right, self.bottom]));

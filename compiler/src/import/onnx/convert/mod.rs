@@ -16,6 +16,7 @@ mod index;
 mod kept;
 mod layers;
 mod moves;
+mod names;
 mod norms;
 mod operations;
 mod pad;

@@ -1,6 +1,7 @@
 //! The operations by name: which are converted, and what is said of the others.
 
-use super::{elementwise, general, written};
+use super::elementwise;
+use super::names::{is_general, is_written};
 use crate::import::onnx::eval;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
@@ -132,7 +133,7 @@ pub(super) fn has_its_own(op: &str) -> bool {
 
 /// What is said of an operation that is not converted; `None` of one that is.
 fn unknown(op: &str) -> Option<String> {
-    if has_its_own(op) || OF_SHAPES.contains(&op) || general::is_one(op) || written::is_one(op) {
+    if has_its_own(op) || OF_SHAPES.contains(&op) || is_general(op) || is_written(op) {
         return None;
     }
     if let Some(why) = eval::never(op) {

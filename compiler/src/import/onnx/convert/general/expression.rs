@@ -3,7 +3,7 @@
 use thinfer::artifact::{Activation, Binary, Instruction, Limits, Unary};
 
 use super::super::Step;
-use super::super::written::QUOTIENT;
+use super::super::names::QUOTIENT;
 use crate::import::onnx::node::Node;
 
 /// Instructions; each gives a number that later ones name.

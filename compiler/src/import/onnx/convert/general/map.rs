@@ -2,7 +2,6 @@
 
 use thinfer::artifact::{Map, Primitive};
 
-use super::super::written::QUOTIENT;
 use super::super::{Converter, OnnxValue, Step};
 use super::expression::{Expression, of_node};
 use super::lengths::axes;
@@ -10,57 +9,6 @@ use super::operands::{Dim, Piece, Together, coalesced, walk};
 use crate::graph::ValueId;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
-
-/// Operations that are one map.
-pub(super) fn is_one(op: &str) -> bool {
-    matches!(
-        op,
-        QUOTIENT
-            | "Abs"
-            | "Add"
-            | "Sub"
-            | "Mul"
-            | "Div"
-            | "Sum"
-            | "Mean"
-            | "Pow"
-            | "Mod"
-            | "Max"
-            | "Min"
-            | "PRelu"
-            | "Clip"
-            | "Where"
-            | "Equal"
-            | "Less"
-            | "LessOrEqual"
-            | "Greater"
-            | "GreaterOrEqual"
-            | "And"
-            | "Or"
-            | "Xor"
-            | "Not"
-            | "Neg"
-            | "Sign"
-            | "Floor"
-            | "Ceil"
-            | "Round"
-            | "Sin"
-            | "Cos"
-            | "Tan"
-            | "Asin"
-            | "Acos"
-            | "Atan"
-            | "Sinh"
-            | "Cosh"
-            | "Asinh"
-            | "Acosh"
-            | "Atanh"
-            | "IsNaN"
-            | "IsInf"
-            | "Cast"
-            | "Shrink"
-    )
-}
 
 impl<'a> Converter<'a> {
     pub(super) fn mapped(&mut self, node: &'a Node) -> Step<View> {

@@ -17,41 +17,11 @@ mod resample;
 mod softmax;
 mod windows;
 
+use super::names::{is_general, is_reduction};
 use super::{Converter, OnnxValue, Step};
 use crate::graph::{Op, ValueId};
 use crate::import::onnx::node::Node;
 use thinfer::artifact::Primitive;
-
-/// Whether `op` has a conversion by primitives.
-pub(super) fn is_one(op: &str) -> bool {
-    map::is_one(op)
-        || reduce::is_one(op)
-        || matches!(
-            op,
-            "Softmax"
-                | "LogSoftmax"
-                | "Hardmax"
-                | "MatMul"
-                | "Gemm"
-                | "Einsum"
-                | "Concat"
-                | "Conv"
-                | "ConvTranspose"
-                | "MaxPool"
-                | "AveragePool"
-                | "LpPool"
-                | "Gather"
-                | "GatherElements"
-                | "Resize"
-                | "Upsample"
-                | "CumSum"
-                | "OneHot"
-                | "Trilu"
-                | "LayerNormalization"
-                | "LRN"
-                | "GlobalLpPool"
-        )
-}
 
 /// Whether `op` gives right results for integers, which are computed as floats: whatever it gives is one of its inputs, a truth, an
 /// index, or a sum that the runtime's f32 hold exactly.
@@ -90,7 +60,7 @@ fn takes_integers(op: &str) -> bool {
 impl<'a> Converter<'a> {
     /// The outputs of `node` by primitives; `None` of an operation that has none.
     pub(super) fn general(&mut self, node: &'a Node) -> Step<Option<Vec<OnnxValue>>> {
-        if !is_one(&node.op) {
+        if !is_general(&node.op) {
             return Ok(None);
         }
         node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
@@ -118,7 +88,7 @@ impl<'a> Converter<'a> {
             "LayerNormalization" => {
                 return self.layer_norm_with_statistics(node).map(|all| Some(all.into_iter().map(OnnxValue::Computed).collect()));
             }
-            op if reduce::is_one(op) => self.reduced(node)?,
+            op if is_reduction(op) => self.reduced(node)?,
             _ => self.mapped(node)?,
         };
         self.note("by primitives", node);

@@ -10,11 +10,6 @@ use crate::import::onnx::dims;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::View;
 
-/// Operations that are one reduction.
-pub(super) fn is_one(op: &str) -> bool {
-    matches!(op, "ArgMax" | "ArgMin") || kind(op).is_some()
-}
-
 fn kind(op: &str) -> Option<ReduceKind> {
     Some(match op {
         "ReduceSum" => ReduceKind::Sum,

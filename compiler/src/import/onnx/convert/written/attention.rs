@@ -4,8 +4,6 @@ use super::super::{Converter, Step};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
 
-pub(super) const OPS: &[&str] = &["Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding"];
-
 /// The most tokens that are gone through one after the other.
 const MOST_TOKENS: usize = 512;
 

@@ -5,8 +5,6 @@ use crate::import::onnx::branch::Subgraph;
 use crate::import::onnx::node::{Attribute, Node};
 use std::sync::Arc;
 
-pub(super) const OPS: &[&str] = &["If"];
-
 impl<'a> Converter<'a> {
     pub(super) fn choice(&mut self, node: &'a Node) -> Step<Vec<&'a str>> {
         let condition = self.input_name(node, 0)?;

@@ -3,22 +3,6 @@
 use super::super::{Converter, Step};
 use crate::import::onnx::node::{Attribute, Node};
 
-pub(super) const OPS: &[&str] = &[
-    "SimplifiedLayerNormalization",
-    "com.microsoft.BiasGelu",
-    "com.microsoft.BiasSplitGelu",
-    "com.microsoft.FastGelu",
-    "com.microsoft.FusedConv",
-    "com.microsoft.FusedGemm",
-    "com.microsoft.FusedMatMul",
-    "com.microsoft.Gelu",
-    "com.microsoft.MultiHeadAttention",
-    "com.microsoft.QuickGelu",
-    "com.microsoft.SimplifiedLayerNormalization",
-    "com.microsoft.SkipLayerNormalization",
-    "com.microsoft.SkipSimplifiedLayerNormalization",
-];
-
 impl<'a> Converter<'a> {
     pub(super) fn fused(&mut self, node: &'a Node) -> Step<Vec<&'a str>> {
         let x = self.input_name(node, 0)?;

@@ -5,8 +5,6 @@ use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::{Attribute, Node};
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] = &["AffineGrid", "Col2Im", "DepthToSpace", "GridSample", "MaxUnpool", "SpaceToDepth"];
-
 /// The most elements of an image that is read at computed places: as many as an f32 counts.
 const MOST_PLACES: usize = 1 << 24;
 

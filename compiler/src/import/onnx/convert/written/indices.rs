@@ -5,8 +5,6 @@ use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] = &["Compress", "GatherND", "Scatter", "ScatterElements", "ScatterND", "TensorScatter"];
-
 /// The most elements that a computed index counts: as many as an f32 does.
 const MOST_COUNTED: usize = 1 << 24;
 /// The most updates of one element.

@@ -5,8 +5,6 @@ use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::{Attribute, Node};
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] = &["Loop", "Scan"];
-
 /// The most turns.
 const MOST_TURNS: i64 = 4096;
 

@@ -4,8 +4,6 @@ use super::super::{Converter, Step};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
 
-pub(super) const OPS: &[&str] = &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"];
-
 impl<'a> Converter<'a> {
     pub(super) fn loss(&mut self, node: &'a Node) -> Step<Vec<&'a str>> {
         let x = self.input_name(node, 0)?;

@@ -14,8 +14,7 @@ mod small;
 
 use std::sync::Arc;
 
-pub(super) use quantised::QUOTIENT;
-
+use super::names::is_written;
 use super::{Converter, OnnxValue, Step, Stop, kept};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::names::Names;
@@ -24,34 +23,15 @@ use crate::import::onnx::node::{Attribute, Node};
 /// The most elements of all constants that nodes bring which are written out.
 const MOST_WRITTEN: usize = 1 << 28;
 
-/// Whether `op` is written out.
-pub(super) fn is_one(op: &str) -> bool {
-    [
-        attention::OPS,
-        choice::OPS,
-        fused::OPS,
-        images::OPS,
-        indices::OPS,
-        loops::OPS,
-        losses::OPS,
-        norms::OPS,
-        quantised::OPS,
-        signal::OPS,
-        small::OPS,
-    ]
-    .iter()
-    .any(|ops| ops.contains(&op))
-}
-
 /// Whether the outputs of `op` depend on graphs within it, too.
 pub(super) fn reads_graphs(op: &str) -> bool {
-    choice::OPS.contains(&op) || loops::OPS.contains(&op)
+    super::names::CHOICE.contains(&op) || super::names::LOOPS.contains(&op)
 }
 
 impl<'a> Converter<'a> {
     /// The outputs of `node` by other nodes, and whether each holds integers; `None` of an operation that is not written out.
     pub(super) fn written_out(&mut self, node: &'a Node) -> Step<Option<(Vec<OnnxValue>, Vec<bool>)>> {
-        if !is_one(&node.op) {
+        if !is_written(&node.op) {
             return Ok(None);
         }
         // A fault of what it reads is told there.
@@ -81,34 +61,34 @@ impl<'a> Converter<'a> {
     /// Converts the nodes that stand for `node`; the names of what its outputs are.
     fn names_of_outputs(&mut self, node: &'a Node) -> Step<Vec<&'a str>> {
         let op = node.op.as_str();
-        if attention::OPS.contains(&op) {
+        if super::names::ATTENTION.contains(&op) {
             return self.attention_of(node);
         }
-        if choice::OPS.contains(&op) {
+        if super::names::CHOICE.contains(&op) {
             return self.choice(node);
         }
-        if fused::OPS.contains(&op) {
+        if super::names::FUSED.contains(&op) {
             return self.fused(node);
         }
-        if images::OPS.contains(&op) {
+        if super::names::IMAGES.contains(&op) {
             return self.images(node);
         }
-        if indices::OPS.contains(&op) {
+        if super::names::INDICES.contains(&op) {
             return self.by_indices(node).map(|y| vec![y]);
         }
-        if loops::OPS.contains(&op) {
+        if super::names::LOOPS.contains(&op) {
             return self.unrolled(node);
         }
-        if losses::OPS.contains(&op) {
+        if super::names::LOSSES.contains(&op) {
             return self.loss(node);
         }
-        if norms::OPS.contains(&op) {
+        if super::names::NORMS.contains(&op) {
             return self.norm_of(node);
         }
-        if quantised::OPS.contains(&op) {
+        if super::names::QUANTISED.contains(&op) {
             return self.quantised(node);
         }
-        if signal::OPS.contains(&op) {
+        if super::names::SIGNAL.contains(&op) {
             return self.signal(node).map(|y| vec![y]);
         }
         self.small(node)

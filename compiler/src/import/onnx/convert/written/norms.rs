@@ -4,15 +4,6 @@ use super::super::{Converter, Step};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] = &[
-    "BatchNormalization",
-    "GroupNormalization",
-    "InstanceNormalization",
-    "LpNormalization",
-    "MeanVarianceNormalization",
-    "RMSNormalization",
-];
-
 impl<'a> Converter<'a> {
     pub(super) fn norm_of(&mut self, node: &'a Node) -> Step<Vec<&'a str>> {
         let x = self.input_name(node, 0)?;

@@ -1,16 +1,12 @@
 //! Integers that stand for floats, computed as floats where those hold them exactly: products of 8-bit integers whose sums stay below 2²⁴.
 
+use super::super::names::QUOTIENT;
 use super::super::{Converter, Step};
 use crate::import::onnx::array::Array;
 use crate::import::onnx::elem::Type;
 use crate::import::onnx::node::{Attribute, Node};
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] =
-    &["ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QuantizeLinear"];
-
-/// A quotient that is rounded once, unlike one by a reciprocal.
-pub(in super::super) const QUOTIENT: &str = "/";
 /// The integers from 0 on that an f32 holds.
 const EXACT: f64 = (1 << 24) as f64;
 /// The largest difference of two 8-bit integers.

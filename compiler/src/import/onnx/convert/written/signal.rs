@@ -5,8 +5,6 @@ use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] = &["DFT", "STFT"];
-
 /// The longest transform.
 const LONGEST: usize = 4096;
 

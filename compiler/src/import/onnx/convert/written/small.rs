@@ -5,8 +5,6 @@ use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::{Node, is_float};
 use crate::import::onnx::sizes;
 
-pub(super) const OPS: &[&str] = &["CastLike", "CenterCropPad", "CumProd", "Dropout", "EyeLike", "ReverseSequence", "SwiGLU", "Swish"];
-
 /// The longest axis whose products are computed.
 const LONGEST_PRODUCT: usize = 256;
 
