@@ -84,6 +84,7 @@ fn value(node: &Node, params: &Values, inputs: &[&Value], to: &[usize], statisti
         Op::Multiply => multiply(x, second.unwrap()),
         Op::LayerNorm { eps, .. } => layer_norm(x, p("weight"), p("bias"), f64::from(*eps)),
         Op::Attention(a) => attention(inputs, a.heads, f64::from(a.scale)),
+        Op::Constant { .. } | Op::Primitive(_) | Op::Recurrent(_) => unreachable!("imported networks are held against ONNX Runtime"),
         Op::Embed(e) => {
             let table = table(e, params);
             embed(x, e.tokens(), &|channel, token| table[token * e.channels + channel])

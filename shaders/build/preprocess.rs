@@ -7,6 +7,7 @@
 //! * `$(EXPRESSION)` is replaced by its value: whole numbers, + - * / %, from left to right, no precedence;
 //! * `#input NAME BINDING` declares an array of vec4s to read and `NAME_at(i)`, its element i; `#output NAME BINDING` one to
 //!   write and `NAME_put(i, value)`. They are storage buffers, or textures where the variant defines TEXTURES;
+//! * `#elements NAME BINDING` is an `#input` that also has `NAME_element(i)`, number i of its numbers;
 //! * `#weights NAME BINDING` is an `#input` that holds f16 where the variant defines HALF;
 //! * every other identifier that the variant defines is replaced by its number.
 
@@ -104,7 +105,11 @@ impl Expander<'_> {
                     }
                     at = end;
                 }
-                Some(word @ ("#input" | "#weights" | "#output")) => {
+                Some(word @ ("#input" | "#elements" | "#weights" | "#output")) => {
+                    let Ok(text) = evaluate(&substitute(&line.text, self.defines)) else {
+                        return fail(format!("'{}' is no arithmetic", line.text));
+                    };
+                    let mut words = text.split_whitespace().skip(1);
                     let (Some(name), Some(Ok(binding))) = (words.next(), words.next().map(str::parse)) else {
                         return fail(format!("{word} needs a name and a binding"));
                     };
@@ -114,7 +119,8 @@ impl Expander<'_> {
                         "#weights" if defined("HALF") => Access::ReadHalf,
                         _ => Access::Read,
                     };
-                    for text in declare(access, name, binding, defined("TEXTURES")) {
+                    let element = (word == "#elements").then(|| element(name, defined("TEXTURES")));
+                    for text in declare(access, name, binding, defined("TEXTURES")).into_iter().chain(element) {
                         self.out.push(Line { text, ..line.clone() });
                     }
                 }
@@ -163,6 +169,12 @@ fn declare(access: Access, name: &str, binding: u32, textures: bool) -> [String;
             format!("fn {name}_put(i: u32, value: vec4f) {{ textureStore({name}, {texel}, value); }}"),
         ],
     }
+}
+
+/// How a kernel reads one number of the input `name`: of a buffer without the vec4 around it.
+fn element(name: &str, textures: bool) -> String {
+    let body = if textures { format!("{name}_at(i >> 2u)[i & 3u]") } else { format!("{name}[i >> 2u][i & 3u]") };
+    format!("fn {name}_element(i: u32) -> f32 {{ return {body}; }}")
 }
 
 /// Replaces every `$(…)` by its value; the error is what stands in the brackets.
@@ -309,6 +321,13 @@ mod tests {
             halves(1).contains("w: texture_storage_2d<rgba16float, read>")
                 && halves(1).contains("x: texture_storage_2d<rgba32float, read>")
         );
+        let elements = |textures: u32| {
+            let source = "#for o 2\n#elements x$o $($o + TM)\n#endfor";
+            let lines = super::expand("k.wgsl", source, &[("TEXTURES".into(), textures), ("TM".into(), 2)], &shared).unwrap();
+            lines.into_iter().map(|l| l.text).collect::<String>()
+        };
+        assert!(elements(0).contains("@binding(3) var<storage, read> x1") && elements(0).contains("return x1[i >> 2u][i & 3u]"));
+        assert!(elements(1).contains("fn x0_element(i: u32) -> f32 { return x0_at(i >> 2u)[i & 3u]; }"));
         // Errors are reported by the line that declared them.
         assert_eq!(expand(&[]).iter().map(|l| l.number).collect::<Vec<_>>(), [1, 1, 2, 2]);
     }

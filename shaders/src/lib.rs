@@ -66,6 +66,9 @@ pub enum BindingKind {
     WriteTexture,
 }
 
+/// The line of the kernels of `map` in whose place a host puts the lines of an expression of `o0`, `o1`, …, which returns a vec4f.
+pub const EXPRESSION: &str = "    return o0;";
+
 impl Kernel {
     /// The constant `name` of this variant.
     pub fn define(&self, name: &str) -> Option<u32> {
@@ -147,6 +150,11 @@ mod tests {
             assert!(k.half.iter().all(|(full, _)| k.source().matches(full).count() == 1), "{}", k.name);
         }
         assert_eq!(kernel("lanes_low_rank_2").map(|k| k.weights), Some(&[4, 5][..]));
+    }
+
+    #[test]
+    fn maps_have_one_place_for_an_expression() {
+        assert!(KERNELS.iter().all(|k| k.source().matches(EXPRESSION).count() == usize::from(k.kernel == "map")));
     }
 
     #[test]

@@ -1,5 +1,13 @@
 //! Labelled images, and which part of a set they are.
 
+use thinfer::artifact::{Fit, Input};
+
+/// What images of other sizes are brought to, and how.
+pub type Brought<'a> = Option<(&'a Input, &'a Fit)>;
+
+/// Which of a number of images are wanted, by their indices.
+pub type Choose<'a> = &'a dyn Fn(usize) -> Vec<usize>;
+
 /// Classes of the digit sets.
 pub(super) const DIGITS: usize = 10;
 

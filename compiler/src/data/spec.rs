@@ -71,12 +71,55 @@ impl std::fmt::Display for DataSpec {
     }
 }
 
-/// Images to calibrate with: a data set and how many of its training images, `SET:DIR[:COUNT]` or `glyphs[:COUNT]`.
+/// Where samples come from: the training images of a data set, or a file of arrays or a folder of images, by its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SampleSource {
+    /// A data set.
+    Set(DataSpec),
+    /// An .npy or .npz file, or a folder of images.
+    Path(PathBuf),
+}
+
+impl FromStr for SampleSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_file = [".npy", ".npz"].iter().any(|ending| text.to_ascii_lowercase().ends_with(ending));
+        // What has a colon before any slash would be a set.
+        let names_a_set = text.split('/').next().is_some_and(|first| first.contains(':'));
+        let is_set = FOLDERS.iter().any(|(name, _)| *name == text) || text == "glyphs" || text.is_empty();
+        if is_file || !(names_a_set || is_set) {
+            return Ok(Self::Path(text.into()));
+        }
+        text.parse().map(Self::Set).map_err(|why| format!("{why}; also a folder of images, or an .npy or .npz file"))
+    }
+}
+
+impl SampleSource {
+    /// What it is, without where it lies.
+    pub fn set(&self) -> &'static str {
+        match self {
+            Self::Set(spec) => spec.set(),
+            Self::Path(_) => "a folder",
+        }
+    }
+}
+
+impl std::fmt::Display for SampleSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Set(spec) => spec.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Samples to calibrate with, and how many: `SET:DIR[:COUNT]`, `glyphs[:COUNT]`, `X.npy[:COUNT]`, `X.npz[:COUNT]` or `FOLDER[:COUNT]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalibrationSpec {
-    /// The set.
-    pub data: DataSpec,
-    /// How many images, at least 1; `None` leaves it to the reader.
+    /// Where they come from.
+    pub data: SampleSource,
+    /// How many, at least 1; `None` leaves it to the reader.
     pub count: Option<usize>,
 }
 
@@ -168,7 +211,13 @@ mod tests {
         assert_eq!(parsed("glyphs:20"), Ok(("glyphs".into(), Some(20))));
         assert_eq!(parsed("cifar10:2024"), Ok(("cifar10:2024".into(), None)));
         assert_eq!(parsed("cifar10:C:/x"), Ok(("cifar10:C:/x".into(), None)));
-        for bad in ["cifar10:/a:0", "glyphs:0", "cifar10:/a:99999999999999999999", "x:/a:5", "mnist:"] {
+        for path in ["photos", "/a/photos", "./x:y/photos", "x.npy", "a/b.NPZ", "mnist/x.npz", "mnist:x.npy"] {
+            assert_eq!(parsed(path), Ok((path.into(), None)), "{path}");
+            assert!(matches!(path.parse::<CalibrationSpec>().unwrap().data, SampleSource::Path(_)), "{path}");
+        }
+        assert_eq!(parsed("photos:20"), Ok(("photos".into(), Some(20))));
+        assert_eq!(parsed("x.npz:7"), Ok(("x.npz".into(), Some(7))));
+        for bad in ["cifar10:/a:0", "glyphs:0", "cifar10:/a:99999999999999999999", "x:/a:5", "mnist:", "mnist", "photos:0", ""] {
             assert!(parsed(bad).is_err(), "{bad}");
         }
     }

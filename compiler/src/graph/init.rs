@@ -15,7 +15,7 @@ pub fn init(graph: &Graph, seed: u64) -> Params {
             Role::Scale | Role::RunningVar => Tensor::full(spec.shape, 1.0),
             // timm's deviation.
             Role::Embedding => embedding(&spec.shape, seed, &spec.name),
-            Role::Shift | Role::RunningMean => Tensor::full(spec.shape, 0.0),
+            Role::Shift | Role::Constant | Role::RunningMean => Tensor::full(spec.shape, 0.0),
         };
         (spec.name, tensor)
     };

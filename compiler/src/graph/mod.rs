@@ -10,6 +10,7 @@ mod op;
 mod param;
 mod rearrange;
 mod record;
+mod recurrent;
 mod window;
 
 pub use activation::Activation;
@@ -20,6 +21,7 @@ pub use init::{init, uniform};
 pub use op::{BatchNorm, Conv2d, Linear, Op, ShortcutA};
 pub use param::{ParamSpec, Role};
 pub use rearrange::Rearrange;
+pub use recurrent::Recurrent;
 pub use window::Window;
 
 use std::collections::BTreeSet;

@@ -1,8 +1,9 @@
 //! The operations a graph is made of: their parameters, shapes and costs.
 
 use serde::{Deserialize, Serialize};
+use thinfer::artifact::Primitive;
 
-use super::{Activation, Attention, Embed, ParamSpec, Rearrange, Role, Window};
+use super::{Activation, Attention, Embed, ParamSpec, Rearrange, Recurrent, Role, Window};
 use crate::tensor::count;
 
 /// y = x·Wᵀ + b of a vector [inputs], or of each pixel's channels [inputs, height, width], as transformers have it of each
@@ -162,6 +163,15 @@ pub enum Op {
     Attention(Attention),
     /// Class tokens and positions.
     Embed(Embed),
+    /// The parameter `value`, the same for all samples. Only primitives read it.
+    Constant {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// An operation over tensors of any axes, as the file has it.
+    Primitive(Primitive),
+    /// A recurrent cell that goes along the rows of an image.
+    Recurrent(Recurrent),
 }
 
 fn not_an_image(input: &[usize]) -> String {
@@ -204,6 +214,8 @@ impl Op {
                 vec![spec("weight", &[*channels], Role::Scale), spec("bias", &[*channels], Role::Shift)]
             }
             Op::Embed(embed) => embed.params(),
+            Op::Constant { shape } => vec![spec("value", shape, Role::Constant)],
+            Op::Recurrent(r) => r.params(name),
             Op::Activation(_)
             | Op::Attention(_)
             | Op::MaxPool(_)
@@ -215,7 +227,8 @@ impl Op {
             | Op::Concat
             | Op::Softmax { .. }
             | Op::Rearrange(_)
-            | Op::Multiply => Vec::new(),
+            | Op::Multiply
+            | Op::Primitive(_) => Vec::new(),
         }
     }
 
@@ -232,6 +245,10 @@ impl Op {
             (Op::Attention(attention), _) => attention.output_shape(inputs),
             (Op::Multiply, [a, b]) if a == b || b.len() == 1 && a.first() == b.first() => Ok(a.to_vec()),
             (Op::Multiply, _) => Err(format!("multiplies two values of one shape, its inputs have {inputs:?}")),
+            (Op::Constant { shape }, []) => Ok(shape.clone()),
+            (Op::Constant { .. }, _) => Err(format!("takes no input, not {}", inputs.len())),
+            (Op::Primitive(p), _) => p.output_shape(inputs).map(|shape| shape.into_iter().map(|d| d as usize).collect()),
+            (Op::Recurrent(r), _) => r.output_shape(inputs),
             (_, [input]) => self.shape_from(input),
             _ => Err(format!("takes 1 input, not {}", inputs.len())),
         }?;
@@ -273,6 +290,9 @@ impl Op {
             Op::GlobalAvgPool if input.len() == 3 => Ok(vec![input[0]]),
             Op::GlobalAvgPool => Err(not_an_image(input)),
             Op::ShortcutA(s) => s.output_shape(input),
+            Op::Constant { shape } => Ok(shape.clone()),
+            Op::Primitive(p) => p.output_shape(&[input]).map(|shape| shape.into_iter().map(|d| d as usize).collect()),
+            Op::Recurrent(r) => r.output_shape(&[input]),
             Op::Flatten => Ok(vec![count(input).ok_or_else(|| format!("cannot count the elements of {input:?}"))?]),
         }
     }
@@ -282,6 +302,8 @@ impl Op {
         let fan_in = match self {
             Op::Linear(l) => l.inputs,
             Op::Conv2d(c) => c.fan_in(),
+            // Of each gate; what the output has behind the steps counts as steps.
+            Op::Recurrent(r) => r.outputs(),
             _ => return 0,
         };
         output.iter().fold(fan_in as u64, |n, &d| n.saturating_mul(d as u64))

@@ -19,6 +19,8 @@ pub enum Role {
     Shift,
     /// A class token or positions.
     Embedding,
+    /// A constant of the network.
+    Constant,
     /// A running mean: kept by training, never given a gradient.
     RunningMean,
     /// A running variance: kept by training, never given a gradient.
@@ -26,9 +28,9 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether the optimiser moves it (running statistics are buffers, not parameters).
+    /// Whether the optimiser moves it (constants and running statistics are buffers, not parameters).
     pub fn is_trained(self) -> bool {
-        !matches!(self, Role::RunningMean | Role::RunningVar)
+        !matches!(self, Role::Constant | Role::RunningMean | Role::RunningVar)
     }
 }
 

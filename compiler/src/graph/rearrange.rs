@@ -7,11 +7,14 @@ use crate::tensor::count;
 /// The most steps, as the runtime's file has it.
 const MOST_STEPS: usize = 8;
 
+/// The most axes of a value, as the runtime's file has it.
+const MOST_AXES: usize = 8;
+
 /// Element n of the output, row-major over `shape`, is the input's element offset + Σ iₖ·strideₖ, where n counts the indices
 /// iₖ of the steps, the last fastest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rearrange {
-    /// Shape of the output, [features] or [channels, height, width].
+    /// Shape of the output.
     pub shape: Vec<usize>,
     /// The input's element, row-major, that the output's first one is.
     pub offset: usize,
@@ -40,7 +43,7 @@ impl Rearrange {
     /// A phrase for steps that do not give the shape's elements, or reach beyond the input.
     pub fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>, String> {
         let sizes: Vec<usize> = self.steps.iter().map(|s| s.0).collect();
-        if ![1, 3].contains(&self.shape.len()) || self.steps.len() > MOST_STEPS || count(&sizes) != count(&self.shape) {
+        if !(1..=MOST_AXES).contains(&self.shape.len()) || self.steps.len() > MOST_STEPS || count(&sizes) != count(&self.shape) {
             return Err(format!("rearranges to {:?} by steps {:?}, at most {MOST_STEPS}, which do not fit", self.shape, self.steps));
         }
         let reach = |at: usize, &(size, stride): &(usize, usize)| at.checked_add(size.saturating_sub(1).checked_mul(stride)?);

@@ -12,7 +12,7 @@ use super::layers;
 use super::progress::{Note, Watch};
 use super::ranks::Ranks;
 use super::source::{Network, Source};
-use crate::data::{Augment, DataSpec};
+use crate::data::{Augment, DataSpec, SampleSource};
 use crate::error::{Error, Result};
 use crate::import::Rewrite;
 use crate::lower::{Factored, Images, Options, SchemeChoice, Spectra, fused};
@@ -159,8 +159,9 @@ impl Compile {
     /// Batch norm that is unfolded for a trainer has the statistics of images as training shows them.
     fn shown(&self, network: &Network) -> Result<Option<Images>> {
         let Some(spec) = self.cut.calibrate.as_ref().filter(|_| self.emit_factors) else { return Ok(None) };
+        let SampleSource::Set(set) = &spec.data else { return network.calibration(spec, self.cut.images()).map(Some) };
         let chosen = network.training_images(&spec.data, 0, self.cut.images())?;
-        let augmented = Augment::of(spec.data.kind).map(|how| how.all(&chosen, 0));
+        let augmented = Augment::of(set.kind).map(|how| how.all(&chosen, 0));
         network.inputs(augmented.as_ref().unwrap_or(&chosen)).map(Some)
     }
 

@@ -11,7 +11,7 @@ const CALIBRATION_IMAGES: usize = 500;
 /// How layers are taken apart, whatever their ranks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutSettings {
-    /// Training images that the cut is fitted to, so that it keeps what the layers see; 500 where it says no count.
+    /// Training samples that the cut is fitted to, so that it keeps what the layers see; 500 where it says no count.
     pub calibrate: Option<CalibrationSpec>,
     /// With `calibrate`: fit each layer to what the cuts before it have changed.
     pub correct: bool,
@@ -49,7 +49,7 @@ impl CutSettings {
     /// What [`Network::factor`] takes; loads the images.
     pub(super) fn options(&self, network: &Network, scheme: SchemeChoice) -> Result<Options> {
         let images = match &self.calibrate {
-            Some(spec) => Some(network.inputs(&network.training_images(&spec.data, 0, self.images())?)?),
+            Some(spec) => Some(network.calibration(spec, self.images())?),
             None => None,
         };
         Ok(Options {

@@ -79,7 +79,8 @@ impl Ranks<'_> {
         let dense = factored.emit(Policy::Dense, &factored.cuts(Policy::Dense)?, Dtype::F32, false)?;
         match (self.holdout, &self.cut.calibrate) {
             (Some(spec), _) => {
-                let held_out = data::load(spec, Part::Test)?;
+                let fit = network.fit.as_ref().map(|fit| (&network.input, fit));
+                let held_out = data::load_some(spec, Part::Test, fit, &|count| (0..count).collect())?;
                 check_fit(&dense, &held_out)?;
                 Judge::by_accuracy(&dense, held_out)
             }

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use thinfer::artifact::{Input, InputKind, Preprocess};
+use thinfer::artifact::{Fit, Input, InputKind, Preprocess};
+use thinfer::tools::npy::{self, Npy};
+use thinfer::tools::npz;
+use thinfer::tools::samples::{Elements, Samples};
 
+use super::fit::Fitting;
 use super::pixels::Pixels;
 use super::progress::{Note, Progress, Stage, Watch};
-use crate::data::{self, DataSpec, Dataset, Part};
+use crate::data::{self, CalibrationSpec, Dataset, Part, SampleSource};
 use crate::error::{Error, Result};
 use crate::eval::check_takes;
 use crate::factor::Factors;
@@ -34,6 +38,8 @@ pub struct Source {
     pub shapes: Vec<InputShape>,
     /// How pixels become the network's input, in place of what the file says.
     pub pixels: Pixels,
+    /// How images of other sizes are brought to the network's; without it they are refused.
+    pub fit: Option<Fitting>,
 }
 
 impl Source {
@@ -56,7 +62,9 @@ impl Source {
         }
         zoo::check(&graph, &checkpoint.params).map_err(unfit)?;
         let (input, unknown_pixels) = self.see(&mut checkpoint.meta, &graph)?;
-        Ok(Network { graph, checkpoint, held, input, rewrites, unknown_pixels, name: file_name(&self.file) })
+        let number = checkpoint.meta.ends.as_ref().map_or(0, Ends::of_pixels);
+        let fit = self.fit.map(|fit| fit.of(number, &input)).transpose()?;
+        Ok(Network { graph, checkpoint, held, input, fit, rewrites, unknown_pixels, name: file_name(&self.file) })
     }
 
     /// The file's tensors as they are, layers as factors too, as training starts from them; the network's name; and what to tell of
@@ -116,6 +124,8 @@ pub struct Network {
     pub held: BTreeMap<String, Factors>,
     /// The array that it takes, of several the first image, or the first; and how pixels become it.
     pub input: Input,
+    /// How images of other sizes are brought to that array's.
+    pub fit: Option<Fit>,
     /// How the nodes of an ONNX file became the graph; empty for a network of the zoo.
     pub rewrites: Vec<Rewrite>,
     /// A note for the user where neither the file nor a setting says how images of several channels were normalised.
@@ -135,7 +145,7 @@ impl Network {
     /// # Errors
     /// As [`Factored::new`].
     pub fn factor(&self, options: Options, watch: Watch<'_>) -> Result<Factored> {
-        let options = Options { source: self.name.clone(), preprocess: self.preprocess().clone(), ..options };
+        let options = Options { source: self.name.clone(), preprocess: self.preprocess().clone(), fit: self.fit, ..options };
         Factored::new(&self.graph, &self.checkpoint, options, &|what, done, total| {
             let stage = if what == "calibrating" { Stage::Calibrating } else { Stage::Factoring };
             watch(Progress::Stage { stage, done, total });
@@ -157,20 +167,61 @@ impl Network {
         Ok(Checkpoint { params: thinned.factors(&self.checkpoint.params, images)?, meta })
     }
 
-    /// Training images of `spec` that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`
-    /// of the choice, so that two calls can have different ones.
+    /// Training images that fit the network, chosen by key: `wanted` of them after leaving out the first `skip`
+    /// of the choice, so that two calls can have different ones. Of images in files no others are decoded.
     ///
     /// # Errors
-    /// [`Error::Data`] for images that do not fit or are too few; as [`data::load`].
-    pub(super) fn training_images(&self, spec: &DataSpec, skip: usize, wanted: usize) -> Result<Dataset> {
-        let data = data::load(spec, Part::Train)?;
-        check_takes(&self.input, &data)?;
-        let order = permutation(&mut keyed(0, Purpose::Split, &[]), data.len());
-        let chosen: Vec<usize> = order.into_iter().skip(skip).take(wanted).collect();
-        if chosen.is_empty() {
-            return Err(Error::data(&data.name, format!("has {} images, {} are needed", data.len(), skip + wanted)));
+    /// [`Error::Data`] for images that do not fit or are too few, or data that are no images; as [`data::load`].
+    pub(super) fn training_images(&self, source: &SampleSource, skip: usize, wanted: usize) -> Result<Dataset> {
+        let fit = self.fit.as_ref().map(|fit| (&self.input, fit));
+        let choose = |count: usize| chosen(count, skip, wanted);
+        let data = match source {
+            SampleSource::Set(spec) => data::load_some(spec, Part::Train, fit, &choose)?,
+            SampleSource::Path(path) if path.is_dir() => data::load_folder(path, fit, &choose)?,
+            SampleSource::Path(path) => {
+                let why = "is no folder; images are needed here: SET:DIR, or a folder of images";
+                return Err(Error::data(path.display().to_string(), why));
+            }
+        };
+        if data.is_empty() {
+            return Err(Error::data(&data.name, format!("has no more than {skip} images, {} are needed", skip + wanted)));
         }
-        Ok(data.subset(&chosen))
+        check_takes(&self.input, &data)?;
+        Ok(data)
+    }
+
+    /// `wanted` samples to calibrate with, as the network's input, chosen by key.
+    ///
+    /// # Errors
+    /// As [`Network::training_images`]; [`Error::Data`] for a file of arrays that does not fit.
+    pub(super) fn calibration(&self, spec: &CalibrationSpec, wanted: usize) -> Result<Images> {
+        match &spec.data {
+            SampleSource::Path(path) if !path.is_dir() => {
+                self.graph.check_single("--calibrate")?;
+                let samples = self.read_samples(path).map_err(|why| Error::data(path.display().to_string(), why))?;
+                Images::new(self.graph.input(), some_of(&samples, chosen(samples.count, 0, wanted)).to_values(&self.input))
+            }
+            source => self.inputs(&self.training_images(source, 0, wanted)?),
+        }
+    }
+
+    /// The samples in a file of arrays. An .npz file holds them by the name of the network's input, or alone.
+    fn read_samples(&self, path: &Path) -> Result<Samples, String> {
+        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let array: Npy = match ending.as_str() {
+            "npy" => npy::parse(&bytes)?,
+            "npz" => {
+                let mut arrays = npz::parse(&bytes)?;
+                let name = &self.input.spec.name;
+                let at = arrays.iter().position(|(n, _)| n == name).or_else(|| (arrays.len() == 1).then_some(0));
+                let names = || arrays.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", ");
+                let at = at.ok_or_else(|| format!("holds no array '{name}', the network's input, but {}", names()))?;
+                arrays.swap_remove(at).1
+            }
+            _ => return Err("is neither an .npy or .npz file nor a folder of images".into()),
+        };
+        Samples::each(array, &self.input)
     }
 
     /// `data` as the network's input.
@@ -180,6 +231,24 @@ impl Network {
     pub(super) fn inputs(&self, data: &Dataset) -> Result<Images> {
         Images::new(self.graph.input(), self.input.from_pixels(&data.images))
     }
+}
+
+/// The indices of `wanted` of `count` samples after leaving out the first `skip` of the choice, which is made by key.
+fn chosen(count: usize, skip: usize, wanted: usize) -> Vec<usize> {
+    permutation(&mut keyed(0, Purpose::Split, &[]), count).into_iter().skip(skip).take(wanted).collect()
+}
+
+/// The samples at `indices`.
+fn some_of(samples: &Samples, indices: Vec<usize>) -> Samples {
+    fn of<T: Copy>(all: &[T], count: usize, indices: &[usize]) -> Vec<T> {
+        let len = all.len() / count.max(1);
+        indices.iter().flat_map(|&i| &all[i * len..(i + 1) * len]).copied().collect()
+    }
+    let elements = match &samples.elements {
+        Elements::Pixels(pixels) => Elements::Pixels(of(pixels, samples.count, &indices)),
+        Elements::Values(values) => Elements::Values(of(values, samples.count, &indices)),
+    };
+    Samples { elements, count: indices.len() }
 }
 
 /// The last part of a path.

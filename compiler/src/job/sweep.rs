@@ -185,8 +185,8 @@ impl Sweep {
     pub fn run(&self, watch: Watch<'_>) -> Result<Swept> {
         self.check()?;
         let network = self.source.open()?;
-        let mut test = data::load(&self.data, Part::Test)?;
-        test.truncate(self.limit.unwrap_or(test.len()).min(test.len()));
+        let fit = network.fit.as_ref().map(|fit| (&network.input, fit));
+        let test = data::load_some(&self.data, Part::Test, fit, &|count| (0..count.min(self.limit.unwrap_or(count))).collect())?;
         let device = Device::open(self.device)?;
         let (mut curves, mut spectra) = (Vec::new(), Vec::new());
         for &scheme in &self.schemes {

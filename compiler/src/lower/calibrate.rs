@@ -2,8 +2,9 @@
 //! for the cuts before it.
 
 use rayon::prelude::*;
+use thinfer::artifact::Cell;
 
-use super::folded::{Folded, Weighted};
+use super::folded::{Folded, FoldedLayer, FoldedOp, Weighted};
 use super::patches;
 use super::stage::Stage;
 use super::values::{Activations, LiveValues};
@@ -29,7 +30,8 @@ impl Images {
     /// [`Error::Invalid`] when there is no image or the last is not whole.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Result<Self> {
         if ![1, 3].contains(&shape.len()) {
-            return Err(Error::invalid("calibration images", format!("have shape {shape:?}")));
+            let why = format!("takes networks of images or of vectors; samples of this one are {shape:?}");
+            return Err(Error::invalid("--calibrate", why));
         }
         let input = Activations { shape: shape.to_vec(), data };
         if input.len() == 0 || input.data.is_empty() || !input.data.len().is_multiple_of(input.len()) {
@@ -55,6 +57,11 @@ pub(super) fn moments(network: &Folded, images: &Images, progress: &(dyn Fn(usiz
     for (i, layer) in network.layers.iter().enumerate() {
         let inputs = values.of(layer)?;
         let value = match layer.weighted().filter(|w| w.is_factorable()) {
+            Some(w) if layer.is_recurrent() => {
+                let value = Stage::whole(layer, Some(&w.dense()), &inputs)?.value(&inputs)?;
+                all.push(recurrent_moments(layer, &inputs, &value));
+                value
+            }
             Some(w) if w.kernel.columns() > WIDEST => {
                 let (value, bare) = Stage::with_bare(layer, w, &w.dense(), &inputs)?.both(&inputs)?;
                 all.push(Some(LayerMoments::Outputs(moments_of(&bare, w.kernel.outputs, |image, seen| seen.extend_from_slice(image)))));
@@ -71,6 +78,37 @@ pub(super) fn moments(network: &Folded, images: &Images, progress: &(dyn Fn(usiz
         progress(i + 1);
     }
     Ok(all)
+}
+
+/// Moments of the hidden states that a recurrent weight is multiplied by: those of the steps before, of which `value` is what the layer gives;
+/// before the first step the initial ones. None where a part of the weight is multiplied by something else.
+fn recurrent_moments(layer: &FoldedLayer, inputs: &[&Activations], value: &Activations) -> Option<LayerMoments> {
+    let FoldedOp::Recurrent(r) = &layer.op else { return None };
+    let ([steps, sequences], hidden) = (r.weighted.input_size, r.settings.hidden);
+    if hidden > WIDEST || r.settings.cell == (Cell::Gru { reset_after: false }) {
+        return None;
+    }
+    let initial = inputs.get(1).filter(|_| r.settings.initial);
+    let positions = steps * sequences;
+    // Rows of the output: the steps, and the states behind them.
+    let stride = value.len() / hidden.max(1);
+    let seen = |image: usize, seen: &mut Vec<f32>| {
+        seen.resize(hidden * positions, 0.0);
+        let y = value.image(image);
+        for (i, line) in seen.chunks_exact_mut(positions).enumerate() {
+            for (t, row) in line.chunks_exact_mut(sequences).enumerate() {
+                let before = if r.settings.reverse { Some(t + 1).filter(|t| *t < steps) } else { t.checked_sub(1) };
+                match (before, initial) {
+                    (Some(before), _) => row.copy_from_slice(&y[i * stride + before * sequences..][..sequences]),
+                    (None, Some(initial)) => {
+                        row.iter_mut().enumerate().for_each(|(n, h)| *h = initial.image(image)[n * hidden + i]);
+                    }
+                    (None, None) => row.fill(0.0),
+                }
+            }
+        }
+    };
+    Some(LayerMoments::Patches(moments_by(value.images(), hidden, seen)))
 }
 
 /// Walks through the network in order and replaces each weighted layer by what `cut` returns, so that later layers see the
@@ -90,7 +128,7 @@ pub(super) fn in_sequence(
         let (inputs, cut_inputs) = (dense.of(layer)?, thin.of(layer)?);
         let (value, cut_value) = match layer.weighted() {
             Some(w) => {
-                let (value, seen) = if w.is_factorable() && w.kernel.columns() <= WIDEST {
+                let (value, seen) = if w.is_factorable() && w.kernel.columns() <= WIDEST && !layer.is_recurrent() {
                     let with_lossy: Vec<&Activations> = inputs.iter().chain(cut_inputs.get(1)).copied().collect();
                     let (value, target) = Stage::with_target(layer, w, &w.dense(), &with_lossy)?.both(&with_lossy)?;
                     (value, Some(regression(w, cut_inputs[0], &target)))
@@ -151,7 +189,7 @@ pub(super) fn through(network: &Folded, images: &Images, written: &[Option<Writt
     for (i, layer) in network.layers.iter().enumerate() {
         let inputs = values.of(layer)?;
         let value = match (layer.weighted(), written.get(i).and_then(Option::as_ref)) {
-            (Some(w), Some(written)) => {
+            (Some(w), Some(written)) if !layer.is_recurrent() => {
                 let (value, bare) = Stage::with_bare(layer, w, written, &inputs)?.both(&inputs)?;
                 all.push(Some(statistics_of(&bare)));
                 value
@@ -176,17 +214,22 @@ fn parts(images: usize) -> Vec<std::ops::Range<usize>> {
 
 /// Moments of what `columns` makes of each image of `input`, [len, n] row-major.
 fn moments_of(input: &Activations, len: usize, columns: impl Fn(&[f32], &mut Vec<f32>) + Sync) -> Moments {
+    moments_by(input.images(), len, |i, seen| columns(input.image(i), seen))
+}
+
+/// The same of what `columns` makes of an image by its number.
+fn moments_by(images: usize, len: usize, columns: impl Fn(usize, &mut Vec<f32>) + Sync) -> Moments {
     let each = |range: std::ops::Range<usize>| {
         let mut m = Moments::new(len);
         let mut seen = Vec::new();
         for i in range {
             seen.clear();
-            columns(input.image(i), &mut seen);
+            columns(i, &mut seen);
             m.add(&seen);
         }
         m
     };
-    let parts: Vec<Moments> = parts(input.images()).into_par_iter().map(each).collect();
+    let parts: Vec<Moments> = parts(images).into_par_iter().map(each).collect();
     let mut sum = Moments::new(len);
     parts.iter().for_each(|m| sum.merge(m));
     sum

@@ -1,10 +1,10 @@
 //! From folded layers and their ranks to the artifact.
 
 use thinfer::artifact::{
-    Artifact, Dtype, Input, Layer, Meaning, Model, Op, Output, Provenance, Stride, TensorData, TensorId, TensorSpec, Weight,
+    Artifact, Dtype, Fit, Input, Layer, Meaning, Model, Op, Output, Provenance, Sections, Stride, TensorData, TensorId, TensorSpec, Weight,
 };
 
-use super::folded::{Folded, FoldedOp, Weighted};
+use super::folded::{Folded, FoldedLayer, FoldedOp, Weighted};
 use super::weights::Written;
 use crate::error::{Error, Result};
 use crate::graph::Rearrange;
@@ -17,6 +17,8 @@ pub struct Identity {
     pub model: String,
     /// The arrays that it takes.
     pub inputs: Vec<Input>,
+    /// How images of other sizes are brought to them.
+    pub fits: Vec<Fit>,
     /// The arrays that it gives.
     pub outputs: Vec<End>,
     /// Class names.
@@ -66,8 +68,8 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
     let (mut ops, mut nested) = (Vec::with_capacity(layers.len()), Vec::new());
     for (index, (layer, written)) in layers.iter().zip(written).enumerate() {
         let name = &layer.name;
-        let op = match (&layer.op, written) {
-            (FoldedOp::Weighted(weighted), Some(written)) => {
+        let op = match (layer.weighted(), written) {
+            (Some(weighted), Some(written)) => {
                 let weight = written.store(name, weighted, dtype, &mut put)?;
                 nested.extend(written.nested(index, name, &mut put));
                 let bias = written.bias.as_ref().map(|b| put(TensorData::f32(format!("{name}.bias"), &[b.len()], b.clone())));
@@ -77,10 +79,10 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
                 p.params = p.params.saturating_add(params);
                 p.dense_params = p.dense_params.saturating_add(weighted.dense_params());
                 p.layers.extend(written.note.clone());
-                weighted_op(weighted, weight, bias)
+                weighted_op(layer, weighted, weight, bias, &mut put)
             }
-            (FoldedOp::Weighted(_), None) => return Err(Error::invalid(format!("layer '{name}'"), "has no form to be written in")),
-            (op, _) => weightless(name, op, &mut put)?,
+            (Some(_), None) => return Err(Error::invalid(format!("layer '{name}'"), "has no form to be written in")),
+            (None, _) => weightless(name, &layer.op, &mut put)?,
         };
         ops.push(Layer { name: name.clone(), inputs: layer.inputs.iter().map(|&v| v as u32).collect(), op });
     }
@@ -99,7 +101,8 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
         tensors: Vec::new(),
         provenance: p,
     };
-    Artifact::build_nested(model, tensors, nested)
+    let sections = Sections { nested, fits: identity.fits, ..Sections::default() };
+    Artifact::build_with_sections(model, tensors, sections)
         .map(|artifact| (artifact, denormal))
         .map_err(|source| Error::Runtime(thinfer::Error::Format { path: "<the compiled network>".into(), source }))
 }
@@ -108,7 +111,7 @@ pub(super) fn emit(identity: Identity, network: &Folded, written: &[Option<Writt
 fn weightless(name: &str, op: &FoldedOp, put: &mut dyn FnMut(TensorData) -> TensorId) -> Result<Op> {
     let mut vector = |suffix: &str, values: Vec<f32>| put(TensorData::f32(format!("{name}.{suffix}"), &[values.len()], values));
     Ok(match op {
-        FoldedOp::Weighted(_) => return Err(Error::invalid(format!("layer '{name}'"), "has a weight")),
+        FoldedOp::Weighted(_) | FoldedOp::Recurrent(_) => return Err(Error::invalid(format!("layer '{name}'"), "has a weight")),
         FoldedOp::Pool(kind, window) => Op::Pool { kind: *kind, window: *window },
         FoldedOp::GlobalAveragePool => Op::GlobalAveragePool,
         FoldedOp::Add(residual, activation) => Op::Add { residual: *residual, activation: *activation },
@@ -129,6 +132,10 @@ fn weightless(name: &str, op: &FoldedOp, put: &mut dyn FnMut(TensorData) -> Tens
             let values = swapped(&e.table, tokens, e.channels);
             Op::Embed { table: put(TensorData::f32(format!("{name}.table"), &[e.channels, tokens], values)) }
         }
+        FoldedOp::Constant(constant) => {
+            Op::Constant { tensor: put(TensorData::f32(format!("{name}.value"), constant.shape(), constant.data().to_vec())) }
+        }
+        FoldedOp::Primitive(p) => Op::Primitive(p.clone()),
         FoldedOp::Multiply(activation) => Op::Multiply { activation: *activation },
         FoldedOp::Rearrange(r) => rearrange(name, r)?,
     })
@@ -152,7 +159,17 @@ fn flush(values: &mut [f32]) -> usize {
     denormal.map(|x| *x = 0.0).count()
 }
 
-fn weighted_op(layer: &Weighted, weight: Weight, bias: Option<TensorId>) -> Op {
+fn weighted_op(
+    of: &FoldedLayer,
+    layer: &Weighted,
+    weight: Weight,
+    bias: Option<TensorId>,
+    put: &mut dyn FnMut(TensorData) -> TensorId,
+) -> Op {
+    if let FoldedOp::Recurrent(r) = &of.op {
+        let peepholes = r.peepholes.as_ref().map(|p| put(TensorData::f32(format!("{}.peepholes", of.name), &[p.len()], p.clone())));
+        return Op::Recurrent(r.settings.stored(weight, bias, peepholes));
+    }
     let activation = layer.activation;
     match layer.window {
         None => Op::Linear { weight, bias, activation },

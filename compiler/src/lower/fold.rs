@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
 
 use super::activation::fused;
-use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Table, Weighted};
+use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Recurrent, Table, Weighted};
 use super::forward;
 use super::node::{self, fused_window, refuse, small, tensor};
 use super::per_channel::PerChannel;
 use crate::error::{Error, Result};
 use crate::graph::{Embed, Graph, Node, Op, Rearrange, ValueId};
 use crate::rank::Pool;
-use crate::tensor::Params;
+use crate::tensor::{Params, Tensor};
 
 /// A residual that is added as it is.
 const AS_IT_IS: Residual = Residual { stride: 1, offset: 0 };
@@ -96,6 +96,26 @@ struct Fold<'a> {
 impl Fold<'_> {
     /// Folds one node; returns where its value is found.
     fn node(&mut self, node: &Node) -> Result<FoldedValue> {
+        match &node.op {
+            Op::Constant { shape } => {
+                let values = tensor(self.params, node, "value")?.to_vec();
+                let constant = Tensor::new(shape.clone(), values).ok_or_else(|| refuse(node, "has a value of another shape"))?;
+                return Ok(self.push(node, Vec::new(), FoldedOp::Constant(constant), shape.clone()));
+            }
+            Op::Primitive(p) => {
+                let inputs = node.inputs.iter().map(|&v| self.in_graph_shape(node, v)).collect::<Result<_>>()?;
+                let shape = self.shapes[self.values.len()].clone();
+                return Ok(self.push(node, inputs, FoldedOp::Primitive(p.clone()), shape));
+            }
+            Op::Recurrent(settings) => {
+                let inputs = node.inputs.iter().map(|&v| self.in_graph_shape(node, v)).collect::<Result<_>>()?;
+                let weighted = node::recurrent(self.params, node, settings, &self.shapes[node.inputs[0]])?;
+                let peepholes = settings.peepholes.then(|| tensor(self.params, node, "peepholes").map(<[f32]>::to_vec)).transpose()?;
+                let op = FoldedOp::Recurrent(Box::new(Recurrent { settings: settings.clone(), weighted, peepholes }));
+                return Ok(self.push(node, inputs, op, self.shapes[self.values.len()].clone()));
+            }
+            _ => {}
+        }
         let value = node.inputs[0];
         match &node.op {
             Op::Add => return self.add(node),
@@ -161,7 +181,9 @@ impl Fold<'_> {
             }
             Op::Embed(embed) => return self.embed(node, embed, value),
             // Matched above.
-            Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply => return Err(refuse(node, "is folded in another way")),
+            Op::Add | Op::Attention(_) | Op::Concat | Op::Multiply | Op::Constant { .. } | Op::Primitive(_) | Op::Recurrent(_) => {
+                return Err(refuse(node, "is folded in another way"));
+            }
         };
         // Behind a Flatten an activation keeps its input's folded shape; everything else gives its own.
         let shape = match op {
@@ -337,6 +359,7 @@ fn activation_of(op: &mut FoldedOp) -> Option<&mut Fused> {
         FoldedOp::Activate(_) | FoldedOp::Pool(..) | FoldedOp::GlobalAveragePool => None,
         FoldedOp::Softmax { .. } | FoldedOp::Rearrange(_) => None,
         FoldedOp::LayerNorm(_) | FoldedOp::Attention(_) | FoldedOp::Embed(_) => None,
+        FoldedOp::Constant(_) | FoldedOp::Primitive(_) | FoldedOp::Recurrent(_) => None,
     }
     .filter(|a| **a == Fused::None)
 }

@@ -1,11 +1,11 @@
 //! The network of fused layers that folding makes, and that is factored and emitted.
 
-use thinfer::artifact::{Activation, PoolKind, Residual, Window};
+use thinfer::artifact::{Activation, PoolKind, Primitive, Residual, Window};
 
-use crate::graph::{Attention, Graph, Op, Rearrange};
+use crate::graph::{self, Attention, Graph, Op, Rearrange};
 use crate::rank::Pool;
 pub use crate::tensor::Kernel;
-use crate::tensor::count;
+use crate::tensor::{Tensor, count};
 
 /// A network of fused layers.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,16 @@ pub struct FoldedLayer {
 impl FoldedLayer {
     /// What the layer does if it has a weight.
     pub fn weighted(&self) -> Option<&Weighted> {
-        if let FoldedOp::Weighted(weighted) = &self.op { Some(weighted) } else { None }
+        match &self.op {
+            FoldedOp::Weighted(weighted) => Some(weighted),
+            FoldedOp::Recurrent(recurrent) => Some(&recurrent.weighted),
+            _ => None,
+        }
+    }
+
+    /// Whether its weight is multiplied by what the layer itself gave the step before.
+    pub fn is_recurrent(&self) -> bool {
+        matches!(self.op, FoldedOp::Recurrent(_))
     }
 }
 
@@ -89,6 +98,23 @@ pub enum FoldedOp {
     Attention(Attention),
     /// Class tokens and positions.
     Embed(Table),
+    /// A tensor, the same for all samples.
+    Constant(Tensor),
+    /// An operation over tensors of any axes.
+    Primitive(Primitive),
+    /// A recurrent cell.
+    Recurrent(Box<Recurrent>),
+}
+
+/// A recurrent cell with its weight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recurrent {
+    /// What it does.
+    pub settings: graph::Recurrent,
+    /// R and the recurrent bias, over so many steps of so many sequences.
+    pub weighted: Weighted,
+    /// Peepholes, if it has them.
+    pub peepholes: Option<Vec<f32>>,
 }
 
 /// y = table + x, behind rows of the table alone.

@@ -19,7 +19,7 @@ pub(super) fn fold(network: Folded) -> Folded {
     without(folded, |network, at| {
         let FoldedOp::Rearrange(r) = &network.layers[at].op else { return false };
         let value = network.inputs.len() + at;
-        let linear = |l: &FoldedLayer| l.weighted().is_some_and(|w| w.window.is_none());
+        let linear = |l: &FoldedLayer| !l.is_recurrent() && l.weighted().is_some_and(|w| w.window.is_none());
         let mut readers = network.layers.iter().filter(|l| l.inputs.contains(&value)).peekable();
         // All elements as they are counted: sizes that fit were checked with the graph.
         matches!(r.steps[..], [(size, 1)] if r.offset == 0 && size == r.shape[0])

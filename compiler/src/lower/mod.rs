@@ -28,7 +28,7 @@ pub use thinned::Thinned;
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use thinfer::artifact::{Artifact, Dtype, Meaning, Preprocess};
+use thinfer::artifact::{Artifact, Dtype, Fit, Meaning, Preprocess};
 use thinfer::tools::latency::LatencyTable;
 
 use crate::error::{Error, Result};
@@ -70,6 +70,8 @@ pub struct Options {
     pub source: String,
     /// How images become the network's input.
     pub preprocess: Preprocess,
+    /// How images of other sizes are brought to the network's.
+    pub fit: Option<Fit>,
     /// The meaning of the outputs, where the network itself does not state it.
     pub scores: Option<Meaning>,
     /// Which weight's singular values decide.
@@ -95,6 +97,7 @@ impl Default for Options {
         Self {
             source: String::new(),
             preprocess: Preprocess::default(),
+            fit: None,
             scores: None,
             spectra: Spectra::Folded,
             skip: Vec::new(),
@@ -131,7 +134,7 @@ impl Factored {
     /// [`Error::Params`] when the tensors are not the graph's; [`Error::Invalid`] for a name to skip that no layer has,
     /// images that do not fit, or raw spectra with images.
     pub fn new(graph: &Graph, checkpoint: &Checkpoint, options: Options, progress: &(dyn Fn(&str, usize, usize) + Sync)) -> Result<Self> {
-        let Options { source, preprocess, scores, spectra, skip, dense_only, scheme, images, correct, energy_gain, kept } = options;
+        let Options { source, preprocess, fit, scores, spectra, skip, dense_only, scheme, images, correct, energy_gain, kept } = options;
         graph.check(&checkpoint.params)?;
         let network = fold::fold(graph, &checkpoint.params)?;
         let layers = &network.layers;
@@ -187,6 +190,7 @@ impl Factored {
             model: graph.name.clone(),
             outputs: outputs.collect(),
             inputs,
+            fits: fit.into_iter().collect(),
             classes: meta.classes.clone(),
             source,
             method: meta.method.clone().unwrap_or_default(),

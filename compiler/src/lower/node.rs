@@ -5,7 +5,7 @@ use thinfer::artifact::{Activation as Fused, Window as FusedWindow};
 use super::folded::{Kernel, Weighted};
 use super::per_channel::PerChannel;
 use crate::error::{Error, Result};
-use crate::graph::{BatchNorm, Conv2d, Linear, Node, Window};
+use crate::graph::{BatchNorm, Conv2d, Linear, Node, Recurrent, Window};
 use crate::rank::Pool;
 use crate::tensor::{Params, Tensor};
 
@@ -27,6 +27,26 @@ pub(super) fn linear(params: &Params, node: &Node, linear: &Linear, input: &[usi
         activation: Fused::None,
         input_size: size.unwrap_or([1, 1]),
         output_size: size.unwrap_or([1, 1]),
+    })
+}
+
+/// The recurrent weight of a layer that reads a value of shape `input`: a matrix that is multiplied by at each step of each sequence.
+pub(super) fn recurrent(params: &Params, node: &Node, layer: &Recurrent, input: &[usize]) -> Result<Weighted> {
+    let &[_, steps, sequences] = input else { return Err(refuse(node, format!("goes along no image but {input:?}"))) };
+    Ok(Weighted {
+        kernel: Kernel { outputs: layer.outputs(), inputs: layer.hidden, height: 1, width: 1 },
+        pool: Pool::Linear,
+        window: None,
+        groups: 1,
+        weight: tensor(params, node, "weight")?.to_vec(),
+        scale: None,
+        norms: Vec::new(),
+        absorbed: None,
+        bias: if layer.bias { Some(tensor(params, node, "bias")?.to_vec()) } else { None },
+        residual: None,
+        activation: Fused::None,
+        input_size: [steps, sequences],
+        output_size: [steps, sequences],
     })
 }
 

@@ -104,6 +104,7 @@ pub(super) fn supported(graph: &Graph) -> Result<()> {
             (Op::AvgPool { window, .. }, _) if window.dilation != [1, 1] => {
                 return fail(&node.name, "is a mean pool with dilation, which cannot be trained".into());
             }
+            (Op::Recurrent(r), _) => return fail(&node.name, format!("is recurrent ({}), which cannot be trained", r.cell.name())),
             _ => {}
         }
     }

@@ -18,6 +18,7 @@ import attention  # noqa: F401
 import computed  # noqa: F401
 import layouts  # noqa: F401
 import operations  # noqa: F401
+import recurrent  # noqa: F401
 from kinds import CASES
 from net import Net
 

@@ -7,7 +7,7 @@ use super::limits::{Limits, at_most};
 use super::preamble::ALIGN;
 use super::sections::Sections;
 use super::shapes::output_shape;
-use super::{FormatError, Model, TensorInfo};
+use super::{FormatError, Model, Op, TensorInfo};
 
 /// Checks all that `model` claims against the data part; returns what is known of every value. Of a network of version `1`, which
 /// names no output, the output is put in.
@@ -101,6 +101,10 @@ pub(super) fn check_layers(model: &Model) -> Result<Values, FormatError> {
             .iter()
             .map(|&v| shapes.get(v as usize).ok_or_else(|| fail(format!("reads value {v}, which no earlier layer defines"))))
             .collect::<Result<_, _>>()?;
+        let constant = |v: &&u32| (**v as usize).checked_sub(model.inputs.len()).is_some_and(|at| model.layers[at].op.is_constant());
+        if let (false, Some(v)) = (matches!(layer.op, Op::Primitive(_)), layer.inputs.iter().find(constant)) {
+            return Err(fail(format!("reads value {v}, a constant, which only primitives may")));
+        }
         let shape = output_shape(model, &layer.op, &inputs).map_err(fail)?;
         shapes.push(sample_shape(&layer.name, &shape)?);
         sampled.push(layer.inputs.iter().any(|&v| sampled[v as usize]));

@@ -49,6 +49,9 @@ pub(super) fn check_specs(model: &Model, values: &Values) -> Result<(), FormatEr
             return Err(fail(what(), format!("is value {value}, of which there are {}", values.shapes.len())));
         }
         output.spec.check(len(value)).map_err(|why| fail(what(), why))?;
+        if value.checked_sub(model.inputs.len()).is_some_and(|at| model.layers[at].op.is_constant()) {
+            return Err(fail(what(), "is a constant, which only primitives may read"));
+        }
         if output.spec.sample_axis.is_some() != values.sampled[value] {
             return Err(fail(what(), "must have an axis of samples if and only if an input that it depends on has one"));
         }

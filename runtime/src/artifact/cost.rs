@@ -1,6 +1,6 @@
 //! Multiply–accumulates of a layer, from its shapes alone.
 
-use super::{Model, Op, TensorId, Weight};
+use super::{Model, Op, Recurrent, TensorId, Weight};
 
 /// Multiply–accumulates for one sample of layer `index` of `model`, whose values have `shapes`: as stored, and if it were dense.
 /// Only weights count, as in papers.
@@ -16,6 +16,11 @@ pub(crate) fn layer_macs(model: &Model, shapes: &[Vec<usize>], index: usize) -> 
         Op::Conv { window, groups, .. } => {
             let inputs = of(input, 0) / u64::from(*groups).max(1);
             (inputs, of(output, 0), window.kernel.map(u64::from), [of(input, 1), of(input, 2)], [of(output, 1), of(output, 2)])
+        }
+        // R at each step of each sequence.
+        Op::Recurrent(Recurrent { cell, .. }) => {
+            let image = [of(input, 1), of(input, 2)];
+            (of(input, 0) / cell.gates() as u64, of(input, 0), [1, 1], image, image)
         }
         _ => return (0, 0),
     };

@@ -1,16 +1,22 @@
 //! Questions about a layer and its tensors: its weight, its activation, how its window moves, how many bytes there are.
 
 use super::file::Artifact;
-use super::{Activation, Dtype, Op, TensorId, TensorInfo, Weight, Window};
+use super::{Activation, Dtype, Op, Recurrent, TensorId, TensorInfo, Weight, Window};
 
 impl Op {
+    /// Whether it is a tensor of the file.
+    pub fn is_constant(&self) -> bool {
+        matches!(self, Self::Constant { .. })
+    }
+
     /// The weight of a layer that has one.
     pub fn weight(&self) -> Option<&Weight> {
         match self {
-            Self::Linear { weight, .. } | Self::Conv { weight, .. } => Some(weight),
+            Self::Linear { weight, .. } | Self::Conv { weight, .. } | Self::Recurrent(Recurrent { weight, .. }) => Some(weight),
             Self::Pool { .. } | Self::GlobalAveragePool | Self::Add { .. } | Self::Activate(_) => None,
             Self::Affine { .. } | Self::Concat { .. } | Self::Softmax { .. } | Self::Rearrange { .. } => None,
             Self::Multiply { .. } | Self::LayerNorm { .. } | Self::Attention { .. } | Self::Embed { .. } => None,
+            Self::Constant { .. } | Self::Primitive(_) => None,
         }
     }
 
@@ -26,6 +32,7 @@ impl Op {
             | Self::Activate(activation) => Some(*activation),
             Self::Pool { .. } | Self::GlobalAveragePool | Self::Softmax { .. } | Self::Rearrange { .. } => None,
             Self::LayerNorm { .. } | Self::Attention { .. } | Self::Embed { .. } => None,
+            Self::Constant { .. } | Self::Primitive(_) | Self::Recurrent(_) => None,
         }
     }
 }

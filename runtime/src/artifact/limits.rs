@@ -18,8 +18,14 @@ impl Limits {
     pub const KERNELS: usize = 64;
     /// Elements of one sample at any layer.
     pub const SAMPLE_LEN: u64 = 1 << 28;
+    /// Values that a primitive reads.
+    pub const OPERANDS: usize = 6;
+    /// Instructions of a map.
+    pub const INSTRUCTIONS: usize = 64;
     /// A window's size, stride, dilation and padding.
     pub const WINDOW: u32 = 1 << 12;
+    /// Pixels of the shorter side that an image is scaled to.
+    pub const SIDE: u32 = 1 << 14;
 }
 
 /// Refuses a `value` of `what` above `max`.

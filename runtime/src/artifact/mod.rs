@@ -8,6 +8,7 @@ mod check_ends;
 mod cost;
 mod ends;
 mod file;
+mod fit;
 mod layer;
 mod limits;
 mod nested;
@@ -30,9 +31,10 @@ pub use limits::Limits;
 pub(crate) use preamble::VERSION;
 pub use sections::Sections;
 pub use v2::{
-    AccuracyNote, Activation, Channels, Dtype, Element, Input, InputKind, Layer, LayerNote, Meaning, Model, Nested, Op, Output, PoolKind,
-    Preprocess, Provenance, Residual, Section, State, Stride, TensorId, TensorInfo, TensorSpec, TimeNote, Tuned, TunedLayer, ValueId,
-    Weight, Window,
+    AccuracyNote, Activation, Anchor, Binary, Cell, Channels, Dtype, Element, Filter, Fit, FitMethod, Input, InputKind, Instruction, Layer,
+    LayerNote, Lookup, Map, MatMul, Meaning, Model, Nested, Op, Output, Pick, PickAxis, PoolKind, Preprocess, Primitive, Provenance,
+    Recurrent, Reduce, ReduceKind, Resample, Residual, Run, Section, SoftmaxOver, State, Stride, TensorId, TensorInfo, TensorSpec,
+    TimeNote, Tuned, TunedLayer, Unary, ValueId, Walk, Weight, Window,
 };
 pub use write::TensorData;
 pub use write_atomic::write_atomic;

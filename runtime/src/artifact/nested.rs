@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::v1::Nested;
-use super::{Artifact, Model, Op, Provenance, Sections, TensorData, TensorId, TensorInfo, Weight, layer_macs, shares};
+use super::{Artifact, Model, Op, Provenance, Recurrent, Sections, TensorData, TensorId, TensorInfo, Weight, layer_macs, shares};
 use crate::error::{Error, Result};
 
 /// What is kept of a tensor: the first entries along each of its first axes.
@@ -41,7 +41,11 @@ impl Artifact {
         let mut biases: Vec<(usize, Vec<f32>)> = Vec::new();
         let mut energies_left: Vec<(usize, f64)> = Vec::new();
         for (index, layer) in model.layers.iter_mut().enumerate() {
-            let (Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. }) = &mut layer.op else { continue };
+            let (Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. } | Op::Recurrent(Recurrent { weight, bias, .. })) =
+                &mut layer.op
+            else {
+                continue;
+            };
             let Some(wanted) = ranks[index] else { continue };
             let note = self.sections.nested.iter().find(|n| n.layer as usize == index);
             let axes = |id: TensorId| self.tensor_shape(id).iter().map(|&d| d as usize).collect::<Vec<_>>();
@@ -146,7 +150,7 @@ impl Artifact {
         }
         for (index, values) in biases {
             let layer = &mut model.layers[index];
-            if let Op::Linear { bias, .. } | Op::Conv { bias, .. } = &mut layer.op {
+            if let Op::Linear { bias, .. } | Op::Conv { bias, .. } | Op::Recurrent(Recurrent { bias, .. }) = &mut layer.op {
                 *bias = Some(tensors.len() as TensorId);
                 tensors.push(TensorData::f32(format!("{}.bias", layer.name), &[values.len()], values));
             }

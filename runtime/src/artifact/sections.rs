@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::limits::{Limits, at_most};
-use super::{FormatError, Model, Nested, Section, State, Tuned, Weight};
+use super::{Fit, FormatError, Model, Nested, Section, State, Tuned, Weight};
 
 /// The sections by kind; empty ones are not written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Sections {
     pub states: Vec<State>,
     /// How layers are best run on devices.
     pub tuned: Vec<Tuned>,
+    /// How images of other sizes are brought to those of inputs.
+    pub fits: Vec<Fit>,
 }
 
 impl Sections {
@@ -35,6 +37,7 @@ impl Sections {
                 Section::Nested(list) => put(&mut sections.nested, list)?,
                 Section::State(list) => put(&mut sections.states, list)?,
                 Section::Tuned(list) => put(&mut sections.tuned, list)?,
+                Section::Fit(list) => put(&mut sections.fits, list)?,
             }
         }
         Ok(sections)
@@ -42,7 +45,7 @@ impl Sections {
 
     /// As they are written.
     pub(super) fn list(self) -> Vec<Section> {
-        let Self { nested, states, tuned } = self;
+        let Self { nested, states, tuned, fits } = self;
         let mut list = Vec::new();
         if !nested.is_empty() {
             list.push(Section::Nested(nested));
@@ -53,6 +56,9 @@ impl Sections {
         if !tuned.is_empty() {
             list.push(Section::Tuned(tuned));
         }
+        if !fits.is_empty() {
+            list.push(Section::Fit(fits));
+        }
         list
     }
 
@@ -60,7 +66,13 @@ impl Sections {
     pub(super) fn check(&self, model: &Model) -> Result<(), FormatError> {
         check_nested(model, &self.nested)?;
         check_states(model, &self.states)?;
-        check_tuned(model, &self.tuned)
+        check_tuned(model, &self.tuned)?;
+        check_fits(model, &self.fits)
+    }
+
+    /// How images of other sizes are brought to the input of this number; `None` where the file does not say it.
+    pub fn fit(&self, input: usize) -> Option<&Fit> {
+        self.fits.iter().find(|fit| fit.input as usize == input)
     }
 }
 
@@ -134,6 +146,20 @@ fn check_tuned(model: &Model, tuned: &[Tuned]) -> Result<(), FormatError> {
     Ok(())
 }
 
+/// Each is of another input, which is given images.
+fn check_fits(model: &Model, fits: &[Fit]) -> Result<(), FormatError> {
+    at_most("the number of fits", fits.len(), Limits::ENTRIES)?;
+    let mut known = BTreeSet::new();
+    for fit in fits {
+        let fail = |why: String| FormatError::Field { what: format!("how images are brought to input {}", fit.input), why };
+        if !known.insert(fit.input) {
+            return Err(fail("stands twice".into()));
+        }
+        fit.check(model).map_err(fail)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::write::tests::{sample, sample_tensors};
@@ -152,6 +178,7 @@ mod tests {
             nested: vec![Nested { layer: 1, means: Some(4), gained: true }],
             states: Vec::new(),
             tuned: vec![Tuned { device: "a GPU".into(), batch: 3, layers }],
+            fits: Vec::new(),
         };
         let whole = build(sections.clone()).unwrap();
         assert_eq!(*Artifact::from_bytes(whole.as_bytes().to_vec()).unwrap().sections(), sections);

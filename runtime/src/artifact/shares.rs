@@ -5,7 +5,7 @@
 //! way further, so no layer has less of it. What a component brings follows from the file: σ and the tail energy, or
 //! Tucker's core.
 
-use super::{Artifact, Op, Weight, layer_macs};
+use super::{Artifact, Weight, layer_macs};
 
 /// Ranks of a factored layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn ranks(artifact: &Artifact, share: f64) -> Vec<Option<Ranks>> {
 
 /// Every rank of layer `index` with its cost and loss, the smallest first.
 fn choices(artifact: &Artifact, index: usize) -> Option<Vec<Choice>> {
-    let (Op::Linear { weight, .. } | Op::Conv { weight, .. }) = &artifact.model().layers[index].op else { return None };
+    let weight = artifact.model().layers[index].op.weight()?;
     let (macs, _) = layer_macs(&artifact.model, &artifact.values.shapes, index);
     let square = |x: &f32| f64::from(*x).powi(2);
     match *weight {
@@ -92,7 +92,7 @@ fn choices(artifact: &Artifact, index: usize) -> Option<Vec<Choice>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Activation, Layer, Model, TensorData};
+    use super::super::{Activation, Layer, Model, Op, TensorData};
     use super::*;
 
     /// Two linear layers of 8 components each: one whose energy lies in its first, one where all are alike.

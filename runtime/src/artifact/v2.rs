@@ -3,7 +3,11 @@
 //! them. Types, fields and variants keep their order; what is added later is a variant at an enum's end, a [`Section`] above
 //! all, so that files written before stay readable. There int8 has its room, too: a [`Dtype`], and a section of scales.
 
+mod activation;
+mod fit;
 mod op;
+mod primitive;
+mod recurrent;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +16,13 @@ use super::v1;
 pub use super::v1::{
     AccuracyNote, Dtype, LayerNote, Nested, PoolKind, Provenance, Residual, Stride, TensorId, TensorInfo, TimeNote, ValueId, Weight, Window,
 };
-pub use op::{Activation, Layer, Op};
+pub use activation::Activation;
+pub use fit::{Anchor, Filter, Fit, FitMethod};
+pub use op::{Layer, Op};
+pub use primitive::{
+    Binary, Instruction, Lookup, Map, MatMul, Pick, PickAxis, Primitive, Reduce, ReduceKind, Resample, Run, SoftmaxOver, Unary, Walk,
+};
+pub use recurrent::{Cell, Recurrent};
 
 /// A whole network: layers in execution order, each reading earlier values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +57,8 @@ pub enum Section {
     State(#[serde(deserialize_with = "bounded")] Vec<State>),
     /// How layers are best run, as it was timed on devices.
     Tuned(#[serde(deserialize_with = "bounded")] Vec<Tuned>),
+    /// How images of other sizes are brought to those of inputs.
+    Fit(#[serde(deserialize_with = "bounded")] Vec<Fit>),
 }
 
 /// An output that is an input of the next run.

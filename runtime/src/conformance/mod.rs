@@ -3,6 +3,10 @@
 pub(crate) mod cases;
 pub(crate) mod conv_cases;
 mod ends;
+mod expression_cases;
+pub(crate) mod primitive_cases;
+mod primitives;
+pub(crate) mod recurrent;
 pub(crate) mod transformer;
 
 use cases::{Case, LayerCase};

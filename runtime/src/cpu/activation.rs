@@ -1,7 +1,9 @@
 //! Functions of each element on the CPU.
 
-use super::exp::exp;
+use super::exp::{exp, exp_of_any};
+use super::log::ln;
 use super::simd::vectorized;
+use super::tanh::tanh;
 use crate::artifact::Activation;
 
 /// Applies `activation` to `values`. NaN stays NaN, as in training.
@@ -24,7 +26,7 @@ fn other(activation: Activation, values: &mut [f32]) {
             Activation::Relu6 => each(values, |x| x.clamp(0.0, 6.0)),
             Activation::LeakyRelu(slope) => each(values, |x| if x < 0.0 { x * slope } else { x }),
             Activation::Sigmoid => each(values, sigmoid),
-            Activation::Tanh => each(values, f32::tanh),
+            Activation::Tanh => each(values, tanh),
             Activation::HardSigmoid => each(values, hard_sigmoid),
             Activation::HardSwish => each(values, |x| x * hard_sigmoid(x)),
             Activation::Silu => each(values, |x| not_below(x) * sigmoid(x)),
@@ -34,9 +36,8 @@ fn other(activation: Activation, values: &mut [f32]) {
             Activation::ThresholdedRelu(threshold) => each(values, |x| if x <= threshold { 0.0 } else { x }),
             Activation::Softplus => each(values, |x| (if x < 0.0 { 0.0 } else { x }) + (-x.abs()).exp().ln_1p()),
             Activation::Softsign => each(values, |x| x / (1.0 + x.abs())),
-            // The library's: the one of exp.rs stops at 88.
-            Activation::Exp => each(values, f32::exp),
-            Activation::Log => each(values, f32::ln),
+            Activation::Exp => each(values, exp_of_any),
+            Activation::Log => each(values, ln),
             Activation::Sqrt => each(values, f32::sqrt),
             Activation::Reciprocal => each(values, |x| 1.0 / x),
             Activation::Abs => each(values, f32::abs),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::epilogue::{Epilogue, Residual};
 use super::exp::exp;
+use super::lanes::{LANES, halved};
 use super::packed::Packed;
 use super::product::{PARALLEL_MACS, Rows, RowsMut, blocks, split_off};
 use super::simd::vectorized;
@@ -19,8 +20,6 @@ use crate::plan::{AttentionStep, Slot, Step};
 const QUERIES: usize = 24;
 /// Keys of a tile: with the queries' scores and outputs they stay in a near cache.
 const KEYS: usize = 256;
-/// Sums and maxima go side by side in so many lanes.
-const LANES: usize = 16;
 
 /// Packed keys (scaled) and values of each tile of each head of each sample. Every run writes it before reading it, so all
 /// layers of equal sizes share one.
@@ -250,17 +249,6 @@ fn soften(scores: &mut [f32], state: &mut State) {
     }
     state.rescale = exp(state.most - most);
     *state = State { most, sum: state.sum * state.rescale + halved(sums, |a, b| a + b), rescale: state.rescale };
-}
-
-/// Reduces all lanes to one, halving their number each time.
-#[inline(always)]
-fn halved(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            lanes[i] = f(lanes[i], lanes[i + half]);
-        }
-    }
-    lanes[0]
 }
 
 #[cfg(test)]

@@ -11,20 +11,37 @@ mod epilogue;
 mod exp;
 mod flush;
 mod global_average;
+mod join;
+mod lanes;
 mod layer_norm;
 mod linear;
+mod log;
+mod lookup;
+mod map;
+mod map_functions;
+mod matmul;
 mod multiply;
 mod packed;
 #[cfg(any(test, feature = "tools"))]
 mod peak;
+mod pick;
+mod pieces;
 mod pool;
 mod product;
 mod rearrange;
+mod recurrent;
+mod reduce;
+mod reduce_elements;
+mod reduce_index;
+mod resample;
 mod simd;
 mod softmax;
+mod softmax_over;
+mod tanh;
 mod taps;
 mod threads;
 mod tile;
+mod walk;
 mod workspace;
 
 use std::time::Duration;
@@ -36,7 +53,7 @@ pub(crate) use self::workspace::workspace_bytes;
 
 use self::epilogue::{Epilogue, Residual};
 use self::flush::FlushToZero;
-use crate::artifact::{Activation, Artifact};
+use crate::artifact::{Activation, Artifact, Limits};
 use crate::clock::Instant;
 use crate::device::{DeviceClass, DeviceInfo};
 use crate::plan::{Fill, Plan, Read, RearrangeStep, Slot, Step, StepKind};
@@ -48,6 +65,8 @@ pub(crate) struct Executor {
     buffers: Vec<Vec<f32>>,
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
+    /// Buffers of constants, which no step writes.
+    constants: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -66,6 +85,15 @@ enum Kernel {
     LayerNorm(layer_norm::LayerNorm),
     Attention(attention::Attention),
     Embed(embed::Embed),
+    Recurrent(recurrent::Recurrent),
+    Map(map::Map),
+    Reduce(reduce::Reduce),
+    SoftmaxOver(softmax_over::SoftmaxOver),
+    MatMul(matmul::MatMul),
+    Pick(pick::Pick),
+    Resample(resample::Resample),
+    Join(join::Join),
+    Lookup(lookup::Lookup),
 }
 
 impl Executor {
@@ -73,7 +101,7 @@ impl Executor {
     pub(crate) fn new(artifact: &Artifact, plan: &Plan) -> Self {
         // Helper threads flush denormals as well, so that the result does not depend on which thread computes what.
         let _flush = FlushToZero::on();
-        let mut workspaces = Vec::new();
+        let (mut workspaces, mut factors) = (Vec::new(), Vec::new());
         let mut pack = |step: &Step| match &step.kind {
             StepKind::Linear(l) => Kernel::Linear(linear::Linear::new(artifact, step, l)),
             StepKind::Conv(c) => Kernel::Conv(conv::Conv::new(artifact, step, c)),
@@ -89,11 +117,24 @@ impl Executor {
             StepKind::Multiply { activation } => Kernel::Multiply(*activation),
             StepKind::LayerNorm(n) => Kernel::LayerNorm(layer_norm::LayerNorm::new(artifact, n)),
             StepKind::Attention(a) => Kernel::Attention(attention::Attention::new(a, step, plan.batch, &mut workspaces)),
+            StepKind::Recurrent(r) => Kernel::Recurrent(recurrent::Recurrent::new(artifact, r, plan.batch)),
             StepKind::Embed(table) => Kernel::Embed(embed::Embed::new(artifact, *table, step.input(), step.output)),
+            StepKind::Map(m) => Kernel::Map(map::Map::new(m, &step.inputs, step.output)),
+            StepKind::Reduce(r) => Kernel::Reduce(reduce::Reduce::new(r, step.input(), step.output)),
+            StepKind::SoftmaxOver(s) => Kernel::SoftmaxOver(softmax_over::SoftmaxOver::new(s, step.input(), step.output)),
+            StepKind::MatMul(m) => Kernel::MatMul(matmul::MatMul::new(m, pair(step), step.output, plan.batch, &mut factors)),
+            StepKind::Pick(p) => Kernel::Pick(pick::Pick::new(p, step.input(), step.output)),
+            StepKind::Resample(r) => Kernel::Resample(resample::Resample::new(r, step.input(), step.output)),
+            StepKind::Join(j) => Kernel::Join(join::Join::new(j, &step.inputs, step.output)),
+            StepKind::Lookup(l) => Kernel::Lookup(lookup::Lookup::new(l, pair(step), step.output)),
         };
         let steps = plan.steps.iter().map(|step| (step.clone(), pack(step))).collect();
-        let buffers = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
-        Self { steps, buffers, inputs: plan.inputs.clone(), outputs: plan.outputs.clone() }
+        let mut buffers: Vec<Vec<f32>> = plan.memory.buffers.iter().map(|&n| vec![0.0; n]).collect();
+        for &(tensor, slot) in &plan.constants {
+            slot.fill(&artifact.tensor(tensor), &mut buffers[slot.buffer]);
+        }
+        let constants = plan.constants.iter().map(|(_, slot)| slot.buffer).collect();
+        Self { steps, buffers, inputs: plan.inputs.clone(), outputs: plan.outputs.clone(), constants }
     }
 
     /// Runs `rows` samples, at most the plan's batch. `fill` is called with the number and slot of each input and writes its
@@ -130,9 +171,10 @@ impl Executor {
         vec![vec![simd::level().name()]; self.steps.len()]
     }
 
-    /// Fills every buffer with NaN, so that whatever a run does not write shows.
+    /// Fills every buffer but those of constants with NaN, so that whatever a run does not write shows.
     pub(crate) fn poison(&mut self) {
-        self.buffers.iter_mut().for_each(|b| b.fill(f32::NAN));
+        let written = self.buffers.iter_mut().enumerate().filter(|(at, _)| !self.constants.contains(at));
+        written.for_each(|(_, buffer)| buffer.fill(f32::NAN));
         for (_, kernel) in &mut self.steps {
             match kernel {
                 Kernel::Linear(linear) => linear.poison(),
@@ -141,6 +183,11 @@ impl Executor {
                 Kernel::Softmax(_) | Kernel::Rearrange(_) | Kernel::Multiply(_) => {}
                 Kernel::LayerNorm(_) | Kernel::Embed(_) => {}
                 Kernel::Attention(attention) => attention.poison(),
+                Kernel::Recurrent(recurrent) => recurrent.poison(),
+                Kernel::Map(map) => map.poison(),
+                Kernel::MatMul(product) => product.poison(),
+                Kernel::Reduce(_) | Kernel::SoftmaxOver(_) | Kernel::Pick(_) => {}
+                Kernel::Resample(_) | Kernel::Join(_) | Kernel::Lookup(_) => {}
             }
         }
     }
@@ -173,7 +220,11 @@ impl Executor {
         let (step, kernel) = &mut self.steps[at];
         // The plan never gives a step one buffer twice, so taking the written ones out leaves the input in place.
         let mut output = std::mem::take(&mut self.buffers[step.output.buffer]);
-        let read = |slot: Slot| &self.buffers[slot.buffer][..rows * slot.stride()];
+        // A constant has one sample for all.
+        let read = |slot: Slot| {
+            let buffer = &self.buffers[slot.buffer];
+            &buffer[..buffer.len().min(rows * slot.stride())]
+        };
         let input = read(step.input());
         let residual = step.residual().map(|(slot, how)| Residual::new(&self.buffers[slot.buffer], slot, step.output, how));
         let y = &mut output[..rows * step.output.stride()];
@@ -197,9 +248,33 @@ impl Executor {
                 attention.run(operands.map(read), rows, y);
             }
             Kernel::Embed(embed) => embed.run(input, y),
+            Kernel::Recurrent(recurrent) => {
+                let operands = [0, 1, 2].map(|at| step.inputs.get(at).map_or(&[][..], |&slot| read(slot)));
+                recurrent.run(operands, step, rows, y);
+            }
+            Kernel::Map(map) => map.run(&reads(step, read), y),
+            Kernel::Reduce(reduce) => reduce.run(input, y),
+            Kernel::SoftmaxOver(softmax) => softmax.run(input, y),
+            Kernel::MatMul(product) => product.run(pair(step).map(read), y),
+            Kernel::Pick(pick) => pick.run(input, y),
+            Kernel::Resample(resample) => resample.run(input, y),
+            Kernel::Join(join) => join.run(&reads(step, read), y),
+            Kernel::Lookup(lookup) => lookup.run(pair(step).map(read), y),
         }
         self.buffers[step.output.buffer] = output;
     }
+}
+
+/// The two values that `step` reads.
+fn pair(step: &Step) -> [Slot; 2] {
+    step.inputs[..].first_chunk().copied().unwrap_or([step.input(); 2])
+}
+
+/// All values that `step` reads, and nothing behind them.
+fn reads<'a>(step: &Step, read: impl Fn(Slot) -> &'a [f32]) -> [&'a [f32]; Limits::OPERANDS] {
+    let mut all: [&[f32]; Limits::OPERANDS] = [&[]; Limits::OPERANDS];
+    all.iter_mut().zip(&step.inputs).for_each(|(all, &slot)| *all = read(slot));
+    all
 }
 
 /// The level of vector instructions that the kernels are compiled for.

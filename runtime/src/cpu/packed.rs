@@ -70,6 +70,16 @@ impl Packed {
         }
     }
 
+    /// Packs another weight of the same sizes in its place, on this thread: `fill(panel, outputs, weights)` writes the first `outputs`
+    /// weights of each of the panel's lines.
+    #[inline(always)]
+    pub(super) fn refill_panels(&mut self, fill: impl Fn(Panel, usize, &mut [f32])) {
+        for &panel in &self.panels {
+            let columns = self.columns(panel);
+            fill(panel, columns, &mut self.weights[panel.start..][..panel.width * self.inputs]);
+        }
+    }
+
     /// Fills the weights with NaN, padding apart.
     pub(super) fn poison(&mut self) {
         self.refill(|_, _| f32::NAN);

@@ -33,6 +33,8 @@ pub(crate) struct Executor {
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
     activations: Vec<Memory>,
+    /// Those of them that hold constants.
+    constants: Vec<usize>,
     /// Rows of the run, read by every kernel.
     run: wgpu::Buffer,
     /// What `run` holds.
@@ -85,13 +87,18 @@ impl Executor {
             }
             activations.push(Memory::empty(gpu, "activations", needs));
         }
+        for &(tensor, slot) in &plan.constants {
+            let mut laid_out = vec![0.0; slot.stride()];
+            slot.fill(&artifact.tensor(tensor), &mut laid_out);
+            activations[slot.buffer].write(gpu, bytemuck::cast_slice(&laid_out));
+        }
         let run = empty(gpu, "run", wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST, 16);
         let mut steps = Vec::with_capacity(plan.steps.len());
         let kernel = |(i, step): (usize, &Step)| pick(i).map_or_else(|| estimated(gpu, plan.batch, step), Ok);
         let kernels = plan.steps.iter().enumerate().map(kernel).collect::<Result<Vec<_>>>()?;
         let mut wanted: Vec<(&'static Kernel, Epilogue)> = Vec::new();
         for (kernel, ending) in kernels.iter().copied().zip(plan.steps.iter().map(|s| ending(gpu, artifact, s))) {
-            if !wanted.iter().any(|w| (w.0.name, w.1) == (kernel.name, ending)) {
+            if !wanted.iter().any(|w| w.0.name == kernel.name && w.1 == ending) {
                 wanted.push((kernel, ending));
             }
         }
@@ -114,6 +121,7 @@ impl Executor {
             inputs: plan.inputs.clone(),
             outputs: plan.outputs.clone(),
             activations,
+            constants: plan.constants.iter().map(|(_, slot)| slot.buffer).collect(),
             run,
             rows: 0,
             steps,
@@ -311,9 +319,9 @@ impl Executor {
         timestamps.read(&self.gpu, submission, self.patience).map(Some)
     }
 
-    /// Fills every activation buffer with NaN, so that a read of an element that was never written shows in the result.
+    /// Fills every activation buffer but those of constants with NaN, so that a read of an element that was never written shows in the result.
     pub(crate) fn poison(&mut self) {
-        for memory in &self.activations {
+        for (_, memory) in self.activations.iter().enumerate().filter(|(at, _)| !self.constants.contains(at)) {
             memory.write(&self.gpu, bytemuck::cast_slice(&vec![f32::NAN; (memory.bytes() / 4) as usize]));
         }
     }

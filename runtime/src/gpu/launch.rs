@@ -123,6 +123,23 @@ impl Context<'_> {
         values: &Values,
         weights: &[Vec<f32>],
     ) -> Result<Dispatch> {
+        let inputs = [Some(values.input), Some(values.second.unwrap_or(values.input)), values.third];
+        let inputs: Vec<Slot> = inputs.into_iter().flatten().collect();
+        self.bind(kernel, shape, grid, trip_count, &inputs, weights, values.output)
+    }
+
+    /// The same for any number of `inputs`, which the kernel binds one after the other, then its weights, then `output`.
+    #[expect(clippy::too_many_arguments, reason = "all that a launch consists of")]
+    pub(super) fn bind(
+        &self,
+        kernel: &'static Kernel,
+        shape: Shape,
+        grid: Grid,
+        trip_count: u64,
+        inputs: &[Slot],
+        weights: &[Vec<f32>],
+        output: Slot,
+    ) -> Result<Dispatch> {
         let limits = self.gpu.limits();
         if self.gpu.is_software() {
             self.at_most("loop iterations of one invocation", trip_count, SOFTWARE_TRIP_LIMIT)?;
@@ -135,29 +152,31 @@ impl Context<'_> {
         // Kernels number invocations in u32, with up to one row of the grid to spare.
         self.at_most("invocations", groups.saturating_mul(u64::from(kernel.invocations())), u64::from(u32::MAX / 2))?;
 
-        let bytes = |slot: Slot| (slot.stride() * self.batch * 4) as u64;
-        let second = values.second.unwrap_or(values.input);
-        let slots = [Some(values.input), Some(second), values.third, Some(values.output)];
-        for needs in slots.into_iter().flatten().map(bytes).chain(weights.iter().map(|w| w.len() as u64 * 4)) {
+        let bound = kernel.bindings.iter().filter(|b| matches!(b.kind, BindingKind::ReadOnly | BindingKind::ReadWrite)).count() as u64;
+        self.at_most("buffers of one kernel", bound, limits.max_storage_buffers_per_shader_stage.into())?;
+
+        // A constant is of one sample.
+        let bytes = |slot: Slot| ((slot.stride() * self.batch * 4) as u64).min(self.activations[slot.buffer].bytes());
+        for needs in inputs.iter().chain([&output]).map(|&s| bytes(s)).chain(weights.iter().map(|w| w.len() as u64 * 4)) {
             self.holds(needs)?;
         }
 
-        let pipeline = pipeline(self.gpu, kernel, self.ending)?;
+        let pipeline = pipeline(self.gpu, kernel, &self.ending)?;
         let uniform = constant(self.gpu, self.layer, wgpu::BufferUsages::UNIFORM, bytemuck::bytes_of(&shape));
         let weights: Vec<Memory> = weights
             .iter()
-            .zip(&kernel.bindings[4..])
+            .zip(&kernel.bindings[2 + inputs.len()..])
             .map(|(w, b)| {
                 let half = self.ending.half && kernel.weights.contains(&b.index);
                 Memory::constant(self.gpu, self.layer, b.kind == BindingKind::ReadTexture, half, w)
             })
             .collect();
         let slot = |slot: Slot| self.activations[slot.buffer].resource(bytes(slot));
-        let resources = [uniform.as_entire_binding(), self.run.as_entire_binding(), slot(values.input), slot(second)]
+        let resources = [uniform.as_entire_binding(), self.run.as_entire_binding()]
             .into_iter()
-            .chain(values.third.map(slot))
+            .chain(inputs.iter().map(|&s| slot(s)))
             .chain(weights.iter().map(|w| w.resource(w.bytes())))
-            .chain([slot(values.output)]);
+            .chain([slot(output)]);
         let entries: Vec<_> = (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         let bind_group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(self.layer),

@@ -43,7 +43,7 @@ pub(crate) fn measure(gpu: &Gpu) -> Result<(f64, f64)> {
 
 /// Seconds of one launch, the least of several.
 fn seconds(gpu: &Gpu, kernel: &'static Kernel, (x, y): (&Memory, &Memory), groups: u64, rounds: u64) -> Result<f64> {
-    let pipeline = pipeline(gpu, kernel, Epilogue::default())?;
+    let pipeline = pipeline(gpu, kernel, &Epilogue::default())?;
     let mut shape = vec![0u32; kernel.bindings[0].min_size as usize / 4];
     shape[0] = rounds as u32;
     let shape = constant(gpu, "peak", wgpu::BufferUsages::UNIFORM, bytemuck::cast_slice(&shape));

@@ -19,12 +19,16 @@ pub(super) struct Pipeline {
 }
 
 /// What a pipeline fixes: of wgsl/shared/epilogue.wgsl the numbers of the activation and of the kind of residual, and
-/// whether weights are f16.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// whether weights are f16; of a primitive's kernel its kind and the expression that completes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Epilogue {
     pub(super) activation: u32,
     pub(super) residual: u32,
     pub(super) half: bool,
+    /// `KIND` of the kernel, where it has one.
+    pub(super) kind: u32,
+    /// What stands in the place of [`thinfer_shaders::EXPRESSION`].
+    pub(super) expression: Option<Arc<str>>,
 }
 
 /// The pipelines of a device, by the variant's name.

@@ -15,8 +15,8 @@ use crate::lock::lock;
 ///
 /// # Errors
 /// [`crate::Error::Gpu`] for one that the device or its driver refuses.
-pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -> Result<Arc<Pipeline>> {
-    let cell = Arc::clone(lock(gpu.pipelines()).entry((kernel.name, epilogue)).or_default());
+pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: &Epilogue) -> Result<Arc<Pipeline>> {
+    let cell = Arc::clone(lock(gpu.pipelines()).entry((kernel.name, epilogue.clone())).or_default());
     // Other threads that need the same pipeline wait here.
     let mut kept = lock(&cell);
     if let Some(made) = &*kept {
@@ -33,7 +33,7 @@ pub(super) fn pipeline(gpu: &Gpu, kernel: &'static Kernel, epilogue: Epilogue) -
 /// Makes all of `wanted` that are not there yet: a browser has no threads to give.
 #[cfg(target_family = "wasm")]
 pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
-    for &(kernel, epilogue) in wanted {
+    for (kernel, epilogue) in wanted {
         let _ = pipeline(gpu, kernel, epilogue);
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
     let threads = gpu.cores().min(wanted.len() as u64);
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some(&(kernel, epilogue)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some((kernel, epilogue)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
             // One that cannot be made is tried again, and reported, where it is bound.
             let _ = pipeline(gpu, kernel, epilogue);
         }
@@ -60,7 +60,7 @@ pub(super) fn prepare(gpu: &Gpu, wanted: &[(&'static Kernel, Epilogue)]) {
     });
 }
 
-fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> Pipeline {
+fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: &Epilogue) -> Pipeline {
     let (label, start) = (Some(kernel.name), Instant::now());
     let entries: Vec<_> = kernel
         .bindings
@@ -75,9 +75,13 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
     let whole =
         device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor { label, bind_group_layouts: &[Some(&layout)], immediate_size: 0 });
-    let source = if epilogue.half { kernel.half_source() } else { kernel.source() };
-    let constants = [("ACTIVATION", f64::from(epilogue.activation)), ("RESIDUAL", f64::from(epilogue.residual))];
-    let constants = if source.contains("override ACTIVATION") { &constants[..] } else { &[] };
+    let mut source = if epilogue.half { kernel.half_source() } else { kernel.source() };
+    let constants = [("ACTIVATION", epilogue.activation), ("RESIDUAL", epilogue.residual), ("KIND", epilogue.kind)];
+    let declared = |name: &str| source.contains(&format!("override {name}:"));
+    let constants: Vec<(&str, f64)> = constants.into_iter().filter(|c| declared(c.0)).map(|(name, value)| (name, value.into())).collect();
+    if let Some(expression) = &epilogue.expression {
+        source = source.replacen(thinfer_shaders::EXPRESSION, expression, 1);
+    }
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(source.into()) });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,
@@ -85,13 +89,13 @@ fn build(device: &wgpu::Device, kernel: &'static Kernel, epilogue: Epilogue) -> 
         module: &module,
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions {
-            constants,
+            constants: &constants,
             // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: false,
         },
         cache: None,
     });
-    Pipeline { kernel, layout, pipeline, epilogue, made: start.elapsed() }
+    Pipeline { kernel, layout, pipeline, epilogue: epilogue.clone(), made: start.elapsed() }
 }
 
 fn binding_type(b: &Binding, half: bool) -> wgpu::BindingType {
@@ -124,10 +128,10 @@ mod tests {
     fn every_kernel_becomes_a_pipeline_once() {
         let Ok(gpu) = Gpu::open() else { return };
         for kernel in thinfer_shaders::KERNELS.iter().filter(|k| k.lanes().is_none() || gpu.storage() == Storage::Textures) {
-            let (plain, relu) = (Epilogue::default(), Epilogue { activation: 3, residual: 1, half: gpu.halves() });
-            let first = pipeline(&gpu, kernel, plain).unwrap();
-            assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, plain).unwrap()));
-            assert!(!Arc::ptr_eq(&first, &pipeline(&gpu, kernel, relu).unwrap()));
+            let (plain, relu) = (Epilogue::default(), Epilogue { activation: 3, residual: 1, half: gpu.halves(), ..Epilogue::default() });
+            let first = pipeline(&gpu, kernel, &plain).unwrap();
+            assert!(Arc::ptr_eq(&first, &pipeline(&gpu, kernel, &plain).unwrap()));
+            assert!(!Arc::ptr_eq(&first, &pipeline(&gpu, kernel, &relu).unwrap()));
         }
         gpu.check().unwrap();
     }

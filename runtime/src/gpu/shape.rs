@@ -100,6 +100,11 @@ impl Shape {
             ..Self::default()
         }
     }
+
+    /// The activation's slope and bounds.
+    pub(super) fn activation(&self) -> (f32, [f32; 2]) {
+        (self.slope, self.bounds)
+    }
 }
 
 #[cfg(test)]

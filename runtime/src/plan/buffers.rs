@@ -30,8 +30,10 @@ pub(super) struct Assignment {
 /// The liveness of values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lives<'a> {
-    /// How many values there are before the first step; step i writes the value that is `inputs + i`.
+    /// How many values the network is given: the first ones.
     pub(super) inputs: usize,
+    /// How many constants there are: the next ones. Step i writes the value that is `inputs + constants + i`.
+    pub(super) constants: usize,
     /// The values that each step reads.
     pub(super) reads: &'a [Vec<usize>],
     /// Values that outlive every step.
@@ -39,28 +41,32 @@ pub(super) struct Lives<'a> {
 }
 
 /// Gives every value a buffer, greedily in step order, preferring the smallest free one that is large enough, else
-/// growing the largest. `shapes` are the values' [channels, height, width]. With `keep` no two values share a buffer. `None`
+/// growing the largest. `shapes` are the values' [channels, height, width]. A constant has a buffer of its own, of one sample. With `keep` no two values share a buffer. `None`
 /// when a size overflows.
 pub(super) fn assign(shapes: &[[usize; 3]], lives: &Lives<'_>, batch: usize, keep: bool) -> Option<Assignment> {
-    let &Lives { inputs, reads, outputs } = lives;
-    let mut last_read: Vec<usize> = (0..shapes.len()).map(|v| v.saturating_sub(inputs)).collect();
+    let &Lives { inputs, constants, reads, outputs } = lives;
+    let before = inputs + constants;
+    let mut last_read: Vec<usize> = (0..shapes.len()).map(|v| v.saturating_sub(before)).collect();
     for (step, reads) in reads.iter().enumerate() {
         for &v in reads {
             last_read[v] = last_read[v].max(step);
         }
     }
-    for &v in outputs {
+    for v in outputs.iter().copied().chain(inputs..before) {
         *last_read.get_mut(v)? = reads.len();
     }
 
-    let mut pool = Pool { batch, ..Pool::default() };
-    let mut values = shapes[..inputs].iter().map(|&shape| pool.take(shape)).collect::<Option<Vec<_>>>()?;
+    let mut pool = Pool::default();
+    let mut values = shapes[..inputs].iter().map(|&shape| pool.take(shape, batch)).collect::<Option<Vec<_>>>()?;
+    for &shape in &shapes[inputs..before] {
+        values.push(pool.take(shape, 1)?);
+    }
     pool.bound = pool.live;
     for step in 0..reads.len() {
-        values.push(pool.take(shapes[inputs + step])?);
+        values.push(pool.take(shapes[before + step], batch)?);
         pool.bound = pool.bound.max(pool.live);
         for value in (0..values.len()).filter(|&v| last_read[v] == step && !keep) {
-            pool.give_back(values[value]);
+            pool.give_back(values[value], batch);
         }
     }
     let memory = Memory { buffers: pool.sizes, naive_bytes: pool.naive * 4, bound_bytes: pool.bound * 4 };
@@ -69,7 +75,6 @@ pub(super) fn assign(shapes: &[[usize; 3]], lives: &Lives<'_>, batch: usize, kee
 
 #[derive(Default)]
 struct Pool {
-    batch: usize,
     sizes: Vec<usize>,
     free: Vec<usize>,
     naive: u64,
@@ -78,9 +83,9 @@ struct Pool {
 }
 
 impl Pool {
-    fn take(&mut self, [channels, height, width]: [usize; 3]) -> Option<Slot> {
+    fn take(&mut self, [channels, height, width]: [usize; 3], samples: usize) -> Option<Slot> {
         let stride = channels.checked_next_multiple_of(4)?.checked_mul(height)?.checked_mul(width)?;
-        let need = stride.checked_mul(self.batch)?;
+        let need = stride.checked_mul(samples)?;
         need.checked_mul(4).filter(|&bytes| isize::try_from(bytes).is_ok())?;
         self.naive += need as u64;
         self.live += need as u64;
@@ -97,8 +102,8 @@ impl Pool {
         Some(Slot { buffer, channels, height, width })
     }
 
-    fn give_back(&mut self, slot: Slot) {
-        self.live -= (slot.stride() * self.batch) as u64;
+    fn give_back(&mut self, slot: Slot, samples: usize) {
+        self.live -= (slot.stride() * samples) as u64;
         self.free.push(slot.buffer);
     }
 }
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn a_chain_needs_two_buffers() {
         let reads: Vec<Vec<usize>> = (0..6).map(|v| vec![v]).collect();
-        let lives = Lives { inputs: 1, reads: &reads, outputs: &[6] };
+        let lives = Lives { inputs: 1, constants: 0, reads: &reads, outputs: &[6] };
         let a = assign(&[[8, 1, 1]; 7], &lives, 2, false).unwrap();
         assert_eq!(a.memory.buffers, [16, 16]);
         assert_eq!((a.memory.bytes(), a.memory.bound_bytes, a.memory.naive_bytes), (128, 128, 7 * 64));
@@ -119,8 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn a_constant_has_a_buffer_of_its_own_for_one_sample() {
+        let reads = vec![vec![0, 1], vec![2], vec![3]];
+        let lives = Lives { inputs: 1, constants: 1, reads: &reads, outputs: &[4] };
+        let a = assign(&[[8, 1, 1]; 5], &lives, 5, false).unwrap();
+        assert_eq!(a.memory.buffers, [40, 8, 40]);
+        assert!(a.values.iter().enumerate().all(|(v, slot)| (slot.buffer == a.values[1].buffer) == (v == 1)));
+    }
+
+    #[test]
     fn sizes_that_overflow_are_no_assignment() {
-        let lives = Lives { inputs: 1, reads: &[vec![0]], outputs: &[1] };
+        let lives = Lives { inputs: 1, constants: 0, reads: &[vec![0]], outputs: &[1] };
         assert!(assign(&[[usize::MAX / 2, 3, 3], [1, 1, 1]], &lives, 1, false).is_none());
     }
 
@@ -131,7 +145,7 @@ mod tests {
             let steps = shapes.len() - inputs;
             let reads: Vec<Vec<usize>> = (0..steps).map(|s| vec![picks[s].0.index(s + inputs), picks[s].1.index(s + inputs)]).collect();
             let outputs = [picks[11].0.index(shapes.len()), shapes.len() - 1];
-            let a = assign(&shapes, &Lives { inputs, reads: &reads, outputs: &outputs }, batch, false).unwrap();
+            let a = assign(&shapes, &Lives { inputs, constants: 0, reads: &reads, outputs: &outputs }, batch, false).unwrap();
             for step in 0..steps {
                 // Alive at this step: what it writes, and every earlier value that it or a later step reads, or that is given.
                 let mut alive = vec![a.values[step + inputs].buffer];

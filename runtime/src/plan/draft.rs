@@ -1,14 +1,15 @@
 //! The steps of a network before they have buffers.
 
 use super::expand::{From, Part, expand};
-use super::layout::{LaidOut, is_reshape, laid_out};
-use super::{Form, StepKind};
-use crate::artifact::Artifact;
+use super::layout::{is_reshape, laid_out};
+use super::operand::LaidOut;
+use super::{Form, StepKind, primitive};
+use crate::artifact::{Artifact, Op, Primitive, TensorId};
 
 /// A value, or the same elements seen in another shape.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct View {
-    /// Which of the stored values: the network's inputs, then what each step writes.
+    /// Which of the stored values: the network's inputs, its constants, then what each step writes.
     pub(super) stored: usize,
     /// Channels, height and width as it is seen.
     pub(super) shape: LaidOut,
@@ -29,6 +30,8 @@ pub(super) struct DraftStep {
 pub(super) struct Draft {
     /// Channels, height and width of each input.
     pub(super) inputs: Vec<LaidOut>,
+    /// Each constant, which is plain.
+    pub(super) constants: Vec<(TensorId, LaidOut)>,
     pub(super) steps: Vec<DraftStep>,
     /// Each value of the model.
     pub(super) values: Vec<View>,
@@ -40,27 +43,47 @@ impl Draft {
         let laid_out = laid_out(artifact);
         let inputs = laid_out[..artifact.inputs().len()].to_vec();
         let values = inputs.iter().enumerate().map(|(stored, &shape)| View { stored, shape }).collect();
-        let mut draft = Self { inputs, steps: Vec::new(), values };
-        for (index, layer) in artifact.model().layers.iter().enumerate() {
+        let layers = &artifact.model().layers;
+        let constants = layers.iter().enumerate().filter_map(|(index, layer)| match layer.op {
+            Op::Constant { tensor } => Some((tensor, laid_out[artifact.value_of(index)])),
+            _ => None,
+        });
+        let mut draft = Self { inputs, constants: constants.collect(), steps: Vec::new(), values };
+        let mut constants = 0;
+        for (index, layer) in layers.iter().enumerate() {
             let reads: Vec<View> = layer.inputs.iter().map(|&v| draft.values[v as usize]).collect();
-            let (elements, shape) = (reads[0].shape.iter().product(), laid_out[artifact.value_of(index)]);
-            let value = if is_reshape(&layer.op, elements) {
-                draft.reshaped(index, reads[0], shape)
-            } else {
-                draft.expanded(index, &reads, expand(artifact, &|value| laid_out[value], index, forms[index]))
+            let shape = laid_out[artifact.value_of(index)];
+            let value = match (&layer.op, reads.first()) {
+                (Op::Primitive(p), _) => {
+                    let shapes = layer.inputs.iter().map(|&v| &artifact.shapes()[v as usize][..]).collect::<Vec<_>>();
+                    draft.primitive(index, p, &shapes, reads, shape)
+                }
+                (op, Some(&first)) if is_reshape(op, first.shape.iter().product()) => draft.reshaped(index, first, shape),
+                (_, Some(_)) => draft.expanded(index, &reads, expand(artifact, &|value| laid_out[value], index, forms[index])),
+                // Only a constant reads nothing.
+                (_, None) => {
+                    constants += 1;
+                    View { stored: draft.inputs.len() + constants - 1, shape }
+                }
             };
             draft.values.push(value);
         }
         draft
     }
 
+    /// How many values there are before the first step.
+    pub(super) fn before_steps(&self) -> usize {
+        self.inputs.len() + self.constants.len()
+    }
+
     /// Every stored value's shape.
     pub(super) fn stored(&self) -> Vec<LaidOut> {
-        self.inputs.iter().copied().chain(self.steps.iter().map(|s| s.shape)).collect()
+        let before = self.inputs.iter().copied().chain(self.constants.iter().map(|c| c.1));
+        before.chain(self.steps.iter().map(|s| s.shape)).collect()
     }
 
     fn push(&mut self, step: DraftStep) -> View {
-        let view = View { stored: self.inputs.len() + self.steps.len(), shape: step.shape };
+        let view = View { stored: self.before_steps() + self.steps.len(), shape: step.shape };
         self.steps.push(step);
         view
     }
@@ -72,6 +95,26 @@ impl Draft {
             return View { shape, ..from };
         }
         self.push(DraftStep { layer, kind: StepKind::Move, reads: vec![from], shape })
+    }
+
+    /// A primitive that reads `reads`, values of `shapes`; what it cannot read in its layout is moved to the plain one first.
+    fn primitive(&mut self, layer: usize, p: &Primitive, shapes: &[&[usize]], mut reads: Vec<View>, shape: LaidOut) -> View {
+        loop {
+            let constants = self.inputs.len()..self.before_steps();
+            let seen: Vec<_> =
+                reads.iter().map(|view| primitive::Seen { laid_out: view.shape, constant: constants.contains(&view.stored) }).collect();
+            match primitive::step(p, shapes, &seen, shape) {
+                Ok(kind) => return self.push(DraftStep { layer, kind, reads, shape }),
+                Err(primitive::Misfit::Output) => {
+                    let plain = self.primitive(layer, p, shapes, reads, [shape.iter().product(), 1, 1]);
+                    return self.reshaped(layer, plain, shape);
+                }
+                Err(primitive::Misfit::Input(at)) => {
+                    let plain = [reads[at].shape.iter().product(), 1, 1];
+                    reads[at] = self.push(DraftStep { layer, kind: StepKind::Move, reads: vec![reads[at]], shape: plain });
+                }
+            }
+        }
     }
 
     fn expanded(&mut self, layer: usize, inputs: &[View], parts: Vec<Part>) -> View {

@@ -1,8 +1,9 @@
 //! From a layer and a form to primitive steps.
 
-use super::layout::{LaidOut, image};
-use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, StepKind};
-use crate::artifact::{Activation, Artifact, Op, Residual, Stride, TensorId, Weight, Window, layer_macs};
+use super::layout::image;
+use super::operand::LaidOut;
+use super::{AttentionStep, ConvStep, Form, LayerNormStep, LinearStep, Matrix, PoolStep, RearrangeStep, RecurrentStep, StepKind};
+use crate::artifact::{Activation, Artifact, Op, Recurrent, Residual, Stride, TensorId, Weight, Window, layer_macs};
 
 /// A step before it has buffers.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +54,7 @@ pub(super) fn factored(artifact: &Artifact, index: usize) -> Option<Factored> {
     let (inputs, outputs) = match &dense.first()?.kind {
         StepKind::Linear(l) => (l.inputs, l.outputs),
         StepKind::Conv(c) => (c.inputs, c.outputs),
+        StepKind::Recurrent(r) => (r.hidden, r.cell.gates() * r.hidden),
         _ => return None,
     };
     let has_second = |kind: &StepKind| match kind {
@@ -132,6 +134,9 @@ pub(super) fn expand(artifact: &Artifact, laid_out: &dyn Fn(usize) -> LaidOut, i
             )
         }
         Op::Embed { table } => one(StepKind::Embed(*table)),
+        Op::Recurrent(layer) => one(StepKind::Recurrent(recurrent(artifact, layer, input, form))),
+        // The draft makes their steps.
+        Op::Constant { .. } | Op::Primitive(_) => Vec::new(),
     }
 }
 
@@ -170,6 +175,19 @@ fn linear(
         }
         _ => vec![part(whole, input)],
     }
+}
+
+/// Both factors are multiplied by in one step whatever the form: the next step of a sequence needs what they give.
+fn recurrent(artifact: &Artifact, layer: &Recurrent, [channels, steps, sequences]: LaidOut, form: Form) -> RecurrentStep {
+    let &Recurrent { cell, reverse, states, bias, peepholes, initial, lengths, .. } = layer;
+    let (matrix, second, rank) = match (form, &layer.weight) {
+        (Form::TwoStage | Form::Fused, &Weight::LowRank { v, u, .. }) => {
+            (Matrix::V(v), Some(Matrix::U(u)), layer.weight.rank(artifact).unwrap_or(0))
+        }
+        (_, weight) => (Matrix::Whole(weight.clone()), None, 0),
+    };
+    let (hidden, activations) = (channels / cell.gates(), layer.activations.clone());
+    RecurrentStep { cell, hidden, steps, sequences, reverse, states, matrix, second, rank, bias, peepholes, initial, lengths, activations }
 }
 
 /// One of the convolutions that a factored one consists of.

@@ -1,7 +1,8 @@
 //! The layout of each value of a network: an image (channels last, padded to a multiple of 4) or plain (row-major). The
 //! layers that write and read a value decide.
 
-use crate::artifact::{Artifact, Layer, Op, Residual};
+use super::operand::{LaidOut, Operand};
+use crate::artifact::{Artifact, Layer, Map, Op, Pick, Primitive, Resample, Residual, Walk};
 
 /// The layout of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,9 +13,6 @@ pub enum Layout {
     /// [height, width, channels], the channels of each pixel padded to a multiple of 4.
     Image,
 }
-
-/// Channels, height and width of a value in the layout that it has.
-pub(super) type LaidOut = [usize; 3];
 
 /// Which layout a layer needs of the values that it reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +31,40 @@ fn needs(artifact: &Artifact, layer: &Layer) -> Needs {
         shapes.next().is_some_and(|first| shapes.all(|other| other == first))
     };
     match &layer.op {
-        Op::Linear { .. } | Op::Rearrange { .. } => Needs::Either,
+        Op::Linear { .. } | Op::Rearrange { .. } | Op::Constant { .. } | Op::Primitive(_) => Needs::Either,
         Op::Activate(_) => Needs::Alike,
         Op::Multiply { .. } if same_shape() => Needs::Alike,
         Op::Add { residual: Residual { stride: 1, offset: 0 }, .. } if same_shape() => Needs::Alike,
         _ => Needs::Image,
+    }
+}
+
+/// The values that primitive `p`, which gives `output`, can read and write as images if all of them are: those whose elements it
+/// passes on to the same channel, row and column, or to others that follow from each alone.
+fn passed_on(artifact: &Artifact, layer: &Layer, p: &Primitive, output: usize) -> Vec<usize> {
+    let shapes = artifact.shapes();
+    let &[channels, height, width] = &shapes[output][..] else { return Vec::new() };
+    let reads = || layer.inputs.iter().map(|&v| v as usize);
+    let is_constant = |v: usize| v.checked_sub(artifact.inputs().len()).is_some_and(|at| artifact.model().layers[at].op.is_constant());
+    match p {
+        Primitive::Map(Map { operands, .. }) => {
+            let same = [height * width, width, 1].map(|s| s as i32);
+            let as_it_is = |(v, walk): (usize, &Walk)| {
+                // An axis of one element may have any stride.
+                let alike = shapes[output].iter().zip(&walk.strides).zip(same).all(|((&d, &s), t)| d == 1 || s == t);
+                (shapes[v] == [channels, height, width] && walk.offset == 0 && alike).then_some(v)
+            };
+            reads().zip(operands).filter_map(as_it_is).filter(|&v| !is_constant(v)).collect()
+        }
+        Primitive::Pick(Pick { axes, .. }) => {
+            let tables: Vec<Vec<i32>> = axes.iter().map(|axis| axis.table()).collect();
+            let follows = |v: &usize| shapes[*v].len() == 3 && Operand::tables(&tables, image(&shapes[*v])).is_some();
+            reads().filter(|&v| follows(&v) && !is_constant(v)).collect()
+        }
+        Primitive::Resample(Resample { axis: 1 | 2, .. }) | Primitive::Join { axis: 1 | 2 } if !reads().any(is_constant) => {
+            reads().collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -66,7 +93,14 @@ pub(super) fn laid_out(artifact: &Artifact) -> Vec<LaidOut> {
         let values = || layer.inputs.iter().map(|&v| v as usize).chain([artifact.value_of(index)]);
         match needs(artifact, layer) {
             Needs::Image => values().for_each(|v| is_image[v] = true),
-            Needs::Either => {}
+            Needs::Either => {
+                if let Op::Primitive(p) = &layer.op {
+                    let read = passed_on(artifact, layer, p, artifact.value_of(index));
+                    if !read.is_empty() {
+                        alike.push(read.into_iter().chain([artifact.value_of(index)]).collect());
+                    }
+                }
+            }
             Needs::Alike => alike.push(values().collect()),
         }
     }

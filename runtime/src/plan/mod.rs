@@ -7,6 +7,9 @@ mod expand;
 mod form;
 mod layout;
 mod matrix;
+mod operand;
+mod primitive;
+mod primitive_steps;
 mod slot;
 mod step;
 mod transfer;
@@ -16,11 +19,14 @@ pub use expand::Factored;
 pub use form::Form;
 pub use layout::Layout;
 pub use matrix::{Matrix, matrix};
+pub use operand::Operand;
+pub(crate) use operand::coalesce;
+pub use primitive_steps::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 pub use slot::Slot;
-pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, Step, StepKind};
+pub use step::{AttentionStep, ConvStep, LayerNormStep, LinearStep, PoolStep, RearrangeStep, RecurrentStep, Step, StepKind};
 pub(crate) use transfer::{Fill, Read};
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, TensorId};
 use crate::error::{Error, Result};
 use draft::Draft;
 
@@ -39,6 +45,8 @@ pub struct Plan {
     pub inputs: Vec<Slot>,
     /// The slot of each of the network's outputs.
     pub outputs: Vec<Slot>,
+    /// The slot of each constant, a buffer of its own that holds the tensor once, whatever the batch.
+    pub constants: Vec<(TensorId, Slot)>,
     /// The slot of each value of the model while it is live: the inputs, then the output of each layer.
     pub values: Vec<Slot>,
 }
@@ -76,7 +84,7 @@ impl Plan {
         let reads: Vec<Vec<usize>> = draft.steps.iter().map(|s| s.reads.iter().map(|r| r.stored).collect()).collect();
         let outputs: Vec<usize> = artifact.outputs().iter().map(|o| o.value as usize).collect();
         let lasting: Vec<usize> = outputs.iter().map(|&v| draft.values[v].stored).collect();
-        let lives = buffers::Lives { inputs: draft.inputs.len(), reads: &reads, outputs: &lasting };
+        let lives = buffers::Lives { inputs: draft.inputs.len(), constants: draft.constants.len(), reads: &reads, outputs: &lasting };
         let assigned = buffers::assign(&draft.stored(), &lives, batch, keep)
             .ok_or_else(|| Error::invalid("batch", format!("{batch} samples need more memory than can be addressed")))?;
         let slot = |view: &draft::View| {
@@ -89,10 +97,12 @@ impl Plan {
             name: layers[step.layer].name.clone(),
             kind: step.kind.clone(),
             inputs: step.reads.iter().map(slot).collect(),
-            output: assigned.values[draft.inputs.len() + i],
+            output: assigned.values[draft.before_steps() + i],
         });
+        let constants = draft.constants.iter().enumerate().map(|(i, c)| (c.0, assigned.values[draft.inputs.len() + i])).collect();
         Ok(Self {
             batch,
+            constants,
             steps: steps.collect(),
             forms,
             inputs: values[..draft.inputs.len()].to_vec(),

@@ -1,8 +1,9 @@
 //! The primitive steps that a run consists of.
 
 use super::matrix::is_half;
+use super::primitive_steps::{JoinStep, LookupStep, MapStep, MatMulStep, PickStep, ReduceStep, ResampleStep, SoftmaxStep};
 use super::{Matrix, Slot};
-use crate::artifact::{Activation, Artifact, PoolKind, Residual, Stride, TensorId, Window};
+use crate::artifact::{Activation, Artifact, Cell, PoolKind, Residual, Stride, TensorId, Window};
 
 /// One step of a run; steps follow each other, each reading what earlier ones wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,58 @@ pub enum StepKind {
     Attention(AttentionStep),
     /// y = table + x behind rows of the table alone; the table, [channels, tokens].
     Embed(TensorId),
+    /// A function of each element.
+    Map(MapStep),
+    /// Many elements made one.
+    Reduce(ReduceStep),
+    /// Softmax along any axis.
+    SoftmaxOver(SoftmaxStep),
+    /// Products of matrices that are both computed.
+    MatMul(MatMulStep),
+    /// Elements by tables of indices.
+    Pick(PickStep),
+    /// Weighted sums along an axis.
+    Resample(ResampleStep),
+    /// Values one after the other.
+    Join(JoinStep),
+    /// Elements at computed indices.
+    Lookup(LookupStep),
+    /// A recurrent cell along the rows of an image.
+    Recurrent(RecurrentStep),
+}
+
+/// A recurrent layer. The first input is an image [steps, sequences, gates · hidden]; the initial states, if there are any, and the lengths
+/// follow, both plain. The output is an image [steps and states, sequences, hidden].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecurrentStep {
+    /// What a step of a sequence does.
+    pub cell: Cell,
+    /// Elements of a state.
+    pub hidden: usize,
+    /// Steps of a sequence.
+    pub steps: usize,
+    /// Sequences of a sample.
+    pub sequences: usize,
+    /// Whether the last step comes first.
+    pub reverse: bool,
+    /// Whether the last states follow the steps.
+    pub states: bool,
+    /// R, or V of its factors.
+    pub matrix: Matrix,
+    /// If set, `matrix` gives `rank` values, and this R·h from them.
+    pub second: Option<Matrix>,
+    /// Values between the two matrices; 0 without a second.
+    pub rank: usize,
+    /// Where the recurrent bias is stored.
+    pub bias: Option<TensorId>,
+    /// Where an LSTM's peepholes are stored.
+    pub peepholes: Option<TensorId>,
+    /// Whether the initial states are an input.
+    pub initial: bool,
+    /// Whether the lengths of the sequences are an input.
+    pub lengths: bool,
+    /// The cell's activations.
+    pub activations: Vec<Activation>,
 }
 
 /// A layer normalisation.
@@ -206,6 +259,7 @@ impl StepKind {
         let (taps, inputs, outputs, rank) = match self {
             Self::Linear(l) => (1, l.inputs, l.outputs, l.second.as_ref().map(|_| l.rank)),
             Self::Conv(c) => (c.taps(), c.inputs / c.groups.max(1), c.outputs, c.second.as_ref().map(|_| c.rank)),
+            Self::Recurrent(r) => (1, r.hidden, r.cell.gates() * r.hidden, r.second.as_ref().map(|_| r.rank)),
             _ => return [0; 2],
         };
         let matrix = |taps: u64, inputs: usize, outputs: usize| {
@@ -218,7 +272,11 @@ impl StepKind {
     /// Multiply–accumulates for one sample whose output has `pixels` pixels; pools, sums and activations count none.
     pub fn macs(&self, pixels: usize) -> u64 {
         let one = self.matrix_lens(1, 1).into_iter().fold(0, u64::saturating_add);
-        if matches!(self, Self::Conv(_)) { one.saturating_mul(pixels as u64) } else { one }
+        match self {
+            Self::Conv(_) => one.saturating_mul(pixels as u64),
+            Self::Recurrent(r) => one.saturating_mul((r.steps * r.sequences) as u64),
+            _ => one,
+        }
     }
 
     /// As messages and tables call it.
@@ -237,6 +295,15 @@ impl StepKind {
             Self::LayerNorm(_) => "layer norm",
             Self::Attention(_) => "attention",
             Self::Embed(_) => "embed",
+            Self::Map(_) => "map",
+            Self::Reduce(_) => "reduce",
+            Self::SoftmaxOver(_) => "softmax",
+            Self::MatMul(_) => "matmul",
+            Self::Pick(_) => "pick",
+            Self::Resample(_) => "resample",
+            Self::Join(_) => "join",
+            Self::Lookup(_) => "lookup",
+            Self::Recurrent(r) => r.cell.name(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Value;
 use crate::artifact::Activation;
 
 /// What an f32 library's exp, tanh or error function may be off by, in shares of 1 + |value|.
-const FUNCTION: f64 = 3e-6;
+pub(super) const FUNCTION: f64 = 3e-6;
 
 /// Applies `activation` to every element.
 pub fn activate(y: &mut Value, activation: Activation) {

@@ -1,8 +1,9 @@
 //! A network's values.
 
+use super::recurrent::{Weights, recurrent};
 use super::{
     Expected, Kernel, Value, activate, add_bias, add_residual, affine, attention, concat, conv, embed, global_average, layer_norm, linear,
-    multiply, pool, rearrange, softmax,
+    multiply, pool, primitive, rearrange, softmax,
 };
 use crate::artifact::{Artifact, Layer, Op, TensorId};
 
@@ -22,7 +23,14 @@ pub fn values(artifact: &Artifact, inputs: &[&[f32]]) -> Vec<Value> {
         values.push(Value::exact(&artifact.shapes()[i], numbers));
     }
     for (i, layer) in artifact.model().layers.iter().enumerate() {
-        let value = value(artifact, layer, &values);
+        let value = match &layer.op {
+            Op::Constant { tensor } => {
+                let numbers = artifact.tensor(*tensor);
+                let shape: Vec<usize> = artifact.shapes()[artifact.value_of(i)].clone();
+                Value::exact(&shape, (0..samples).flat_map(|_| numbers.iter().map(|&x| f64::from(x))))
+            }
+            _ => value(artifact, layer, &values),
+        };
         assert_eq!(value.shape, artifact.shapes()[artifact.value_of(i)], "layer '{}'", layer.name);
         values.push(value);
     }
@@ -60,6 +68,16 @@ fn value(artifact: &Artifact, layer: &Layer, values: &[Value]) -> Value {
             embed(x, tokens, &|channel, token| table[channel * tokens + token])
         }
         Op::Softmax { log } => softmax(x, *log),
+        Op::Recurrent(r) => {
+            let kernel = Kernel::of(artifact, &r.weight, [1, 1]);
+            let channels = x.image()[0];
+            let or_zeros = |id: Option<TensorId>, len: usize| id.map_or_else(|| vec![0.0; len], tensor);
+            let weights = Weights { bias: or_zeros(r.bias, channels), peepholes: or_zeros(r.peepholes, channels), kernel };
+            let inputs: Vec<&Value> = (0..layer.inputs.len()).map(input).collect();
+            recurrent(r, &weights, &inputs)
+        }
+        Op::Primitive(p) => primitive(p, &(0..layer.inputs.len()).map(input).collect::<Vec<_>>()),
+        Op::Constant { .. } => unreachable!("computed before"),
     };
     if let Op::Linear { bias: Some(bias), .. } | Op::Conv { bias: Some(bias), .. } = &layer.op {
         add_bias(&mut y, &tensor(*bias));

@@ -15,7 +15,7 @@ pub struct NamedArray {
 
 /// The arrays that a run gave, in the order of the network's source.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outputs(pub(super) Vec<NamedArray>);
+pub struct Outputs(pub(crate) Vec<NamedArray>);
 
 impl Outputs {
     /// The array called `name`.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::table::{Table, bytes, count};
-use crate::artifact::{Activation, Artifact, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight, layer_macs};
+use crate::artifact::{Activation, Artifact, Fit, Input, InputKind, Op, Output, PoolKind, Preprocess, Weight, layer_macs};
 
 /// An artifact in figures.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +20,8 @@ pub struct Description {
     pub outputs: Vec<Output>,
     /// How images become inputs.
     pub preprocess: Preprocess,
+    /// How images of other sizes are brought to those of inputs.
+    pub fits: Vec<Fit>,
     /// Class names.
     pub classes: Vec<String>,
     /// Bytes of the file.
@@ -93,6 +95,7 @@ impl Description {
             inputs: model.inputs.clone(),
             outputs: model.outputs.clone(),
             preprocess: artifact.input().preprocess.clone(),
+            fits: artifact.sections().fits.clone(),
             classes: model.classes.clone(),
             bytes: artifact.as_bytes().len() as u64,
             macs: total(&|l| l.macs),
@@ -112,7 +115,8 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
     let model = artifact.model();
     let layer = &model.layers[index];
     let shape = |value: usize| &artifact.shapes()[value];
-    let (input, output) = (shape(layer.inputs[0] as usize), shape(artifact.value_of(index)));
+    let none = Vec::new();
+    let (input, output) = (layer.inputs.first().map_or(&none, |&v| shape(v as usize)), shape(artifact.value_of(index)));
     let channels = |shape: &[usize]| shape.first().copied().unwrap_or(1);
     let (op, kernel) = match &layer.op {
         Op::Linear { .. } => ("linear", None),
@@ -132,6 +136,9 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         Op::LayerNorm { .. } => ("layer norm", None),
         Op::Attention { .. } => ("attention", None),
         Op::Embed { .. } => ("embed", None),
+        Op::Constant { .. } => ("constant", None),
+        Op::Primitive(p) => (p.name(), None),
+        Op::Recurrent(r) => (r.cell.name(), None),
     };
     let (bias, residual, activation) = match &layer.op {
         Op::Linear { bias, activation, .. } => (*bias, false, *activation),
@@ -143,6 +150,8 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
         | Op::Activate(activation) => (None, false, *activation),
         Op::Pool { .. } | Op::GlobalAveragePool | Op::Softmax { .. } | Op::Rearrange { .. } => (None, false, Activation::None),
         Op::LayerNorm { .. } | Op::Attention { .. } | Op::Embed { .. } => (None, false, Activation::None),
+        Op::Constant { .. } | Op::Primitive(_) => (None, false, Activation::None),
+        Op::Recurrent(r) => (r.bias, false, Activation::None),
     };
     let epilogue = [bias.map(|_| "bias"), residual.then_some("residual"), activation.name()].into_iter().flatten().collect();
     let weight = layer.op.weight();
@@ -152,6 +161,7 @@ fn layer(artifact: &Artifact, index: usize) -> LayerDescription {
             let taps = window.kernel[0] as usize * window.kernel[1] as usize;
             ((channels(input) / (*groups as usize).max(1)).saturating_mul(taps), *outputs as usize)
         }
+        Op::Recurrent(_) => (channels(output), channels(input)),
         _ => (input.iter().product(), channels(output)),
     };
     let dense = weight.map_or(0, |_| (fan_in as u64).saturating_mul(outputs as u64));
@@ -202,6 +212,10 @@ impl std::fmt::Display for Description {
             writeln!(f, "gives {}, {}", output.spec, output.meaning.name())?;
         }
         writeln!(f, "input = {}", self.preprocess)?;
+        for fit in &self.fits {
+            let name = self.inputs.get(fit.input as usize).map_or("", |input| &input.spec.name);
+            writeln!(f, "images of other sizes for '{name}': {fit}")?;
+        }
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
         writeln!(
             f,

@@ -1,11 +1,21 @@
 //! What people need beside running networks: measuring and describing them, tables of times, arrays in files, text for terminals. Behind
-//! the feature `tools`, which an application that only runs networks leaves off.
+//! the feature `tools`, which an application that only runs networks leaves off; images and archives behind `decode`.
 
+pub mod agreement;
 pub mod bench;
 mod check;
+#[cfg(feature = "decode")]
+pub mod folder;
+#[cfg(feature = "decode")]
+pub mod images;
 pub mod inspect;
 pub mod latency;
 pub mod npy;
+#[cfg(feature = "decode")]
+pub mod npz;
 pub mod print;
+pub mod samples;
 pub mod table;
 mod times;
+#[cfg(feature = "decode")]
+mod zip;

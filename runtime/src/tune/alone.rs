@@ -2,7 +2,7 @@
 
 use super::group::{Group, MOST_SECONDS, decide};
 use super::ways::Way;
-use crate::artifact::{Artifact, Layer, Model, Op, Residual, TensorData, Weight};
+use crate::artifact::{Artifact, Layer, Model, Op, Recurrent, Residual, TensorData, Weight};
 use crate::clock::Instant;
 use crate::engine::{Choice, Device, Engine, Options};
 use crate::error::{Error, Result};
@@ -113,11 +113,16 @@ pub(crate) fn single_layer(artifact: &Artifact, layer: usize) -> Result<Artifact
         Weight::Tucker2 { a, core, b, tail_energy } => Weight::Tucker2 { a: copy(a), core: copy(core), b: copy(b), tail_energy },
     };
     let mut op = source.op.clone();
-    if let Op::Linear { weight, .. } | Op::Conv { weight, .. } = &mut op {
+    if let Op::Linear { weight, .. } | Op::Conv { weight, .. } | Op::Recurrent(Recurrent { weight, .. }) = &mut op {
         *weight = stored(weight);
     }
-    if let Op::Linear { bias, .. } | Op::Conv { bias, .. } = &mut op {
-        *bias = bias.map(copy);
+    if let Op::Linear { bias, .. } | Op::Conv { bias, .. } | Op::Recurrent(Recurrent { bias, .. }) = &mut op {
+        *bias = bias.map(&mut copy);
+    }
+    // Its states begin as zeros: times do not depend on values.
+    if let Op::Recurrent(Recurrent { peepholes, initial, lengths, .. }) = &mut op {
+        *peepholes = peepholes.map(copy);
+        (*initial, *lengths) = (false, false);
     }
     // A network of one layer has one value to read: it is the residual too, where it has fewer channels and the size fits.
     let (before, after) = (&artifact.shapes()[source.inputs[0] as usize], &artifact.shapes()[artifact.value_of(layer)]);

@@ -10,6 +10,7 @@ pub(crate) fn shape_of(artifact: &Artifact, layer: usize) -> String {
     let kind = match op {
         Op::Conv { .. } => "conv",
         Op::Linear { .. } => "linear",
+        Op::Recurrent(r) => r.cell.name(),
         _ => "other",
     };
     let (window, residual) = match op {

@@ -7,6 +7,8 @@ mod ends;
 mod header;
 mod layers;
 mod layout;
+mod primitives;
+mod recurrent;
 mod sections;
 mod tensors;
 mod weights;
@@ -70,11 +72,20 @@ const ELSEWHERE: [&str; 6] = [
 #[test]
 fn a_file_for_each_must() {
     let page = page();
-    let cases: Vec<Case> =
-        [layout::cases(), header::cases(), ends::cases(), sections::cases(), layers::cases(), weights::cases(), tensors::cases()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let cases: Vec<Case> = [
+        layout::cases(),
+        header::cases(),
+        ends::cases(),
+        sections::cases(),
+        layers::cases(),
+        recurrent::cases(),
+        primitives::cases(),
+        weights::cases(),
+        tensors::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let mut broken = BTreeSet::new();
     for Case { rule, place: wanted, why, file } in &cases {
         assert_eq!(rule.matches("MUST").count(), 1, "one rule a case: {rule:?}");

@@ -57,7 +57,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let of_version_1 =
         |behind: &[u8], entries: &[Nested]| File::of_one(conv(LOW_RANK)).with(|f| f.behind = behind.to_vec()).bytes_of_version_1(entries);
     vec![
-        case(TABLE, "Layer 0", "tensor 18, the table has 18", weight(Weight::Dense(18))),
+        case(TABLE, "Layer 0", "tensor 20, the table has 20", weight(Weight::Dense(20))),
         case(TABLE, "Layer 0", "factor V is tensor 4294967295", weight(low_rank(u32::MAX, 3, 4, 0.0))),
         case(TABLE, "Layer 0", "factor U is tensor 99", weight(low_rank(2, 99, 4, 0.0))),
         case(TABLE, "Layer 0", "singular values is tensor 99", weight(spatial(5, 6, 99, 0.0))),

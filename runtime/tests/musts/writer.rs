@@ -21,7 +21,7 @@ pub(crate) const TUCKER: Weight = Weight::Tucker2 { a: 7, core: 8, b: 9, tail_en
 pub(crate) const AS_IS: Residual = Residual { stride: 1, offset: 0 };
 
 /// The table: a 3×3 kernel from 4 to 6 channels in every form, then odd ones.
-const SHAPES: [&[u32]; 18] = [
+const SHAPES: [&[u32]; 20] = [
     &[6, 4, 3, 3],
     &[6],
     &[5, 4, 3, 3],
@@ -41,6 +41,9 @@ const SHAPES: [&[u32]; 18] = [
     &[3, 252],
     &[4, 252],
     &[4, 3],
+    // 18: of a GRU from 6 channels, 19: of an LSTM from 4.
+    &[6, 2],
+    &[4, 1],
 ];
 
 impl File {

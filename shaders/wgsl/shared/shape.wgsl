@@ -45,7 +45,8 @@ struct Shape {
     slope: f32,
     // -infinity, which WGSL cannot spell.
     lowest: f32,
-    // Bit 0: an average counts the padding.
+    // Bit 0: an average counts the padding. Recurrent layers: bits 0 and 1 the cell, then whether it goes backwards, gives its states, is given
+    // initial states, is given lengths, and the cell's variant.
     flags: u32,
     // Bounds of the outputs; none where the least is above the most.
     least: f32,

@@ -9,8 +9,9 @@ use thinfer_compiler::lower::{SchemeChoice, Spectra};
 /// How layers are taken apart, whatever their ranks.
 #[derive(Args)]
 pub(crate) struct CutArguments {
-    /// Training images that the cut is fitted to, so that it keeps what the layers see: SET:DIR, and how many [default: 500]
-    #[arg(long, value_name = "SET:DIR[:COUNT]")]
+    /// Training samples that the cut is fitted to, so that it keeps what the layers see: SET:DIR, an .npy or .npz file of arrays as the
+    /// network declares its input, or a folder of images, and how many [default: 500]. No labels are needed
+    #[arg(long, value_name = "SET:DIR[:COUNT]|X.npy|X.npz|FOLDER")]
     calibrate: Option<CalibrationSpec>,
     /// With --calibrate: cut each layer by what it sees in the dense network, without fitting it to what the cuts before it
     /// have changed

@@ -47,8 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     output::check_figures(&arguments.model, arguments.json.as_deref())?;
     let artifact = Artifact::open(&arguments.model)?;
-    let mut data = data::load(&arguments.data, Part::Test)?;
-    data.truncate(arguments.limit.unwrap_or(data.len()).min(data.len()));
+    let fit = artifact.sections().fit(0).map(|fit| (artifact.input(), fit));
+    let data = data::load_some(&arguments.data, Part::Test, fit, &|count| (0..count.min(arguments.limit.unwrap_or(count))).collect())?;
     check_fit(&artifact, &data)?;
     let device = Device::open(arguments.device)?;
     let batch = batch(&artifact, arguments.batch);

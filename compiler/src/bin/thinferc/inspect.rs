@@ -64,7 +64,8 @@ fn inspect_checkpoint(arguments: &Arguments) -> Result<()> {
     let meta = &network.checkpoint.meta;
     let said = [("trained by", &meta.method), ("on", &meta.data)];
     let said: String = said.iter().filter_map(|(by, what)| Some(format!("{by} {}; ", what.as_ref()?))).collect();
-    print::line(format_args!("{said}input = {}\n", network.preprocess()))?;
+    let fit = network.fit.map(|fit| format!(", images of other sizes {fit}")).unwrap_or_default();
+    print::line(format_args!("{said}input = {}{fit}\n", network.preprocess()))?;
     print::text(table(&layers))?;
     let layers: Vec<Value> = layers.iter().map(figures).collect();
     let figures = json!({ "model": network.graph.name, "macs": macs, "dense_macs": macs, "params": params, "layers": layers });

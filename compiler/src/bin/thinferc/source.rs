@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use thinfer::artifact::Channels;
+use thinfer::artifact::{Channels, Filter};
 use thinfer_compiler::import::InputShape;
-use thinfer_compiler::job::{Pixels, Source};
+use thinfer_compiler::job::{Fitting, FittingMethod, Pixels, Source};
 
 /// A checkpoint and how to read it.
 #[derive(Args)]
@@ -25,6 +25,29 @@ pub(crate) struct SourceArguments {
     shape: Vec<InputShape>,
     #[command(flatten)]
     pixels: PixelArguments,
+    /// How images of other sizes are brought to the network's, which the file then says: stretch, crop[:SHORTER] (the shorter side to so
+    /// many pixels, then the middle), letterbox[:FILL] (all of it in the middle of a level of grey, or of RED,GREEN,BLUE [default: 114]) or
+    /// corner[:FILL] (the same in the upper left corner). Without it images of other sizes are refused
+    #[arg(long, value_name = "HOW")]
+    fit: Option<FittingMethod>,
+    /// With --fit: how pixels are resampled, antialiased either way
+    #[arg(long, value_enum, value_name = "FILTER", default_value_t = FilterName::Bilinear, requires = "fit")]
+    filter: FilterName,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FilterName {
+    Bilinear,
+    Bicubic,
+}
+
+impl From<FilterName> for Filter {
+    fn from(name: FilterName) -> Self {
+        match name {
+            FilterName::Bilinear => Self::Bilinear,
+            FilterName::Bicubic => Self::Bicubic,
+        }
+    }
 }
 
 /// How pixels become the network's input, in place of what the file says, if it says anything.
@@ -74,6 +97,7 @@ impl SourceArguments {
             state_dict: self.state_dict.clone(),
             shapes: self.shape.clone(),
             pixels: self.pixels.pixels(),
+            fit: self.fit.map(|method| Fitting { method, filter: self.filter.into() }),
         }
     }
 }

@@ -117,6 +117,20 @@ impl Array {
     }
 
     /// The elements as floats.
+    ///
+    /// # Errors
+    /// A phrase where a number is too large for these, or so small that nothing of it is left.
+    pub(super) fn held_floats(&self) -> Result<Vec<f32>, String> {
+        match &self.data {
+            Data::Doubles(v) => match v.iter().find(|x| x.is_finite() && (!(**x as f32).is_finite() || **x != 0.0 && **x as f32 == 0.0)) {
+                Some(beyond) => Err(format!("has a constant with {beyond:e}, which is beyond what f32 holds")),
+                None => Ok(self.to_floats()),
+            },
+            _ => Ok(self.to_floats()),
+        }
+    }
+
+    /// The elements as floats, infinite where they are beyond what these hold.
     pub(super) fn to_floats(&self) -> Vec<f32> {
         match &self.data {
             Data::Floats(v) | Data::Small(_, v) => v.clone(),

@@ -87,6 +87,7 @@ impl Scope {
             }
             6 => Attribute::Floats(a.floats.clone()),
             7 => Attribute::Ints(a.ints.clone()),
+            8 => Attribute::Texts(a.strings.iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect()),
             11 => Attribute::Tensor(Arc::new(sparse(a.sparse_tensor.as_ref().unwrap_or(&Bytes::new()), &self.folder)?.1)),
             _ => Attribute::Other,
         };
@@ -94,6 +95,7 @@ impl Scope {
             Attribute::Text(s) => s.len(),
             Attribute::Tensor(t) => t.len(),
             Attribute::Floats(v) => v.len(),
+            Attribute::Texts(v) => v.iter().map(String::len).sum(),
             Attribute::Ints(v) => v.len(),
             Attribute::Graph(g) => g.reads().len(),
             _ => 1,
@@ -168,9 +170,17 @@ impl Subgraph {
     /// # Errors
     /// A phrase that says what of the graph cannot be read.
     pub(super) fn inlined(&self, label: &str, outputs: &[String], names: &mut Names) -> Result<Branch, String> {
+        self.inlined_with(label, &[], outputs, names)
+    }
+
+    /// The same of a graph with inputs, which are the values called `inputs`.
+    ///
+    /// # Errors
+    /// A phrase that says what of the graph cannot be read.
+    pub(super) fn inlined_with(&self, label: &str, inputs: &[String], outputs: &[String], names: &mut Names) -> Result<Branch, String> {
         let graph = graph(&self.bytes)?;
-        if !graph.input.is_empty() || graph.output.len() != outputs.len() {
-            return Err(format!("has a branch of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
+        if graph.input.len() != inputs.len() || graph.output.len() != outputs.len() {
+            return Err(format!("has a graph of {} inputs and {} outputs", graph.input.len(), graph.output.len()));
         }
         let mut place = (*self.place).clone();
         place.prefix = names.fresh(&format!("{label}/"));
@@ -178,6 +188,9 @@ impl Subgraph {
         let own: HashSet<&String> = graph.node.iter().flat_map(|n| &n.output).filter(|o| !o.is_empty()).collect();
         // A name of the branch hides the same one outside.
         own.iter().for_each(|o| drop(place.names.remove(*o)));
+        for (inner, outer) in graph.input.iter().zip(inputs) {
+            place.names.insert(inner.name().to_string(), outer.clone());
+        }
         let mut copies = Vec::new();
         for (value, outer) in graph.output.iter().zip(outputs).filter(|(_, outer)| !outer.is_empty()) {
             let inner = value.name().to_string();
@@ -212,8 +225,15 @@ fn resolved<'p>(a: &'p AttributeProto, place: &'p Place) -> Option<&'p Attribute
 
 /// Files from before the type was stored have just the one field.
 fn guessed(a: &AttributeProto) -> i32 {
-    let held =
-        [(a.t.is_some(), 4), (a.g.is_some(), 5), (a.s.is_some(), 3), (a.f.is_some(), 1), (a.i.is_some(), 2), (!a.floats.is_empty(), 6)];
+    let held = [
+        (a.t.is_some(), 4),
+        (a.g.is_some(), 5),
+        (a.s.is_some(), 3),
+        (a.f.is_some(), 1),
+        (a.i.is_some(), 2),
+        (!a.floats.is_empty(), 6),
+        (!a.strings.is_empty(), 8),
+    ];
     held.iter().find(|(is, _)| *is).map_or(7, |(_, ty)| *ty)
 }
 

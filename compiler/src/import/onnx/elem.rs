@@ -83,6 +83,11 @@ impl Type {
         })
     }
 
+    /// ONNX's number of it.
+    pub(super) fn number(self) -> i64 {
+        (1..=28).find(|&code| Self::of(code) == Some(self)).unwrap_or(0)
+    }
+
     /// As ONNX writes it in text.
     pub(super) fn name(self) -> &'static str {
         match self {

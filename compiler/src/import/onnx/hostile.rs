@@ -50,7 +50,7 @@ fn said(bytes: &[u8]) -> Option<String> {
 #[test]
 fn contradictions_are_named() {
     type Change = (&'static str, fn(&mut GraphProto));
-    let changes: [Change; 22] = [
+    let changes: [Change; 20] = [
         ("Relu 'act' waits for its own output", |g| g.node[1].input[0] = "y".into()),
         ("waits for its own output", |g| {
             g.node[0].input[0] = "z".into();
@@ -63,8 +63,6 @@ fn contradictions_are_named() {
         ("output 'q', which nothing defines", |g| g.output[0].name = Some("q".into())),
         ("has two inputs called 'x'", |g| g.input.push(value("x", &[1, 2]))),
         ("has the output 'y' twice", |g| g.output.push(value("y", &[]))),
-        ("its output 'x' is an input", |g| g.output.push(value("x", &[]))),
-        ("its output 'w' does not depend on any input", |g| g.output.push(value("w", &[]))),
         ("it has no output", |g| g.output.clear()),
         ("has 16 bytes, its shape [1073741824, 2] needs 8589934592", |g| g.initializer[0].dims = vec![1 << 30, 2]),
         ("more than can be counted", |g| g.initializer[0].dims = vec![1 << 40, 1 << 40]),
@@ -96,10 +94,10 @@ fn what_no_graph_can_hold_is_listed_node_by_node() {
     graph.node[1] = node("RMSNormalization", "norm", &["h", "w"], &["n"]);
     graph.node.push(node("MatMul", "scores", &["n", "h"], &["s"]));
     graph.node.push(NodeProto { domain: Some("com.acme".into()), ..node("Relu", "strange", &["s"], &["t"]) });
-    graph.node.push(node("Loop", "", &["t"], &["y"]));
+    graph.node.push(node("TopK", "", &["t"], &["y"]));
     let said = said(&model.encode_to_vec()).unwrap();
     assert!(said.contains("3 nodes cannot be imported: RMSNormalization 'norm' has a constant of [2, 2]"), "{said}");
-    for part in ["com.acme.Relu 'strange' is an operation of another domain", "Loop 'y' is control flow"] {
+    for part in ["com.acme.Relu 'strange' is an operation of another domain", "TopK 'y' gives indices"] {
         assert!(said.contains(part), "{part:?} not in {said:?}");
     }
 }
@@ -110,14 +108,14 @@ fn ends_and_nodes_are_told_together() {
     let graph = model.graph.as_mut().unwrap();
     graph.input = vec![value("x", &[0, 3, 0, 0]), value("state", &[1, 2]), value("more", &[2, 0])];
     graph.output.push(value("h", &[1, 2]));
-    graph.node.push(node("Loop", "around", &["h", "state"], &["l"]));
-    graph.node.push(node("Loop", "unread", &["h", "state"], &["m"]));
+    graph.node.push(node("TopK", "around", &["h", "state"], &["l"]));
+    graph.node.push(node("TopK", "unread", &["h", "state"], &["m"]));
     graph.output.push(value("l", &[1, 2]));
     let said = said(&model.encode_to_vec()).unwrap();
     for part in [
         "axes without a size: [?, 3, ?, ?] (--shape 'x=N,3,N,N'",
         "'more' has axes without a size: [2, ?]",
-        "1 node cannot be imported: Loop 'around'",
+        "1 node cannot be imported: TopK 'around'",
     ] {
         assert!(said.contains(part), "{part:?} not in {said:?}");
     }
@@ -140,7 +138,7 @@ fn what_means_something_else_is_refused() {
     assert_eq!(of(9, vec![norm(&["y"])]), "");
     // A condition that chooses, and no test for NaN.
     let chosen = vec![node("Softmax", "p", &["x"], &["p"]), node("Where", "w", &["g", "zero", "p"], &["y"])];
-    assert!(of(17, chosen).contains("Where 'w' is an operation on computed values that is not supported"));
+    assert!(of(17, chosen).contains("Where 'w' has a condition that is no truth"));
     // Samples that a node mixes, in a file that leaves open how many there are.
     let mut model = sound();
     model.graph.as_mut().unwrap().input[0] = value("x", &[0, 2]);
@@ -183,8 +181,8 @@ fn claims_are_not_allocated_for() {
     let graph = model.graph.as_mut().unwrap();
     graph.input[0] = value("x", &[1, 1 << 28]);
     graph.node = vec![node("Mul", "all", &["x", "half"], &["y"])];
-    let why = said(&model.encode_to_vec()).unwrap();
-    assert!(why.contains("Mul 'all' would need a constant of 268435456 elements"), "{why}");
+    // One number is multiplied by without a constant of as many.
+    assert_eq!(said(&model.encode_to_vec()), None);
 }
 
 #[test]

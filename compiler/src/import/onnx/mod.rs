@@ -10,6 +10,8 @@ mod dims;
 mod elem;
 mod eval;
 mod external;
+#[cfg(test)]
+mod families;
 mod fold;
 #[cfg(test)]
 mod hostile;

@@ -44,12 +44,37 @@ pub(super) enum Attribute {
     Float(f32),
     Int(i64),
     Text(String),
+    Texts(Vec<String>),
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     Tensor(Arc<Array>),
     Graph(Arc<Subgraph>),
     /// A type that nothing here reads.
     Other,
+}
+
+impl From<i64> for Attribute {
+    fn from(i: i64) -> Self {
+        Self::Int(i)
+    }
+}
+
+impl From<f32> for Attribute {
+    fn from(f: f32) -> Self {
+        Self::Float(f)
+    }
+}
+
+impl From<&str> for Attribute {
+    fn from(s: &str) -> Self {
+        Self::Text(s.into())
+    }
+}
+
+impl From<&[i64]> for Attribute {
+    fn from(v: &[i64]) -> Self {
+        Self::Ints(v.to_vec())
+    }
 }
 
 impl Node {

@@ -1,9 +1,9 @@
 //! The shapes that layers with rules of their own give.
 
 use super::inputs::{channelled, check_activation, exactly, image};
-use super::weights::axes;
-use super::windows::{check_occupied, moved};
-use crate::artifact::{Activation, Model, PoolKind, TensorId, Weight, Window};
+use super::weights::{axes, expect, expect_bias, linear_weight};
+use super::windows::{check_occupied, moved, narrow};
+use crate::artifact::{Activation, Model, PoolKind, Recurrent, TensorId, Weight, Window};
 
 /// What must hold for the groups of a convolution.
 pub(super) fn check_groups(groups: u32, channels: u32, outputs: u32, weight: &Weight) -> Result<(), String> {
@@ -92,4 +92,14 @@ pub(super) fn embedding(model: &Model, table: TensorId, inputs: &[&Vec<usize>]) 
         return Err(format!("its table of {rows} channels for {tokens} tokens does not fit {input:?}"));
     }
     Ok(if u64::from(tokens) == pixels { vec![channels, height, width] } else { vec![channels, tokens, 1] })
+}
+
+pub(super) fn recurrent(model: &Model, layer: &Recurrent, inputs: &[&Vec<usize>]) -> Result<Vec<u32>, String> {
+    let (outputs, hidden) = linear_weight(model, &layer.weight)?;
+    let shapes: Vec<&[usize]> = inputs.iter().map(|i| i.as_slice()).collect();
+    let shape = layer.output_shape(&shapes, [outputs as usize, hidden as usize])?;
+    expect_bias(model, layer.bias, outputs)?;
+    layer.peepholes.map_or(Ok(()), |id| expect(model, id, &[hidden.saturating_mul(3)], "peepholes"))?;
+    layer.activations.iter().try_for_each(|a| check_activation(*a))?;
+    narrow(&shape)
 }

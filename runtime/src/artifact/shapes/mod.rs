@@ -2,12 +2,13 @@
 
 mod inputs;
 mod layers;
+mod primitives;
 mod weights;
 mod windows;
 
 use super::{Model, Op};
 use inputs::{channelled, check_activation, exactly, image};
-use layers::{attention, check_eps, check_groups, concatenation, embedding, pool, product};
+use layers::{attention, check_eps, check_groups, concatenation, embedding, pool, product, recurrent};
 use weights::{conv_weight, expect, expect_bias, linear_weight};
 use windows::{check_residual, check_steps, moved, narrow};
 
@@ -90,6 +91,19 @@ pub(super) fn output_shape(model: &Model, op: &Op, inputs: &[&Vec<usize>]) -> Re
         }
         Op::Attention { heads, scale } => attention(inputs, *heads, *scale),
         Op::Embed { table } => embedding(model, *table, inputs),
+        Op::Constant { tensor } => {
+            let [] = exactly("a constant", inputs)?;
+            model
+                .tensors
+                .get(*tensor as usize)
+                .map(|t| t.shape.clone())
+                .ok_or_else(|| format!("names tensor {tensor}, which does not exist"))
+        }
+        Op::Primitive(primitive) => {
+            let shapes: Vec<&[usize]> = inputs.iter().map(|i| i.as_slice()).collect();
+            primitive.output_shape(&shapes)
+        }
+        Op::Recurrent(r) => recurrent(model, r, inputs),
     }
 }
 

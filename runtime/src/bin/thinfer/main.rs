@@ -1,6 +1,7 @@
 //! `thinfer`: runs, measures and describes `.thin` files on the devices of this machine.
 
 mod bench;
+mod data;
 mod device;
 mod devices;
 mod eval;
@@ -29,7 +30,7 @@ struct Cli {
 enum Command {
     /// Show what a network makes of one input or several: classes, or arrays
     Run(run::Arguments),
-    /// Count how many labelled inputs are classified rightly
+    /// Count how many labelled inputs are classified rightly, or compare every output with another network's
     Eval(eval::Arguments),
     /// Measure a network, two against each other, or a single layer
     Bench(bench::Arguments),

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 use thinfer::artifact::{Meaning, Output, TensorSpec, write_atomic};
+use thinfer::tools::samples::Samples;
 use thinfer::tools::{npy, print};
 use thinfer::{ArrayView, Artifact, Device, Error, Forms, NamedArray, Outputs, Result};
 
 use crate::device::DeviceArguments;
-use crate::input::{Samples, read_all};
+use crate::input::{read_all, read_images};
 
 /// Numbers that an output which is no class scores is shown with.
 const SHOWN: usize = 8;
@@ -18,8 +19,11 @@ const SHOWN: usize = 8;
 pub(crate) struct Arguments {
     /// The .thin file
     model: PathBuf,
-    /// A .png image, or an .npy array of the shape that the network declares (inspect shows it): samples along its sample axis, or one sample without it (u8: pixels, red first; else the network's input). Of a network with several inputs NAME=FILE, once for each
-    #[arg(long, value_name = "[NAME=]FILE", required = true)]
+    /// Images (.jpg, .png), one a sample, for a network of one input
+    #[arg(value_name = "IMAGE", conflicts_with = "input")]
+    images: Vec<PathBuf>,
+    /// A .jpg or .png image, or an .npy array of the shape that the network declares (inspect shows it): samples along its sample axis, or one sample without it (u8: pixels, red first; else the network's input). Of a network with several inputs NAME=FILE, once for each
+    #[arg(long, value_name = "[NAME=]FILE", required_unless_present = "images")]
     input: Vec<String>,
     /// Also write each output as an .npy array of its declared type and shape into this folder: 0.npy, 1.npy, …, in the network's order
     #[arg(long, value_name = "DIR")]
@@ -37,7 +41,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     arguments.outputs.as_deref().map_or(Ok(()), check_folder)?;
     let artifact = Artifact::open(&arguments.model)?;
-    let samples = read_all(&arguments.input, &artifact)?;
+    let samples = match &arguments.images[..] {
+        [] => read_all(&arguments.input, &artifact)?,
+        images => read_images(images, &artifact)?,
+    };
     let device = Device::open(arguments.device.device)?;
     // One run does not repay timing the forms first.
     let options = arguments.device.options(1, Forms::Ruled);

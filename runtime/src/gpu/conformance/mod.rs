@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv;
+mod primitives;
 
 use std::time::Duration;
 

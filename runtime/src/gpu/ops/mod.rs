@@ -1,19 +1,33 @@
 //! One op a file: which variant, how its weights are packed, what is bound and how it is launched.
 
+mod activations;
 mod attention;
 mod conv;
 mod cost;
 mod elementwise;
 mod embed;
+mod expression;
+mod join;
 mod layer_norm;
 mod linear;
+mod lookup;
 mod low_rank;
+mod map;
+mod matmul;
 mod multiply;
+mod pick;
 mod pool;
 mod rearrange;
+mod recurrent;
+mod reduce;
+mod resample;
 mod softmax;
+mod softmax_over;
+mod table;
 
 use thinfer_shaders::Kernel;
+
+use self::activations::activation_number;
 
 use crate::artifact::{Activation, Artifact, PoolKind};
 use crate::error::{Error, Result};
@@ -46,6 +60,15 @@ pub(crate) fn candidates(gpu: &Gpu, batch: usize, step: &Step) -> Vec<Candidate>
         StepKind::LayerNorm(_) => layer_norm::candidates(gpu),
         StepKind::Attention(a) => attention::candidates(gpu, a),
         StepKind::Embed(_) => named("embed", |_| true),
+        StepKind::Recurrent(r) => recurrent::candidates(gpu, r),
+        StepKind::Map(m) => map::candidates(gpu, m.operands.len()),
+        StepKind::Reduce(r) => reduce::candidates(gpu, r),
+        StepKind::SoftmaxOver(s) => softmax_over::candidates(gpu, s),
+        StepKind::MatMul(m) => matmul::candidates(gpu, m),
+        StepKind::Pick(_) => named("pick", |_| true),
+        StepKind::Resample(_) => named("resample", |_| true),
+        StepKind::Join(_) => join::candidates(gpu, step.inputs.len()),
+        StepKind::Lookup(_) => named("lookup", |_| true),
         StepKind::Add { .. } | StepKind::Activate(_) => named("elementwise", |_| true),
     }
 }
@@ -56,7 +79,7 @@ pub(crate) type PipelineKey = (&'static str, Epilogue);
 /// The pipelines that could run `step`, each with its kernel and its estimated time.
 pub(crate) fn pipelines_of(gpu: &Gpu, artifact: &Artifact, batch: usize, step: &Step) -> Vec<(PipelineKey, &'static str, u64)> {
     let ending = ending(gpu, artifact, step);
-    candidates(gpu, batch, step).into_iter().map(|c| ((c.kernel.name, ending), c.kernel.name, c.time)).collect()
+    candidates(gpu, batch, step).into_iter().map(|c| ((c.kernel.name, ending.clone()), c.kernel.name, c.time)).collect()
 }
 
 /// The one of the least estimated time.
@@ -74,6 +97,10 @@ pub(super) fn estimated(gpu: &Gpu, batch: usize, step: &Step) -> Result<&'static
         match &step.kind {
             StepKind::Linear(LinearStep { second: Some(_), rank, .. }) | StepKind::Conv(ConvStep { second: Some(_), rank, .. }) => {
                 let (what, needs, allows) = (factors::RANK.into(), *rank as u64, low_rank::capacity(gpu));
+                Error::Limit { part, what, needs, allows, device }
+            }
+            StepKind::Recurrent(r) => {
+                let (what, needs, allows) = ("elements of a state or rank".into(), r.hidden.max(r.rank) as u64, recurrent::capacity(gpu));
                 Error::Limit { part, what, needs, allows, device }
             }
             // Only sums can be too long for every kernel.
@@ -107,7 +134,16 @@ pub(super) fn dispatch(context: &Context<'_>, artifact: &Artifact, step: &Step, 
         StepKind::Multiply { .. } => multiply::step(context, kernel, &values),
         StepKind::LayerNorm(n) => layer_norm::step(context, kernel, artifact, &values, n),
         StepKind::Attention(a) => attention::step(context, kernel, &values, a),
+        StepKind::Map(m) => map::step(context, kernel, &values, step, m),
+        StepKind::Reduce(r) => reduce::step(context, kernel, &values, r),
+        StepKind::SoftmaxOver(s) => softmax_over::step(context, kernel, &values, s),
+        StepKind::MatMul(m) => matmul::step(context, kernel, &values, m),
+        StepKind::Pick(p) => pick::step(context, kernel, &values, p),
+        StepKind::Resample(r) => resample::step(context, kernel, &values, r),
+        StepKind::Join(j) => join::step(context, kernel, &values, step, j),
+        StepKind::Lookup(l) => lookup::step(context, kernel, &values, l),
         StepKind::Embed(table) => embed::step(context, kernel, artifact, &values, *table),
+        StepKind::Recurrent(r) => recurrent::step(context, kernel, artifact, &values, r),
     }
 }
 
@@ -132,32 +168,16 @@ fn values(step: &Step) -> Values {
 
 /// The constants of the pipeline of `step`.
 pub(super) fn ending(gpu: &Gpu, artifact: &Artifact, step: &Step) -> Epilogue {
-    Epilogue { half: gpu.halves() && step.kind.is_half(artifact), ..epilogue(&values(step)) }
+    match &step.kind {
+        StepKind::Map(m) => map::ending(m, step.output),
+        StepKind::Reduce(r) => Epilogue { kind: reduce::kind(r.kind), ..Epilogue::default() },
+        kind => Epilogue { half: gpu.halves() && kind.is_half(artifact), ..epilogue(&values(step)) },
+    }
 }
 
 /// The numbers of wgsl/shared/epilogue.wgsl and activation.wgsl.
 fn epilogue(values: &Values) -> Epilogue {
-    let activation = match values.activation {
-        Activation::None | Activation::Relu | Activation::Relu6 | Activation::Clip { .. } => 0,
-        Activation::LeakyRelu(_) => 3,
-        Activation::Sigmoid => 4,
-        Activation::Tanh => 5,
-        Activation::HardSigmoid => 6,
-        Activation::HardSwish => 7,
-        Activation::Silu => 8,
-        Activation::Gelu => 9,
-        Activation::GeluTanh => 10,
-        Activation::Elu(_) => 11,
-        Activation::ThresholdedRelu(_) => 12,
-        Activation::Softplus => 13,
-        Activation::Softsign => 14,
-        Activation::Exp => 15,
-        Activation::Log => 16,
-        Activation::Sqrt => 17,
-        Activation::Reciprocal => 18,
-        Activation::Abs => 19,
-        Activation::Erf => 20,
-    };
+    let activation = activation_number(values.activation);
     let residual = match values.second.zip(values.residual) {
         None => 0,
         Some((slot, how)) => {
@@ -165,5 +185,5 @@ fn epilogue(values: &Values) -> Epilogue {
             if same && how.offset == 0 && how.stride == 1 { 1 } else { 2 }
         }
     };
-    Epilogue { activation, residual, half: false }
+    Epilogue { activation, residual, ..Epilogue::default() }
 }

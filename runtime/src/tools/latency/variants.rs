@@ -1,6 +1,6 @@
 //! What a layer may become, and networks of random weights in such forms: times do not depend on values.
 
-use crate::artifact::{Artifact, Dtype, Model, Op, TensorData, TensorInfo, Weight};
+use crate::artifact::{Artifact, Dtype, Model, Op, Recurrent, TensorData, TensorInfo, Weight};
 use crate::error::{Error, Result};
 use crate::hash::fnv1a;
 use crate::noise::xorshift;
@@ -48,6 +48,10 @@ pub(super) fn site(artifact: &Artifact, layer: usize) -> Option<Site> {
             groups: *groups as usize,
             sizes: [[input[1], input[2]], [output[1], output[2]]],
         }),
+        Op::Recurrent(r) => {
+            let steps = [input[1], input[2]];
+            Some(Site { outputs: input[0], inputs: input[0] / r.cell.gates(), kernel: None, groups: 1, sizes: [steps; 2] })
+        }
         op => op.weight().map(|_| {
             let inputs = input.iter().product();
             Site { outputs: output[0], inputs, kernel: None, groups: 1, sizes: [[1, 1]; 2] }
@@ -200,7 +204,11 @@ pub(super) fn recut(artifact: &Artifact, cut: &dyn Fn(usize) -> Cut) -> Result<A
         (tensors.len() - 1) as u32
     };
     for (index, layer) in model.layers.iter_mut().enumerate() {
-        if let (Op::Linear { weight, .. } | Op::Conv { weight, .. }, Some(site)) = (&mut layer.op, site(artifact, index)) {
+        let weight = match &mut layer.op {
+            Op::Linear { weight, .. } | Op::Conv { weight, .. } | Op::Recurrent(Recurrent { weight, .. }) => weight,
+            _ => continue,
+        };
+        if let Some(site) = site(artifact, index) {
             *weight = site.store(cut(index), &layer.name, dtype, &mut put);
         }
     }

@@ -3,7 +3,7 @@
 mod fewest;
 
 use super::ways::Allowed;
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Op};
 use crate::engine::{Choice, Options};
 use crate::error::Result;
 use crate::gpu::{Gpu, pipelines_of};
@@ -32,6 +32,10 @@ pub(super) fn choose(
     for form in FORMS {
         let plan = Plan::new(artifact, options.batch, |f| if allowed(f, form) { form } else { Form::TwoStage })?;
         for (layer, f) in factored.iter().enumerate() {
+            // A map is a kernel of its own, and other primitives have one that serves: there is nothing to choose.
+            if matches!(artifact.model().layers[layer].op, Op::Primitive(_)) {
+                continue;
+            }
             if !f.as_ref().map_or(form == Form::Dense, |f| allowed(f, form) && plan.forms[layer] == form) {
                 continue;
             }

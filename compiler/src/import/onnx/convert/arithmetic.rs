@@ -48,6 +48,7 @@ impl<'a> Converter<'a> {
     /// `constant` with as many axes as `view` has beside its samples, each of one element or of the view's.
     pub(super) fn aligned(&self, view: &View, constant: &Array) -> Step<Array> {
         let full = self.full_shape(view);
+        constant.held_floats()?;
         let misfit = || format!("has a constant of {:?} beside a value of {full:?}", constant.shape);
         let more = full.len().checked_sub(constant.shape.len()).ok_or_else(misfit)?;
         let mut shape = [vec![1; more], constant.shape.clone()].concat();

@@ -4,6 +4,7 @@ use thinfer::artifact::TensorSpec;
 
 use super::ends::{self, FirstAxis, Samples};
 use super::faults::{Failure, Faults};
+use super::kept::Kept;
 use super::{Converted, Converter};
 use crate::import::onnx::model::Model;
 use crate::import::onnx::node::Node;
@@ -46,7 +47,10 @@ pub(in crate::import::onnx) fn convert(model: &Model, name: &str) -> Result<Conv
             // Nothing says that these are samples: where an output has them elsewhere, they are an axis like others.
             match apart.as_ref().is_ok_and(|c| c.ends.outputs.iter().all(stand_in_front)) {
                 true => apart,
-                false => attempt(model, name, Samples::None).map_err(|whole| apart.err().unwrap_or(whole)),
+                false => attempt(model, name, Samples::None).map_err(|whole| match apart {
+                    Err(apart) if apart.nodes.len() <= whole.nodes.len() => apart,
+                    _ => whole,
+                }),
             }
         }
         FirstAxis::None => attempt(model, name, Samples::None),
@@ -61,7 +65,8 @@ fn stand_in_front(spec: &TensorSpec) -> bool {
 fn attempt(model: &Model, name: &str, samples: Samples) -> Result<Converted, Faults> {
     let mut chosen = vec![None; model.inputs.len()];
     loop {
-        match Converter::new(model, name, samples, chosen.clone()).and_then(Converter::run) {
+        let kept = Kept::default();
+        match Converter::new(model, name, samples, chosen.clone(), &kept).and_then(Converter::run) {
             Ok(converted) => return Ok(converted),
             Err(Failure::Faults(faults)) => return Err(faults),
             // The input is an image although its own shape does not say so.

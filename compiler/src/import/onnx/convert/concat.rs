@@ -7,6 +7,9 @@ use crate::import::onnx::view::{Atom, View, canonical};
 
 impl<'a> Converter<'a> {
     pub(super) fn concat(&mut self, node: &'a Node) -> Step<OnnxValue> {
+        if (0..node.inputs.len()).any(|i| matches!(self.value(node, i), Ok(OnnxValue::Constant(c)) if c.len() == 0)) {
+            return Err("has an input without elements".into());
+        }
         let is_constant = |i: usize| self.is_constant(node, i);
         let last = node.inputs.len().checked_sub(1).ok_or("has no inputs")?;
         if is_constant(0) && !is_constant(last) {

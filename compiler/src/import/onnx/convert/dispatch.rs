@@ -1,7 +1,7 @@
 //! Which conversion a node is given to.
 
 use super::operations::{PASSING, moves, never};
-use super::{Converter, OnnxValue, Step};
+use super::{Converter, OnnxValue, Step, recurrent, written};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
@@ -18,6 +18,9 @@ impl<'a> Converter<'a> {
         if !PASSING.contains(&node.op.as_str()) {
             node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
         }
+        if recurrent::is_one(&node.op) {
+            return self.recurrent(node);
+        }
         if !moves(&node.op) && node.inputs.iter().any(|i| self.integers.contains(i.as_str())) {
             return Err("computes in integers, which is not supported (cast the input to float first)".into());
         }
@@ -25,7 +28,7 @@ impl<'a> Converter<'a> {
             return self.split(node);
         }
         let more = node.outputs.iter().skip(1).find(|o| !o.is_empty() && self.model.reads(o));
-        if let Some(more) = more.filter(|_| node.op != "Dropout") {
+        if let Some(more) = more {
             return Err(format!("has a second output, '{more}', which is read and not supported").into());
         }
         self.output_of(node).map(|value| vec![value])
@@ -34,6 +37,7 @@ impl<'a> Converter<'a> {
     fn output_of(&mut self, node: &'a Node) -> Step<OnnxValue> {
         match node.op.as_str() {
             "Conv" => self.conv(node),
+            "ConvTranspose" => self.transposed_conv(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
             "BatchNormalization" => self.batch_norm(node),
@@ -82,7 +86,7 @@ impl<'a> Converter<'a> {
                 None => return Err(self.missing(name)),
             }
         }
-        if inputs.iter().all(Option::is_none) {
+        if inputs.iter().all(Option::is_none) && node.op != "Constant" || written::reads_graphs(&node.op) {
             return Ok(None);
         }
         match self.folding.evaluate(node, &inputs) {
@@ -97,7 +101,21 @@ impl<'a> Converter<'a> {
 
     /// Whether the outputs of `node` are integers in the file.
     pub(super) fn gives_integers(&self, node: &Node) -> bool {
-        moves(&node.op) && !matches!(node.op.as_str(), "Cast" | "CastLike") && node.input(0).is_some_and(|i| self.integers.contains(i))
+        let is_integer = |i: usize| match node.input(i).map(|name| (name, self.values.get(name))) {
+            Some((_, Some(OnnxValue::Constant(array)))) => array.as_ints().is_some(),
+            Some((name, _)) => self.integers.contains(name),
+            None => false,
+        };
+        match node.op.as_str() {
+            "Cast" => !node.casts_to_float(),
+            "CastLike" => false,
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf" => true,
+            "ArgMax" | "ArgMin" => true,
+            "Where" => is_integer(1),
+            "OneHot" => is_integer(2),
+            "Max" | "Min" | "Abs" | "Neg" | "Sign" | "Clip" | "ReduceMax" | "ReduceMin" | "Trilu" | "GatherElements" => is_integer(0),
+            op => moves(op) && is_integer(0),
+        }
     }
 
     /// A value as it is: of other element types that hold the same numbers, too.

@@ -1,12 +1,8 @@
-//! Elements of an axis in any order, put together from runs of even steps.
+//! Elements of an axis in any order: of even steps by a rearrangement, else by a table.
 
 use super::{Converter, Step};
-use crate::graph::Op;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
-
-/// The most runs that an axis is put together from; each is a step when the network runs.
-const MOST_RUNS: usize = 256;
 
 /// Consecutive places that are even steps: the first, how many, the step, and how often each is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +17,12 @@ impl<'a> Converter<'a> {
     /// The elements of axis `at` (of its own) of `view` at `places`, in that order.
     pub(super) fn picked_along(&mut self, node: &Node, view: &View, at: usize, places: &[usize]) -> Step<View> {
         let runs = runs(places);
-        if runs.len() > MOST_RUNS {
-            return Err(format!("picks {} elements in an order of {} runs, more than {MOST_RUNS}", places.len(), runs.len()).into());
+        if runs.len() > 1 {
+            let mut indices = vec![None; view.axes.len()];
+            *indices.get_mut(at).ok_or("names no axis")? = Some(places.iter().map(|&p| Some(p)).collect());
+            return self.picked(node, view, &indices, 0.0);
         }
-        // With that axis in front, the runs can be put one after the other.
+        // With that axis in front, its step is the outermost.
         let rank = view.axes.len();
         let order: Vec<usize> = std::iter::once(at).chain((0..rank).filter(|&i| i != at)).collect();
         let mut turned = view.permuted(&order).ok_or("names no axis")?;
@@ -35,19 +33,10 @@ impl<'a> Converter<'a> {
         let stride = turned.axes[0].first().map_or(0, |a| a.stride);
         let rest: Vec<Atom> = turned.axes[1..].iter().flatten().copied().collect();
         let inner: usize = rest.iter().map(|a| a.size).product();
-        let mut bases = Vec::with_capacity(runs.len());
-        for run in &runs {
-            let first = [Atom { size: run.len, stride: stride * run.step }, Atom { size: run.each, stride: 0 }];
-            let atoms: Vec<Atom> = first.into_iter().chain(rest.iter().copied()).filter(|a| a.size != 1).collect();
-            bases.push(self.rearranged(node, turned.base, vec![run.len * run.each * inner], run.start * stride, &atoms)?);
-        }
-        let base = match bases[..] {
-            [one] => one,
-            _ => {
-                let name = self.fresh(format!("{}.picked", node.label()));
-                self.push(&name, Op::Concat, bases, Vec::new())?
-            }
-        };
+        let Some(run) = runs.first() else { return Err("picks no elements".into()) };
+        let first = [Atom { size: run.len, stride: stride * run.step }, Atom { size: run.each, stride: 0 }];
+        let atoms: Vec<Atom> = first.into_iter().chain(rest.iter().copied()).filter(|a| a.size != 1).collect();
+        let base = self.rearranged(node, turned.base, vec![run.len * run.each * inner], run.start * stride, &atoms)?;
         let mut sizes = turned.sizes();
         sizes[0] = places.len();
         Ok(View::plain(base, &sizes).restored(&order).ok_or("names no axis")?.sampled(view.sample))

@@ -11,20 +11,26 @@ mod dispatch;
 mod elementwise;
 mod ends;
 mod faults;
+mod general;
 mod index;
+mod kept;
 mod layers;
 mod moves;
+mod names;
 mod norms;
 mod operations;
 mod pad;
 mod parts;
 mod pools;
 mod product;
+mod recurrent;
 mod reduce;
 mod resize;
 mod shapes;
 mod transformer;
+mod transposed;
 mod value;
+mod written;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,6 +39,7 @@ use std::sync::Arc;
 use super::array::Array;
 use super::eval::Folding;
 use super::model::Model;
+use super::names::Names;
 use super::node::Node;
 use super::view::View;
 use crate::graph::{Graph, Node as GraphNode, Op, ValueId};
@@ -42,6 +49,7 @@ use ends::MOST;
 pub(super) use ends::{Samples, input_view};
 use faults::Failure;
 pub(super) use faults::Faults;
+use kept::{End, Kept};
 use operations::never;
 use value::{OnnxValue, Pads, Step, Stop};
 
@@ -74,24 +82,57 @@ struct Converter<'a> {
     integers: BTreeSet<&'a str>,
     /// The vector that each graph value was flattened to.
     flat: HashMap<ValueId, ValueId>,
-    names: BTreeSet<String>,
+    names: Named,
     notes: Notes,
+    /// The rules of the notes, in the order in which they were made.
+    noted: Vec<Cow<'static, str>>,
     /// Parts and padded values as they were before they were moved or computed for somebody.
     settled: Vec<(&'a str, OnnxValue)>,
     folding: Folding,
+    /// Where nodes that are made on the way are kept.
+    kept: &'a End,
+    /// All names that are taken, once somebody needs new ones.
+    taken: Option<Names>,
+    /// Values of nodes that are written out, until those are done.
+    passing: Vec<&'a str>,
+    /// Elements of the constants that those brought.
+    written: usize,
+}
+
+/// The names of the graph's nodes.
+#[derive(Default)]
+struct Named {
+    all: BTreeSet<String>,
+    /// In the order in which they were taken.
+    order: Vec<String>,
+}
+
+impl Named {
+    fn take(&mut self, name: &str) {
+        self.all.insert(name.into());
+        self.order.push(name.into());
+    }
+
+    /// Forgets all names but the first `count`.
+    fn forget(&mut self, count: usize) {
+        for name in self.order.drain(count..) {
+            self.all.remove(&name);
+        }
+    }
 }
 
 /// How far a conversion had come, so that it can be taken back to there.
+#[derive(Clone, Copy)]
 struct Mark {
     nodes: usize,
     settled: usize,
-    names: BTreeSet<String>,
-    notes: Notes,
+    names: usize,
+    notes: usize,
 }
 
 impl<'a> Converter<'a> {
     /// `chosen` has the shape of each input that its reader chose, if one did.
-    fn new(model: &'a Model, name: &str, samples: Samples, chosen: Vec<Option<Vec<usize>>>) -> Result<Self, Failure> {
+    fn new(model: &'a Model, name: &str, samples: Samples, chosen: Vec<Option<Vec<usize>>>, kept: &'a Kept) -> Result<Self, Failure> {
         let (mut shapes, mut seen, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for (number, chosen) in chosen.iter().enumerate() {
             match input_view(model, number, samples, chosen.clone()) {
@@ -125,10 +166,15 @@ impl<'a> Converter<'a> {
             values,
             integers: model.inputs.iter().filter(|i| i.is_integer()).map(|i| i.name.as_str()).collect(),
             flat: HashMap::new(),
-            names: BTreeSet::new(),
+            names: Named::default(),
             notes: BTreeMap::new(),
+            noted: Vec::new(),
             settled: Vec::new(),
             folding: Folding::new(model.opset, model.constants.values().map(|a| a.len()).sum()),
+            kept: kept.end(),
+            taken: None,
+            passing: Vec::new(),
+            written: 0,
         })
     }
 
@@ -162,24 +208,17 @@ impl<'a> Converter<'a> {
 
     /// Converts `node`, or the nodes that a rule put it in the place of where its own conversion does not apply.
     fn convert(&mut self, node: &'a Node, faults: &mut Vec<String>) -> Result<(), Failure> {
-        let mark = node.pattern.is_some().then(|| self.mark());
-        match self.outputs(node) {
-            Ok(values) => {
+        let mark = self.mark();
+        match self.define(node) {
+            Ok(()) => {
                 if let Some(pattern) = &node.pattern {
                     self.note(pattern.rule.name, node);
                 }
-                let integers = self.gives_integers(node);
-                for (name, value) in node.outputs.iter().zip(values).filter(|(name, _)| !name.is_empty()) {
-                    if integers {
-                        self.integers.insert(name);
-                    }
-                    self.values.insert(name, value);
-                }
             }
             Err(Stop::Input(number, shape)) => return Err(Failure::Input(number, shape)),
-            Err(stop) => match (node.pattern.as_ref().zip(mark), stop) {
-                (Some((pattern, mark)), _) => {
-                    self.take_back(mark);
+            Err(stop) => match (node.pattern.as_ref(), stop) {
+                (Some(pattern), _) => {
+                    self.take_back(&mark);
                     self.note(format!("left as written ({}): it would need {}", pattern.rule.name, pattern.rule.requires), node);
                     for plain in &pattern.plain {
                         if !plain.outputs.iter().any(|o| self.values.contains_key(o.as_str())) {
@@ -200,12 +239,52 @@ impl<'a> Converter<'a> {
         Ok(())
     }
 
+    /// Converts `node` and gives its outputs their values.
+    fn define(&mut self, node: &'a Node) -> Step<()> {
+        let (values, integers) = self.tried(node)?;
+        let integers = integers.unwrap_or_else(|| vec![self.gives_integers(node); values.len()]);
+        for ((name, value), is_integer) in node.outputs.iter().zip(values).zip(integers).filter(|((name, _), _)| !name.is_empty()) {
+            if is_integer {
+                self.integers.insert(name);
+            }
+            self.values.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// The outputs of `node` by the first way that applies: its own, by primitives, or written out as other nodes. Of the last, whether each
+    /// holds integers.
+    fn tried(&mut self, node: &'a Node) -> Step<(Vec<OnnxValue>, Option<Vec<bool>>)> {
+        let mark = self.mark();
+        let first = match self.outputs(node) {
+            // What no rule put there may still be made otherwise.
+            Err(Stop::Why(why)) if node.pattern.is_none() => why,
+            other => return other.map(|values| (values, None)),
+        };
+        self.take_back(&mark);
+        let second = match self.general(node) {
+            Ok(Some(values)) => return Ok((values, None)),
+            Ok(None) => None,
+            Err(Stop::Why(why)) => Some(why),
+            Err(stop) => return Err(stop),
+        };
+        self.take_back(&mark);
+        let why = match self.written_out(node) {
+            Ok(Some((values, integers))) => return Ok((values, Some(integers))),
+            Ok(None) => second,
+            Err(Stop::Why(why)) => Some(why),
+            Err(stop) => return Err(stop),
+        };
+        // Of an attention the full form says what is wrong.
+        Err(Stop::Why(why.filter(|_| !operations::has_its_own(&node.op) || node.op == "Attention").unwrap_or(first)))
+    }
+
     fn mark(&self) -> Mark {
-        Mark { nodes: self.graph.nodes.len(), settled: self.settled.len(), names: self.names.clone(), notes: self.notes.clone() }
+        Mark { nodes: self.graph.nodes.len(), settled: self.settled.len(), names: self.names.order.len(), notes: self.noted.len() }
     }
 
     /// Forgets the nodes that were made since `mark`.
-    fn take_back(&mut self, mark: Mark) {
+    fn take_back(&mut self, mark: &Mark) {
         for node in self.graph.nodes.drain(mark.nodes..) {
             node.op.params(&node.name).iter().for_each(|p| drop(self.params.remove(&p.name)));
         }
@@ -213,7 +292,15 @@ impl<'a> Converter<'a> {
         let left = self.shapes.len();
         self.flat.retain(|_, flat| *flat < left);
         self.values.extend(self.settled.drain(mark.settled..));
-        (self.names, self.notes) = (mark.names, mark.notes);
+        self.names.forget(mark.names);
+        for rule in self.noted.drain(mark.notes..) {
+            if let Some(nodes) = self.notes.get_mut(&rule) {
+                nodes.pop();
+                if nodes.is_empty() {
+                    self.notes.remove(&rule);
+                }
+            }
+        }
     }
 
     /// The output called `name`, whose elements lie in the order in which the file sees them.
@@ -221,9 +308,10 @@ impl<'a> Converter<'a> {
         let end = Node::new("Identity", name, &[], name);
         self.settle(&end, name)?;
         match self.values.get(name).cloned() {
-            Some(OnnxValue::Computed(view)) if view.base < self.chosen.len() && view.is_ordered() => Err("is an input".into()),
+            // Inputs and constants are copied: an output is what a layer computes.
+            Some(OnnxValue::Computed(view)) if view.base < self.chosen.len() && view.is_ordered() => self.copied(&end, view),
             Some(OnnxValue::Computed(view)) => self.ordered(&end, &view),
-            Some(OnnxValue::Constant(_)) => Err("does not depend on any input".into()),
+            Some(OnnxValue::Constant(array)) => self.constant_output(&end, &array),
             Some(OnnxValue::Padded(..) | OnnxValue::Part(..)) => Err("is a part of a value".into()),
             None => Err(Stop::Blocked),
         }
@@ -255,7 +343,9 @@ impl<'a> Converter<'a> {
     }
 
     fn note(&mut self, rule: impl Into<Cow<'static, str>>, node: &Node) {
-        self.notes.entry(rule.into()).or_default().push(node.label().into());
+        let rule = rule.into();
+        self.noted.push(rule.clone());
+        self.notes.entry(rule).or_default().push(node.label().into());
     }
 
     /// Why there is no value called `name`: a fault already told, or an output that its node gives nobody here.
@@ -331,8 +421,8 @@ impl<'a> Converter<'a> {
     /// `name`, or if that is taken, with a number.
     fn fresh(&mut self, name: String) -> String {
         let numbered = (2..).map(|i| format!("{name}#{i}"));
-        let fresh = std::iter::once(name.clone()).chain(numbered).find(|n| !self.names.contains(n)).unwrap_or(name);
-        self.names.insert(fresh.clone());
+        let fresh = std::iter::once(name.clone()).chain(numbered).find(|n| !self.names.all.contains(n)).unwrap_or(name);
+        self.names.take(&fresh);
         fresh
     }
 
@@ -343,6 +433,14 @@ impl<'a> Converter<'a> {
         if count(&shape).is_none_or(|n| n > MOST) {
             return Err(format!("would give a value of {shape:?}, more than {MOST} elements").into());
         }
+        let by_channel = matches!(
+            op,
+            Op::Affine { .. } | Op::BatchNorm(_) | Op::Concat | Op::Embed(_) | Op::LayerNorm { .. } | Op::Multiply | Op::Softmax { .. }
+        );
+        if let Some(other) = read.iter().find(|shape| by_channel && !matches!(shape.len(), 1 | 3)) {
+            return Err(format!("reads a value of {other:?} as an image or a vector").into());
+        }
+        let mut params = Vec::with_capacity(tensors.len());
         for (spec, data) in op.params(name).into_iter().zip(tensors) {
             let len = data.len();
             let misfit = || format!("has {len} elements for '{}' of {:?}", spec.name, spec.shape);
@@ -350,8 +448,9 @@ impl<'a> Converter<'a> {
             if let Some(at) = tensor.data().iter().position(|x| !x.is_finite()) {
                 return Err(format!("has {} as element {at} of '{}'", tensor.data()[at], spec.name).into());
             }
-            self.params.insert(spec.name, tensor);
+            params.push((spec.name, tensor));
         }
+        self.params.extend(params);
         self.graph.nodes.push(GraphNode { name: name.into(), op, inputs });
         self.shapes.push(shape);
         Ok(self.shapes.len() - 1)

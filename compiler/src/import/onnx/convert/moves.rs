@@ -130,5 +130,5 @@ impl<'a> Converter<'a> {
 
 /// The shape of a graph value for elements of `sizes`: an image where there are three axes, else a vector.
 pub(super) fn graph_shape(sizes: &[usize]) -> Vec<usize> {
-    if sizes.len() == 3 { sizes.to_vec() } else { vec![sizes.iter().product()] }
+    if sizes.len() == 3 { sizes.to_vec() } else { vec![sizes.iter().fold(1, |n: usize, &size| n.saturating_mul(size))] }
 }

@@ -1,12 +1,13 @@
 //! The operations by name: which are converted, and what is said of the others.
 
 use super::elementwise;
+use super::names::{is_general, is_written};
 use crate::import::onnx::eval;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::rules::attention::FUSED;
 
 /// Operations on computed values, beside the functions of each element (`elementwise.rs`).
-const KNOWN: [&str; 59] = [
+const KNOWN: [&str; 63] = [
     "Add",
     "Attention",
     FUSED,
@@ -17,11 +18,13 @@ const KNOWN: [&str; 59] = [
     "Clip",
     "Concat",
     "Conv",
+    "ConvTranspose",
     "DepthToSpace",
     "Div",
     "Dropout",
     "Expand",
     "Flatten",
+    "GRU",
     "Gather",
     "Gemm",
     "GlobalAveragePool",
@@ -29,6 +32,7 @@ const KNOWN: [&str; 59] = [
     "GroupNormalization",
     "Identity",
     "InstanceNormalization",
+    "LSTM",
     "LayerNormalization",
     "LogSoftmax",
     "LpNormalization",
@@ -44,6 +48,7 @@ const KNOWN: [&str; 59] = [
     "Pad",
     "Pow",
     "RMSNormalization",
+    "RNN",
     "ReduceL1",
     "ReduceL2",
     "ReduceLogSum",
@@ -72,8 +77,8 @@ const KNOWN: [&str; 59] = [
 const ALSO_KNOWN: [&str; 2] = ["Unsqueeze", "Upsample"];
 
 /// Operations that shapes are made of: behind another fault they are no fault of their own.
-const OF_SHAPES: [&str; 11] =
-    ["And", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
+const OF_SHAPES: [&str; 12] =
+    ["And", "Constant", "ConstantOfShape", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Range", "Where"];
 
 /// Operations that take a part of a value without moving it, or a value with numbers around it without computing those.
 pub(super) const PASSING: [&str; 16] = [
@@ -121,29 +126,23 @@ pub(super) fn moves(op: &str) -> bool {
     )
 }
 
+/// Whether an operation has a conversion beside the one by primitives.
+pub(super) fn has_its_own(op: &str) -> bool {
+    KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || elementwise::is_one(op)
+}
+
 /// What is said of an operation that is not converted; `None` of one that is.
 fn unknown(op: &str) -> Option<String> {
-    if KNOWN.contains(&op) || ALSO_KNOWN.contains(&op) || OF_SHAPES.contains(&op) || elementwise::is_one(op) {
+    if has_its_own(op) || OF_SHAPES.contains(&op) || is_general(op) || is_written(op) {
         return None;
     }
     if let Some(why) = eval::never(op) {
         return Some(why.into());
     }
     let why = match op {
-        "QuantizeLinear"
-        | "DequantizeLinear"
-        | "QLinearConv"
-        | "QLinearMatMul"
-        | "ConvInteger"
-        | "MatMulInteger"
-        | "DynamicQuantizeLinear" => "is quantised, which is not supported (export the network before it was quantised)",
-        "If" | "Loop" | "Scan" => "is control flow that depends on the input, which is not supported",
-        "LSTM" | "GRU" | "RNN" => "is recurrent, which is not supported",
-        "ConvTranspose" => "is a transposed convolution, which is not supported",
-        "ArgMax" | "ArgMin" | "TopK" | "NonZero" | "NonMaxSuppression" | "OneHot" => {
+        "TopK" | "NonZero" | "NonMaxSuppression" | "Unique" => {
             "gives indices or takes elements by their values, which is not supported (end the network before it)"
         }
-        "Einsum" => "is not supported (export it as MatMul and Transpose)",
         _ if op.contains('.') => "is an operation of another domain than ONNX's own, which is not supported",
         _ => "is an operation on computed values that is not supported",
     };
@@ -164,8 +163,9 @@ mod tests {
     fn the_true_reason_is_told() {
         assert_eq!(unknown("Conv"), None);
         assert_eq!(unknown("Elu"), None);
-        assert!(unknown("com.microsoft.FusedConv").is_some_and(|why| why.contains("another domain")));
-        assert!(unknown("Loop").is_some_and(|why| why.contains("control flow")));
+        assert_eq!((unknown("Loop"), unknown("com.microsoft.FusedConv")), (None, None));
+        assert!(unknown("com.acme.FusedConv").is_some_and(|why| why.contains("another domain")));
+        assert!(unknown("TopK").is_some_and(|why| why.contains("by their values")));
         assert!(KNOWN.is_sorted());
     }
 }

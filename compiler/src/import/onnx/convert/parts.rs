@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Converter, OnnxValue, Step};
 use crate::graph::{Op, ValueId, Window};
-use crate::import::onnx::array::Array;
+use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::dims::Ranges;
 use crate::import::onnx::node::Node;
 use crate::import::onnx::sizes;
@@ -63,16 +63,27 @@ impl<'a> Converter<'a> {
                 (0..parts).map(|i| each.min(size.saturating_sub(i * each))).collect::<Vec<_>>()
             }
         };
-        if lens.len() != parts || lens.iter().sum::<usize>() != size || lens.contains(&0) {
+        if lens.len() != parts || lens.iter().sum::<usize>() != size {
             return Err(format!("takes {size} elements apart into {lens:?} for {parts} outputs").into());
         }
         let (mut start, mut values) = (0, Vec::with_capacity(parts));
         for len in lens {
+            if len == 0 {
+                values.push(self.nothing_of(&view, at));
+                continue;
+            }
             let (part, offset) = self.part_along(node, &view, at, (start, len, 1))?;
             start += len;
             values.push(OnnxValue::Part(part, offset));
         }
         Ok(values)
+    }
+
+    /// No elements of axis `at` (of its own): a constant, of which a Concat takes nothing.
+    fn nothing_of(&self, view: &View, at: usize) -> OnnxValue {
+        let mut shape = self.full_shape(view);
+        shape[view.axis_of(at)] = 0;
+        OnnxValue::Constant(Array { shape, data: Data::Floats(Vec::new()) }.into())
     }
 
     /// Elements of an axis by number. The axis goes away for a single number, and becomes several for a list of lists.
@@ -108,7 +119,8 @@ impl<'a> Converter<'a> {
             return Ok(OnnxValue::Computed(view));
         }
         if ranges.iter().any(|r| r.1 == 0) {
-            return Err(format!("takes nothing of a value of {full:?}").into());
+            let shape = ranges.iter().map(|r| r.1).collect();
+            return Ok(OnnxValue::Constant(Array { shape, data: Data::Floats(Vec::new()) }.into()));
         }
         if view.sample.is_some_and(|s| ranges[s] != (0, full[s], 1)) {
             return Err("takes some of the samples".into());

@@ -1,5 +1,7 @@
 //! Means, sums and extremes over axes: the other axes become channels, those the pixels of an image that a pool takes together.
 
+use thinfer::artifact::Limits;
+
 use super::{Converter, OnnxValue, Step};
 use crate::graph::{Activation, Op, Window};
 use crate::import::onnx::dims;
@@ -90,6 +92,9 @@ impl<'a> Converter<'a> {
         let kept: Vec<usize> = (0..sizes.len()).filter(|i| !over.contains(i)).collect();
         let view = self.as_image_over(node, view, &kept)?;
         let [_, height, width] = self.shapes[view.base][..] else { return Err("takes no image together".into()) };
+        if height.max(width) > Limits::WINDOW as usize {
+            return Err(format!("takes {height}×{width} elements together, more than a window has").into());
+        }
         let name = self.fresh(node.label().into());
         let base = self.push(&name, op([height, width]), vec![view.base], Vec::new())?;
         let pixels = (height * width).max(1);
@@ -102,7 +107,7 @@ impl<'a> Converter<'a> {
 }
 
 /// `view` without the axes at `over`, which have one element each.
-fn without(view: View, over: &[usize]) -> View {
+pub(super) fn without(view: View, over: &[usize]) -> View {
     let gone: Vec<usize> = over.iter().map(|&i| view.axis_of(i)).collect();
     let sample = view.sample.map(|s| s - gone.iter().filter(|g| **g < s).count());
     let axes = view.axes.into_iter().enumerate().filter(|(i, _)| !over.contains(i)).map(|(_, a)| a).collect();

@@ -46,7 +46,9 @@ fn constant(node: &Node) -> Result<Array, String> {
         Attribute::Int(i) => Ok(Array { shape: vec![], data: Data::Ints(vec![*i]) }),
         Attribute::Floats(f) => Ok(Array { shape: vec![f.len()], data: Data::Floats(f.clone()) }),
         Attribute::Ints(i) => Ok(Array::ints(i.clone())),
-        Attribute::Text(_) | Attribute::Graph(_) | Attribute::Other => Err(format!("holds a {name}, which is neither float nor integer")),
+        Attribute::Text(_) | Attribute::Texts(_) | Attribute::Graph(_) | Attribute::Other => {
+            Err(format!("holds a {name}, which is neither float nor integer"))
+        }
     }
 }
 

@@ -1,0 +1,44 @@
+//! Elements at computed indices: rows of a table, above all.
+
+use thinfer::artifact::{Lookup, Primitive};
+
+use super::super::{Converter, Step};
+use super::lengths::small;
+use crate::import::onnx::node::Node;
+use crate::import::onnx::sizes;
+use crate::import::onnx::view::View;
+
+impl<'a> Converter<'a> {
+    /// Gather: slices of input 0 along an axis.
+    pub(super) fn looked_up(&mut self, node: &'a Node) -> Step<View> {
+        let (values, indices) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let axis = sizes::axis(node.int("axis", 0), values.rank())?;
+        let own = self.own_axis(&values, axis as i64)?;
+        let more = indices.rank();
+        let sample = match (values.sample, indices.sample) {
+            (None, None) => None,
+            (None, Some(at)) => Some(axis + at),
+            (Some(at), None) if at < axis => Some(at),
+            (Some(at), None) => Some(at - 1 + more),
+            _ => return Err("looks up each sample's indices in all samples".into()),
+        };
+        let (table, places) = (values.sizes(), indices.sizes());
+        let inputs = vec![self.shaped(node, &values, &table)?, self.shaped(node, &indices, &places)?];
+        let base = self.primitive(node.label().into(), Primitive::Lookup(Lookup { axis: small(own)?, elements: false }), inputs)?;
+        let shape = [&table[..own], &places, &table[own + 1..]].concat();
+        Ok(View::plain(base, &shape).sampled(sample))
+    }
+
+    pub(super) fn elements_looked_up(&mut self, node: &'a Node) -> Step<View> {
+        let (values, indices) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let (values, indices) = (values.beside(&indices).unwrap_or(values.clone()), indices.beside(&values).unwrap_or(indices));
+        if values.rank() != indices.rank() || values.sample != indices.sample {
+            return Err("looks up indices that have other samples than the values".into());
+        }
+        let own = self.own_axis(&values, node.int("axis", 0))?;
+        let (table, places) = (values.sizes(), indices.sizes());
+        let inputs = vec![self.shaped(node, &values, &table)?, self.shaped(node, &indices, &places)?];
+        let base = self.primitive(node.label().into(), Primitive::Lookup(Lookup { axis: small(own)?, elements: true }), inputs)?;
+        Ok(View::plain(base, &places).sampled(indices.sample))
+    }
+}

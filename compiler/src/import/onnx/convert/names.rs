@@ -1,0 +1,154 @@
+//! Names of the operations that conversions by primitives and as other nodes are for.
+
+/// A quotient that is rounded once, unlike one by a reciprocal.
+pub(super) const QUOTIENT: &str = "/";
+
+/// Operations that are one map.
+pub(super) fn is_map(op: &str) -> bool {
+    matches!(
+        op,
+        QUOTIENT
+            | "Abs"
+            | "Add"
+            | "Sub"
+            | "Mul"
+            | "Div"
+            | "Sum"
+            | "Mean"
+            | "Pow"
+            | "Mod"
+            | "Max"
+            | "Min"
+            | "PRelu"
+            | "Clip"
+            | "Where"
+            | "Equal"
+            | "Less"
+            | "LessOrEqual"
+            | "Greater"
+            | "GreaterOrEqual"
+            | "And"
+            | "Or"
+            | "Xor"
+            | "Not"
+            | "Neg"
+            | "Sign"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "Sin"
+            | "Cos"
+            | "Tan"
+            | "Asin"
+            | "Acos"
+            | "Atan"
+            | "Sinh"
+            | "Cosh"
+            | "Asinh"
+            | "Acosh"
+            | "Atanh"
+            | "IsNaN"
+            | "IsInf"
+            | "Cast"
+            | "Shrink"
+    )
+}
+
+/// Operations that are one reduction.
+pub(super) fn is_reduction(op: &str) -> bool {
+    matches!(
+        op,
+        "ArgMax"
+            | "ArgMin"
+            | "ReduceSum"
+            | "ReduceMean"
+            | "ReduceMax"
+            | "ReduceMin"
+            | "ReduceProd"
+            | "ReduceL1"
+            | "ReduceL2"
+            | "ReduceSumSquare"
+            | "ReduceLogSum"
+            | "ReduceLogSumExp"
+    )
+}
+
+/// Whether `op` has a conversion by primitives.
+pub(super) fn is_general(op: &str) -> bool {
+    is_map(op)
+        || is_reduction(op)
+        || matches!(
+            op,
+            "Softmax"
+                | "LogSoftmax"
+                | "Hardmax"
+                | "MatMul"
+                | "Gemm"
+                | "Einsum"
+                | "Concat"
+                | "Conv"
+                | "ConvTranspose"
+                | "MaxPool"
+                | "AveragePool"
+                | "LpPool"
+                | "Gather"
+                | "GatherElements"
+                | "Resize"
+                | "Upsample"
+                | "CumSum"
+                | "OneHot"
+                | "Trilu"
+                | "LayerNormalization"
+                | "LRN"
+                | "GlobalLpPool"
+        )
+}
+
+/// Whether `op` is written out.
+pub(super) fn is_written(op: &str) -> bool {
+    [ATTENTION, CHOICE, FUSED, IMAGES, INDICES, LOOPS, LOSSES, NORMS, QUANTISED, SIGNAL, SMALL].iter().any(|ops| ops.contains(&op))
+}
+
+pub(super) const ATTENTION: &[&str] = &["Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding"];
+
+pub(super) const CHOICE: &[&str] = &["If"];
+
+pub(super) const FUSED: &[&str] = &[
+    "SimplifiedLayerNormalization",
+    "com.microsoft.BiasGelu",
+    "com.microsoft.BiasSplitGelu",
+    "com.microsoft.FastGelu",
+    "com.microsoft.FusedConv",
+    "com.microsoft.FusedGemm",
+    "com.microsoft.FusedMatMul",
+    "com.microsoft.Gelu",
+    "com.microsoft.MultiHeadAttention",
+    "com.microsoft.QuickGelu",
+    "com.microsoft.SimplifiedLayerNormalization",
+    "com.microsoft.SkipLayerNormalization",
+    "com.microsoft.SkipSimplifiedLayerNormalization",
+];
+
+pub(super) const IMAGES: &[&str] = &["AffineGrid", "Col2Im", "DepthToSpace", "GridSample", "MaxUnpool", "SpaceToDepth"];
+
+pub(super) const INDICES: &[&str] = &["Compress", "GatherND", "Scatter", "ScatterElements", "ScatterND", "TensorScatter"];
+
+pub(super) const LOOPS: &[&str] = &["Loop", "Scan"];
+
+pub(super) const LOSSES: &[&str] = &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"];
+
+pub(super) const NORMS: &[&str] = &[
+    "BatchNormalization",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LpNormalization",
+    "MeanVarianceNormalization",
+    "RMSNormalization",
+];
+
+pub(super) const QUANTISED: &[&str] =
+    &["ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QuantizeLinear"];
+
+pub(super) const SIGNAL: &[&str] = &["DFT", "STFT"];
+
+pub(super) const SMALL: &[&str] = &["CastLike", "CenterCropPad", "CumProd", "Dropout", "EyeLike", "ReverseSequence", "SwiGLU", "Swish"];
