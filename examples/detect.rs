@@ -151,6 +151,11 @@ fn decode(kind: Kind, outputs: &[(Vec<usize>, Vec<f32>)], size: [usize; 2], leas
     Some(found)
 }
 
+/// In square pixels; nothing where the corners are the other way round.
+fn area(r: Rect) -> f64 {
+    (r.right - r.left).max(0.0) * (r.bottom - r.top).max(0.0)
+}
+
 /// What two boxes share, as a share of what both cover.
 fn overlap(a: &Rect, b: &Rect) -> f64 {
     let both = Rect { left: a.left.max(b.left), top: a.top.max(b.top), right: a.right.min(b.right), bottom: a.bottom.min(b.bottom) };
