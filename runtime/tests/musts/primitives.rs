@@ -102,7 +102,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let long = vec![Instruction::Operand(0); 65];
     vec![
         case(READ_BY_OTHERS, "Layer 1", "reads value 1, a constant", pooled.bytes()),
-        case(IS_OUTPUT, "Field output 0", "is a constant", output.bytes()),
+        case(IS_OUTPUT, "Field output 'output'", "is a constant", output.bytes()),
         case(COUNT, "Layer 0", "a constant", File::of_one(Op::Constant { tensor: 1 }).bytes()),
         case(COUNT, "Layer 0", "a softmax over an axis reads 1 value, not 2", {
             let softmax = SoftmaxOver { shape: vec![4, 63], axis: 0, log: false, operand: walk(&[63, 1]) };

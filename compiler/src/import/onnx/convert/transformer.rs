@@ -177,10 +177,8 @@ impl<'a> Converter<'a> {
         let last = node.inputs.len() - 1;
         let full_view = self.computed(node, last)?;
         let (front, view) = self.behind_front(&full_view)?;
-        let at = axis - usize::from(front == Front::One);
-        if view.axes.len() != 2 || (front == Front::One && axis == 0) {
-            return Err("puts a constant before a value that is no row of tokens, which is not supported".into());
-        }
+        let at = axis.checked_sub(usize::from(front == Front::One)).filter(|_| view.axes.len() == 2);
+        let at = at.ok_or("puts a constant before a value that is no row of tokens, which is not supported")?;
         let other = 1 - at;
         // Pixels in the order of the tokens, so that more can stand before them.
         let view = self.over_channels(node, &view, &[other])?;
