@@ -6,6 +6,7 @@ mod arithmetic;
 pub(super) mod attempts;
 mod channels;
 mod concat;
+mod cumulative;
 mod declared;
 mod dispatch;
 mod elementwise;

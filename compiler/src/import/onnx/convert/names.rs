@@ -109,10 +109,13 @@ pub(super) fn is_written(op: &str) -> bool {
     [ATTENTION, CHOICE, FUSED, IMAGES, INDICES, LOOPS, LOSSES, NORMS, QUANTISED, SIGNAL, SMALL].iter().any(|ops| ops.contains(&op))
 }
 
+/// Attention over earlier keys, too, and what goes with it.
 pub(super) const ATTENTION: &[&str] = &["Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding"];
 
+/// Branches.
 pub(super) const CHOICE: &[&str] = &["If"];
 
+/// Several operations in one.
 pub(super) const FUSED: &[&str] = &[
     "SimplifiedLayerNormalization",
     "com.microsoft.BiasGelu",
@@ -129,14 +132,19 @@ pub(super) const FUSED: &[&str] = &[
     "com.microsoft.SkipSimplifiedLayerNormalization",
 ];
 
+/// What moves pixels.
 pub(super) const IMAGES: &[&str] = &["AffineGrid", "Col2Im", "DepthToSpace", "GridSample", "MaxUnpool", "SpaceToDepth"];
 
+/// Elements by indices.
 pub(super) const INDICES: &[&str] = &["Compress", "GatherND", "Scatter", "ScatterElements", "ScatterND", "TensorScatter"];
 
+/// Graphs that are run many times.
 pub(super) const LOOPS: &[&str] = &["Loop", "Scan"];
 
+/// Losses.
 pub(super) const LOSSES: &[&str] = &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"];
 
+/// Normalisations.
 pub(super) const NORMS: &[&str] = &[
     "BatchNormalization",
     "GroupNormalization",
@@ -146,9 +154,12 @@ pub(super) const NORMS: &[&str] = &[
     "RMSNormalization",
 ];
 
+/// Numbers that stand for others by scale and zero point.
 pub(super) const QUANTISED: &[&str] =
     &["ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QuantizeLinear"];
 
+/// Fourier transforms.
 pub(super) const SIGNAL: &[&str] = &["DFT", "STFT"];
 
+/// Operations of a few others.
 pub(super) const SMALL: &[&str] = &["CastLike", "CenterCropPad", "CumProd", "Dropout", "EyeLike", "ReverseSequence", "SwiGLU", "Swish"];

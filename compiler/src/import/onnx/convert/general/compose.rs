@@ -2,6 +2,7 @@
 
 use thinfer::artifact::{Activation, Binary, ReduceKind};
 
+use super::super::cumulative::is_part;
 use super::super::{Converter, OnnxValue, Step};
 use super::matmul::Product;
 use super::operands::{Piece, Together};
@@ -22,14 +23,8 @@ impl<'a> Converter<'a> {
         if size > LONGEST_SUM {
             return Err(format!("sums up an axis of {size} elements, more than {LONGEST_SUM}").into());
         }
-        let (reverse, exclusive) = (node.int("reverse", 0) != 0, node.int("exclusive", 0) != 0);
         // Row j says which sums element j is part of.
-        let is_part = |from: usize, to: usize| match (reverse, exclusive) {
-            (false, false) => from <= to,
-            (false, true) => from < to,
-            (true, false) => from >= to,
-            (true, true) => from > to,
-        };
+        let is_part = is_part(node);
         let ones = (0..size * size).map(|n| f32::from(u8::from(is_part(n / size, n % size)))).collect();
         let matrix = self.constant_value(format!("{}.ones", node.label()), &[size, size], ones)?;
         let rank = view.axes.len();

@@ -14,7 +14,7 @@ mod small;
 
 use std::sync::Arc;
 
-use super::names::is_written;
+use super::names::{ATTENTION, CHOICE, FUSED, IMAGES, INDICES, LOOPS, LOSSES, NORMS, QUANTISED, SIGNAL, is_written};
 use super::{Converter, OnnxValue, Step, Stop, kept};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::names::Names;
@@ -25,7 +25,7 @@ const MOST_WRITTEN: usize = 1 << 28;
 
 /// Whether the outputs of `op` depend on graphs within it, too.
 pub(super) fn reads_graphs(op: &str) -> bool {
-    super::names::CHOICE.contains(&op) || super::names::LOOPS.contains(&op)
+    CHOICE.contains(&op) || LOOPS.contains(&op)
 }
 
 impl<'a> Converter<'a> {
@@ -61,34 +61,34 @@ impl<'a> Converter<'a> {
     /// Converts the nodes that stand for `node`; the names of what its outputs are.
     fn names_of_outputs(&mut self, node: &'a Node) -> Step<Vec<&'a str>> {
         let op = node.op.as_str();
-        if super::names::ATTENTION.contains(&op) {
+        if ATTENTION.contains(&op) {
             return self.attention_of(node);
         }
-        if super::names::CHOICE.contains(&op) {
+        if CHOICE.contains(&op) {
             return self.choice(node);
         }
-        if super::names::FUSED.contains(&op) {
+        if FUSED.contains(&op) {
             return self.fused(node);
         }
-        if super::names::IMAGES.contains(&op) {
+        if IMAGES.contains(&op) {
             return self.images(node);
         }
-        if super::names::INDICES.contains(&op) {
+        if INDICES.contains(&op) {
             return self.by_indices(node).map(|y| vec![y]);
         }
-        if super::names::LOOPS.contains(&op) {
+        if LOOPS.contains(&op) {
             return self.unrolled(node);
         }
-        if super::names::LOSSES.contains(&op) {
+        if LOSSES.contains(&op) {
             return self.loss(node);
         }
-        if super::names::NORMS.contains(&op) {
+        if NORMS.contains(&op) {
             return self.norm_of(node);
         }
-        if super::names::QUANTISED.contains(&op) {
+        if QUANTISED.contains(&op) {
             return self.quantised(node);
         }
-        if super::names::SIGNAL.contains(&op) {
+        if SIGNAL.contains(&op) {
             return self.signal(node).map(|y| vec![y]);
         }
         self.small(node)

@@ -1,5 +1,6 @@
 //! Operations of a few nodes each: types taken from other values, masks of a dropout, products along an axis, cuts about the centre.
 
+use super::super::cumulative::is_part;
 use super::super::{Converter, Step};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::node::{Node, is_float};
@@ -83,13 +84,7 @@ impl<'a> Converter<'a> {
         if size > LONGEST_PRODUCT {
             return Err(format!("multiplies up an axis of {size} elements, more than {LONGEST_PRODUCT}").into());
         }
-        let (reverse, exclusive) = (node.int("reverse", 0) != 0, node.int("exclusive", 0) != 0);
-        let is_part = |from: usize, to: usize| match (reverse, exclusive) {
-            (false, false) => from <= to,
-            (false, true) => from < to,
-            (true, false) => from >= to,
-            (true, true) => from > to,
-        };
+        let is_part = is_part(node);
         // Which elements (the last axis) each product (the axis before) is of.
         let mut mask_shape = vec![1; shape.len() + 1];
         (mask_shape[axis], mask_shape[axis + 1]) = (size, size);
