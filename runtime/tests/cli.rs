@@ -3,32 +3,15 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use program::{refused, succeed, thinfer};
 use serde_json::Value;
 use thinfer::artifact::{self, Activation, Artifact, Element, Input, Layer, Meaning, Model, Op, Residual, TensorData, TensorSpec, Weight};
 use thinfer::tools::npy::{self, Npy, NpyData};
-
-fn thinfer(arguments: &[&str], dir: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_thinfer")).args(arguments).current_dir(dir).output().unwrap()
-}
-
-fn succeed(arguments: &[&str], dir: &Path) -> String {
-    let output = thinfer(arguments, dir);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(arguments: &[&str], dir: &Path, parts: &[&str]) {
-    let output = thinfer(arguments, dir);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{arguments:?}: {error}");
-    for part in parts {
-        assert!(error.contains(part), "{arguments:?}: {part:?} not in {error:?}");
-    }
-}
 
 /// A 2×2 image to two classes: the sum of its upper pixels against that of its lower ones, at rank 1.
 fn save_model(path: &Path, scale: f32) {

@@ -3,9 +3,11 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod program;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 use thinfer::artifact::{
@@ -14,23 +16,20 @@ use thinfer::artifact::{
 use thinfer::tools::images::Pixels;
 use thinfer::tools::npy::{self, Npy, NpyData};
 
+fn on_cpu<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [arguments, &["--device", "cpu"]].concat()
+}
+
 fn thinfer(arguments: &[&str], dir: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_thinfer")).args(arguments).args(["--device", "cpu"]).current_dir(dir).output().unwrap()
+    program::thinfer(&on_cpu(arguments), dir)
 }
 
 fn succeed(arguments: &[&str], dir: &Path) -> String {
-    let output = thinfer(arguments, dir);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    program::succeed(&on_cpu(arguments), dir)
 }
 
 fn refused(arguments: &[&str], dir: &Path, parts: &[&str]) {
-    let output = thinfer(arguments, dir);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{arguments:?}: {error}");
-    for part in parts {
-        assert!(error.contains(part), "{arguments:?}: {part:?} not in {error:?}");
-    }
+    program::refused(&on_cpu(arguments), dir, parts);
 }
 
 fn json(path: &Path) -> Value {
@@ -91,7 +90,7 @@ fn images_of_any_size_are_brought_to_the_network() {
     let said = succeed(&["run", "m.thin", "a.png", "b.png", "--top", "1"], dir);
     assert!(said.contains("0: upper") && said.contains("1: lower") && said.lines().count() == 2, "{said}");
     assert!(succeed(&["run", "m.thin", "--input", "a.png", "--top", "1"], dir).starts_with("0: upper"));
-    let inspected = Command::new(env!("CARGO_BIN_EXE_thinfer")).args(["inspect", "m.thin"]).current_dir(dir).output().unwrap();
+    let inspected = program::thinfer(&["inspect", "m.thin"], dir);
     assert!(String::from_utf8(inspected.stdout).unwrap().contains("images of other sizes for 'input': stretched, bilinear"));
     refused(&["run", "exact.thin", "a.png"], dir, &["a.png", "9 × 14", "2 × 2", "--fit"]);
     assert_eq!(thinfer(&["run", "m.thin", "a.png", "--input", "b.png"], dir).status.code(), Some(2));
