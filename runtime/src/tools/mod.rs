@@ -2,6 +2,8 @@
 //! the feature `tools`, which an application that only runs networks leaves off; images and archives behind `decode`.
 
 pub mod agreement;
+#[cfg(all(feature = "decode", any(test, feature = "reference")))]
+pub mod archives;
 pub mod bench;
 mod check;
 #[cfg(feature = "decode")]
@@ -18,4 +20,4 @@ pub mod samples;
 pub mod table;
 mod times;
 #[cfg(feature = "decode")]
-mod zip;
+pub mod zip;

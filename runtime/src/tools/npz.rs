@@ -1,7 +1,7 @@
 //! Numpy's .npz files: zip archives of arrays by name, as `numpy.savez` and `numpy.savez_compressed` write them.
 
 use super::npy::{self, Npy};
-use super::zip;
+use super::zip::{self, Stored};
 
 /// What unpacked arrays may take for each byte of the archive, and beside that.
 const PROPORTION: (usize, usize) = (1100, 1 << 20);
@@ -17,7 +17,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Npy)>, String> {
         let Some(array) = name.strip_suffix(".npy") else {
             return Err(format!("holds the entry '{name}', which is no .npy array"));
         };
-        let unpacked = entry.read(name, &mut left)?;
+        let unpacked = entry.read(name, Stored::Checked, &mut left)?;
         arrays.push((array.to_string(), npy::parse(&unpacked).map_err(|why| format!("array '{array}': {why}"))?));
     }
     if arrays.is_empty() {
@@ -28,8 +28,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Npy)>, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::archives::{archive, deflated};
     use super::npy::NpyData;
-    use super::zip::tests::{archive, deflated};
     use super::*;
 
     #[test]

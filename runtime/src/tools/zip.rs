@@ -1,4 +1,5 @@
-//! The entries of a zip archive: stored, as `numpy.savez` writes them, or deflated, as `numpy.savez_compressed` does.
+//! The entries of a zip archive: stored, as `numpy.savez` and `torch.save` write them, or deflated, as `numpy.savez_compressed` does and
+//! whoever packs one again.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,11 +8,20 @@ use std::io::Read;
 use flate2::read::DeflateDecoder;
 
 /// Each entry by its name.
-pub(super) type Entries<'a> = BTreeMap<&'a str, Entry<'a>>;
+pub type Entries<'a> = BTreeMap<&'a str, Entry<'a>>;
+
+/// What is asked of an entry that is stored as it is. One that is deflated is always held against its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Its checksum is that of its bytes.
+    Checked,
+    /// Nothing: PyTorch can be told to write no checksums.
+    Unchecked,
+}
 
 /// A file in the archive.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
+pub struct Entry<'a> {
     /// What stands in the archive.
     bytes: &'a [u8],
     /// 0: stored, 8: deflated.
@@ -27,13 +37,13 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// A phrase for an entry that is encrypted, packed in another way, damaged, or larger than what is left.
-    pub(super) fn read(&self, name: &str, left: &mut usize) -> Result<Cow<'a, [u8]>, String> {
+    pub fn read(&self, name: &str, stored: Stored, left: &mut usize) -> Result<Cow<'a, [u8]>, String> {
         let damaged = || format!("holds the entry '{name}', which is damaged");
         if self.is_encrypted {
             return Err(format!("holds the entry '{name}' encrypted"));
         }
         match self.method {
-            0 if crc32fast::hash(self.bytes) == self.sum => return Ok(Cow::Borrowed(self.bytes)),
+            0 if stored == Stored::Unchecked || crc32fast::hash(self.bytes) == self.sum => return Ok(Cow::Borrowed(self.bytes)),
             0 => return Err(damaged()),
             8 => (),
             other => return Err(format!("holds the entry '{name}' compressed by method {other}; stored and deflated ones are read")),
@@ -53,15 +63,15 @@ impl<'a> Entry<'a> {
 }
 
 /// Bytes that every entry of the central directory has at least.
-const ENTRY: usize = 46;
+pub(super) const ENTRY: usize = 46;
 /// What stands in 32 bits for a number that is found in the zip64 field.
-const WIDE: u64 = 0xffff_ffff;
+pub(super) const WIDE: u64 = 0xffff_ffff;
 
 /// Reads the central directory of `file`.
 ///
 /// # Errors
 /// A phrase that says what is damaged, or that an entry lies outside the file.
-pub(super) fn entries(file: &[u8]) -> Result<Entries<'_>, String> {
+pub fn entries(file: &[u8]) -> Result<Entries<'_>, String> {
     let broken = || "is no whole zip archive".to_string();
     // The end record has up to 64 KiB of comment behind it.
     let from = file.len().saturating_sub(22 + 0xffff);
@@ -127,79 +137,34 @@ fn zip64(extra: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 /// A little-endian number of up to 8 bytes.
-fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+pub(super) fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(len)?)?;
     Some(bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)))
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::archives::{archive, deflated};
     use super::*;
-
-    /// The same as the archive of stored entries, deflated.
-    pub(in crate::tools) fn deflated(entries: &[(&str, &[u8])]) -> Vec<u8> {
-        let packed: Vec<(&str, Vec<u8>)> = entries
-            .iter()
-            .map(|(name, bytes)| {
-                let mut packed = Vec::new();
-                flate2::read::DeflateEncoder::new(*bytes, flate2::Compression::best()).read_to_end(&mut packed).unwrap();
-                (*name, packed)
-            })
-            .collect();
-        let stored: Vec<(&str, &[u8])> = packed.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
-        let mut file = archive(&stored, false);
-        // The directory says how each entry is packed.
-        let mut at = number(&file, file.len() - 6, 4).unwrap() as usize;
-        for (name, bytes) in entries {
-            file[at + 10] = 8;
-            file[at + 16..at + 20].copy_from_slice(&crc32fast::hash(bytes).to_le_bytes());
-            file[at + 24..at + 28].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
-            at += ENTRY + name.len();
-        }
-        file
-    }
-
-    /// An archive of stored entries; sizes and places are told in zip64 fields if `wide`.
-    pub(in crate::tools) fn archive(entries: &[(&str, &[u8])], wide: bool) -> Vec<u8> {
-        let (mut file, mut directory) = (Vec::new(), Vec::new());
-        for (name, bytes) in entries {
-            let header = file.len() as u64;
-            let size = bytes.len() as u64;
-            let (shown, shown_header) = if wide { (WIDE, WIDE) } else { (size, header) };
-            let numbers = |shown: u64| [&[0; 4][..], &(shown as u32).to_le_bytes(), &(shown as u32).to_le_bytes()].concat();
-            let name_len = (name.len() as u16).to_le_bytes();
-            file.extend(
-                [b"PK\x03\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", &numbers(size)[..], &name_len, &3u16.to_le_bytes()].concat(),
-            );
-            file.extend([name.as_bytes(), b"pad", bytes].concat());
-            let extra =
-                if wide { [&[1, 0, 24, 0][..], &size.to_le_bytes(), &size.to_le_bytes(), &header.to_le_bytes()].concat() } else { vec![] };
-            let mut numbers = numbers(shown);
-            numbers[..4].copy_from_slice(&crc32fast::hash(bytes).to_le_bytes());
-            directory.extend([b"PK\x01\x02".as_slice(), &[0; 12], &numbers, &name_len, &(extra.len() as u16).to_le_bytes()].concat());
-            directory.extend([&[0; 10][..], &(shown_header as u32).to_le_bytes(), name.as_bytes(), &extra].concat());
-        }
-        let (start, count) = (file.len() as u64, entries.len() as u64);
-        file.extend(&directory);
-        if wide {
-            let at = file.len() as u64;
-            file.extend([b"PK\x06\x06".as_slice(), &[0; 28], &count.to_le_bytes(), &[0; 8], &start.to_le_bytes()].concat());
-            file.extend([b"PK\x06\x07".as_slice(), &[0; 4], &at.to_le_bytes(), &[0; 4]].concat());
-        }
-        let shown = if wide { WIDE } else { start };
-        let count = (count as u16).to_le_bytes();
-        file.extend([b"PK\x05\x06".as_slice(), &[0; 6], &count, &[0; 4], &(shown as u32).to_le_bytes(), &[0; 2]].concat());
-        file
-    }
 
     #[test]
     fn entries_are_found_in_both_forms() {
         for wide in [false, true] {
             let file = archive(&[("a/data.pkl", b"xyz"), ("a/data/0", &[7; 100])], wide);
             let found = entries(&file).unwrap();
-            let read = |name: &str| found[name].read(name, &mut 0).unwrap();
+            let read = |name: &str| found[name].read(name, Stored::Checked, &mut 0).unwrap();
             assert_eq!((&*read("a/data.pkl"), &*read("a/data/0")), (&b"xyz"[..], &[7; 100][..]));
         }
+    }
+
+    #[test]
+    fn a_stored_entry_is_held_against_its_checksum_where_that_is_asked() {
+        let mut file = archive(&[("a", b"xyz")], false);
+        let directory = number(&file, file.len() - 6, 4).unwrap() as usize;
+        file[directory + 16..directory + 20].fill(0);
+        let entry = entries(&file).unwrap()["a"];
+        assert_eq!(&*entry.read("a", Stored::Unchecked, &mut 0).unwrap(), b"xyz");
+        assert!(entry.read("a", Stored::Checked, &mut 0).unwrap_err().contains("damaged"));
     }
 
     #[test]
@@ -208,15 +173,16 @@ pub(super) mod tests {
         let file = deflated(&[("a/data.pkl", b"xyz"), ("a/data/0", &values)]);
         let found = entries(&file).unwrap();
         let mut left = 12_003;
-        assert_eq!(&*found["a/data.pkl"].read("a/data.pkl", &mut left).unwrap(), b"xyz");
-        assert_eq!(&*found["a/data/0"].read("a/data/0", &mut left).unwrap(), &values);
-        assert!(found["a/data/0"].read("a/data/0", &mut left).unwrap_err().contains("out of proportion"));
+        assert_eq!(&*found["a/data.pkl"].read("a/data.pkl", Stored::Checked, &mut left).unwrap(), b"xyz");
+        assert_eq!(&*found["a/data/0"].read("a/data/0", Stored::Checked, &mut left).unwrap(), &values);
+        assert!(found["a/data/0"].read("a/data/0", Stored::Checked, &mut left).unwrap_err().contains("out of proportion"));
         // Whatever byte is changed, no other value comes out.
         for i in 0..file.len() {
             let mut changed = file.clone();
             changed[i] ^= 0x55;
-            let read =
-                |found: Entries<'_>| found.get("a/data/0").and_then(|e| e.read("a/data/0", &mut 1_000_000).ok().map(Cow::into_owned));
+            let read = |found: Entries<'_>| {
+                found.get("a/data/0").and_then(|e| e.read("a/data/0", Stored::Checked, &mut 1_000_000).ok().map(Cow::into_owned))
+            };
             assert!(entries(&changed).ok().and_then(read).is_none_or(|read| read == values), "{i}");
         }
     }

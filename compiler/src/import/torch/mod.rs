@@ -6,7 +6,6 @@ mod pickle;
 mod tensor;
 mod unpickle;
 mod walk;
-mod zip;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +13,7 @@ use std::path::Path;
 
 pub(super) use legacy::is_legacy;
 use pickle::Pickle;
-use zip::Entries;
+use thinfer::tools::zip::{self, Entries, Stored};
 
 use super::state_dict::{self, Asked, OWN};
 use super::{Checkpoint, Choice, Meta};
@@ -69,7 +68,7 @@ impl Storages<'_> {
                 if !unpacked.contains_key(key) {
                     let name = format!("{folder}data/{key}");
                     let entry = entries.get(name.as_str()).ok_or_else(|| missing(&name))?;
-                    unpacked.insert(key.into(), entry.read(&name, left)?);
+                    unpacked.insert(key.into(), entry.read(&name, Stored::Unchecked, left)?);
                 }
                 unpacked.get(key).map(|bytes| &**bytes).ok_or_else(|| missing(key))
             }
@@ -106,11 +105,11 @@ fn open(file: &[u8]) -> Result<(Pickle, Storages<'_>), String> {
     let mut left = file.len().saturating_mul(MOST).saturating_add(ALWAYS);
     let order = format!("{folder}byteorder");
     if let Some(entry) = entries.get(order.as_str())
-        && *entry.read(&order, &mut left)? != *b"little"
+        && *entry.read(&order, Stored::Unchecked, &mut left)? != *b"little"
     {
         return Err("was saved on a big-endian machine".into());
     }
-    let (pickle, _) = unpickle::read(&entry.read(name, &mut left)?)?;
+    let (pickle, _) = unpickle::read(&entry.read(name, Stored::Unchecked, &mut left)?)?;
     Ok((pickle, Storages::Zip { entries, folder, unpacked: HashMap::new(), left }))
 }
 

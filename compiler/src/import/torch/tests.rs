@@ -1,6 +1,7 @@
 //! Files written instruction by instruction, in both layouts.
 
-use super::zip::tests::{archive, deflated};
+use thinfer::tools::archives::{archive, deflated};
+
 use super::*;
 use crate::graph::init;
 use crate::tensor::{Params, Tensor};
