@@ -30,6 +30,11 @@ pub(super) struct Piece<'a> {
 impl Pieces {
     /// Calls `work` with a thread's number and a piece, for all pieces of all samples of `output`.
     pub(super) fn each(self, output: &mut [f32], work: impl Fn(usize, Piece<'_>) + Sync) {
+        self.shared_out(output, &work);
+    }
+
+    /// The same, compiled once for all kernels.
+    fn shared_out(self, output: &mut [f32], work: &(dyn Fn(usize, Piece<'_>) + Sync)) {
         let Self { len, stride, unit, cost } = self;
         let (unit, threads) = (unit.max(1), threads::count());
         if len == 0 || stride == 0 {

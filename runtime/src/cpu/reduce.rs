@@ -32,34 +32,31 @@ impl Reduce {
         pieces.each(output, |_, Piece { sample, first, y }| self.piece(input, sample, first, y));
     }
 
-    /// By itself, so that its code is there once.
-    #[inline(never)]
     fn piece(&self, input: &[f32], sample: usize, first: usize, y: &mut [f32]) {
         for (at, y) in (first..).step_by(OUTPUTS).zip(y.chunks_mut(OUTPUTS)) {
-            vectorized(
-                #[inline(always)]
-                || self.outputs(input, sample, at, y),
-            );
+            self.outputs(input, sample, at, y);
         }
     }
 
     /// Outputs from `first` on, at most [`OUTPUTS`].
-    #[inline(always)]
     fn outputs(&self, x: &[f32], sample: usize, first: usize, y: &mut [f32]) {
         let all = (x, sample, first);
         let (mut sums, mut most) = ([0f64; OUTPUTS], [0f32; OUTPUTS]);
         let (sums, most) = (&mut sums[..y.len()], &mut most[..y.len()]);
         let count = self.elements.count as f64;
         match self.kind {
-            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(Sum { kept: u32::MAX }, all, sums, most),
-            ReduceKind::L1 => self.elements.fold(Sum { kept: u32::MAX >> 1 }, all, sums, most),
-            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(Squares, all, sums, most),
-            ReduceKind::Product => self.elements.fold(Product, all, sums, most),
-            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(Largest { sign: 1.0 }, all, sums, most),
-            ReduceKind::Min => self.elements.fold(Largest { sign: -1.0 }, all, sums, most),
+            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum => self.elements.fold(&Sum { kept: u32::MAX }, all, sums, most),
+            ReduceKind::L1 => self.elements.fold(&Sum { kept: u32::MAX >> 1 }, all, sums, most),
+            ReduceKind::SumSquare | ReduceKind::L2 => self.elements.fold(&Squares, all, sums, most),
+            ReduceKind::Product => self.elements.fold(&Product, all, sums, most),
+            ReduceKind::Max | ReduceKind::LogSumExp => self.elements.fold(&Largest { sign: 1.0 }, all, sums, most),
+            ReduceKind::Min => self.elements.fold(&Largest { sign: -1.0 }, all, sums, most),
             ReduceKind::ArgMax { last } | ReduceKind::ArgMin { last } => {
                 let sign = if matches!(self.kind, ReduceKind::ArgMax { .. }) { 1.0 } else { -1.0 };
-                return reduce_index::outputs(&self.elements, all, sign, last, y);
+                return vectorized(
+                    #[inline(always)]
+                    || reduce_index::outputs(&self.elements, all, sign, last, y),
+                );
             }
         }
         if self.kind == ReduceKind::LogSumExp {
@@ -67,7 +64,7 @@ impl Reduce {
             most.iter_mut().zip(&*sums).for_each(|(m, s)| *m = *s as f32);
             let mut powers = [0f64; OUTPUTS];
             let powers = &mut powers[..y.len()];
-            self.elements.fold(Powers, all, powers, most);
+            self.elements.fold(&Powers, all, powers, most);
             for (most, power) in sums.iter_mut().zip(powers) {
                 *most = if most.is_finite() { *most + power.ln() } else { *most };
             }
@@ -84,8 +81,8 @@ impl Reduce {
     }
 }
 
-/// How elements are made one, in any order.
-trait Fold: Copy {
+/// What is joined of each element, in any order.
+trait Term: Copy {
     /// What is joined with the first element.
     const START: f64;
     /// What is joined of element `x`; `c` is a constant of its output.
@@ -94,6 +91,54 @@ trait Fold: Copy {
     #[inline(always)]
     fn join(a: f64, b: f64) -> f64 {
         a + b
+    }
+}
+
+/// The loops over elements that lie side by side. The walks that call them are compiled once, not for each kind of term and each
+/// level of instructions.
+trait Fold {
+    /// What is joined with the first element.
+    fn start(&self) -> f64;
+    /// Joins each of `sums` with an element of its own.
+    fn across(&self, sums: &mut [f64], x: &[f32], constants: &[f32]);
+    /// Joins `lanes` of one output with its elements.
+    fn along(&self, lanes: &mut [f64; LANES], x: &[f32], constant: f32);
+    /// One of all lanes.
+    fn end(&self, lanes: [f64; LANES]) -> f64;
+}
+
+impl<T: Term> Fold for T {
+    fn start(&self) -> f64 {
+        T::START
+    }
+
+    fn across(&self, sums: &mut [f64], x: &[f32], constants: &[f32]) {
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((sum, &x), &c) in sums.iter_mut().zip(x).zip(constants) {
+                    *sum = T::join(*sum, self.term(x, c));
+                }
+            },
+        );
+    }
+
+    fn along(&self, lanes: &mut [f64; LANES], x: &[f32], constant: f32) {
+        vectorized(
+            #[inline(always)]
+            || {
+                add(
+                    lanes,
+                    x,
+                    #[inline(always)]
+                    |sum, x| T::join(sum, self.term(x, constant)),
+                );
+            },
+        );
+    }
+
+    fn end(&self, lanes: [f64; LANES]) -> f64 {
+        halved(lanes, T::join)
     }
 }
 
@@ -122,7 +167,7 @@ struct Largest {
 #[derive(Clone, Copy)]
 struct Powers;
 
-impl Fold for Sum {
+impl Term for Sum {
     const START: f64 = 0.0;
 
     #[inline(always)]
@@ -131,7 +176,7 @@ impl Fold for Sum {
     }
 }
 
-impl Fold for Squares {
+impl Term for Squares {
     const START: f64 = 0.0;
 
     #[inline(always)]
@@ -140,7 +185,7 @@ impl Fold for Squares {
     }
 }
 
-impl Fold for Product {
+impl Term for Product {
     const START: f64 = 1.0;
 
     #[inline(always)]
@@ -154,7 +199,7 @@ impl Fold for Product {
     }
 }
 
-impl Fold for Largest {
+impl Term for Largest {
     const START: f64 = f64::NEG_INFINITY;
 
     #[inline(always)]
@@ -168,7 +213,7 @@ impl Fold for Largest {
     }
 }
 
-impl Fold for Powers {
+impl Term for Powers {
     const START: f64 = 0.0;
 
     #[inline(always)]
@@ -179,54 +224,25 @@ impl Fold for Powers {
 
 impl Elements {
     /// Makes one of the elements of each output of `sums`, of those from `first` of a sample on; `constants` has one for each.
-    #[inline(always)]
-    fn fold<F: Fold>(&self, f: F, (x, sample, first): (&[f32], usize, usize), sums: &mut [f64], constants: &[f32]) {
-        sums.fill(F::START);
-        self.kept.runs(
-            sample,
-            first,
-            sums.len(),
-            #[inline(always)]
-            |outputs| {
-                let sums = &mut sums[outputs.done..][..outputs.len];
-                let constants = &constants[outputs.done..][..outputs.len];
-                if self.across {
-                    return self.over.runs(
-                        0,
-                        0,
-                        self.count,
-                        #[inline(always)]
-                        |run| {
-                            for n in 0..run.len as isize {
-                                let place = outputs.place + run.place + n * run.stride;
-                                let x = &x[place as usize..][..sums.len()];
-                                for ((sum, &x), &c) in sums.iter_mut().zip(x).zip(constants) {
-                                    *sum = F::join(*sum, f.term(x, c));
-                                }
-                            }
-                        },
-                    );
-                }
-                for (at, (sum, &c)) in sums.iter_mut().zip(constants).enumerate() {
-                    let begin = outputs.place + at as isize * outputs.stride;
-                    let mut lanes = [F::START; LANES];
-                    self.blocks(
-                        x,
-                        begin,
-                        #[inline(always)]
-                        |_, block| {
-                            add(
-                                &mut lanes,
-                                block,
-                                #[inline(always)]
-                                |sum, x| F::join(sum, f.term(x, c)),
-                            );
-                        },
-                    );
-                    *sum = halved(lanes, F::join);
-                }
-            },
-        );
+    fn fold(&self, f: &dyn Fold, (x, sample, first): (&[f32], usize, usize), sums: &mut [f64], constants: &[f32]) {
+        sums.fill(f.start());
+        self.kept.runs(sample, first, sums.len(), |outputs| {
+            let sums = &mut sums[outputs.done..][..outputs.len];
+            let constants = &constants[outputs.done..][..outputs.len];
+            if self.across {
+                return self.over.runs(0, 0, self.count, |run| {
+                    for n in 0..run.len as isize {
+                        let place = outputs.place + run.place + n * run.stride;
+                        f.across(sums, &x[place as usize..][..sums.len()], constants);
+                    }
+                });
+            }
+            for (at, (sum, &c)) in sums.iter_mut().zip(constants).enumerate() {
+                let mut lanes = [f.start(); LANES];
+                self.blocks(x, outputs.place + at as isize * outputs.stride, |_, block| f.along(&mut lanes, block, c));
+                *sum = f.end(lanes);
+            }
+        });
     }
 
     /// Calls `work` for consecutive elements of the output whose first one lies at `begin`, with how many were before.
