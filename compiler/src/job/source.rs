@@ -96,7 +96,11 @@ impl Source {
             (None, _) => {}
         }
         let model = self.model.clone().or(checkpoint.meta.model.clone()).or_else(|| zoo::guess(&checkpoint.params));
-        let model = model.ok_or(Error::Checkpoint { path: self.file.clone(), why: UNNAMED.into() })?;
+        let unnamed = || match &zoo::alike(&checkpoint.params)[..] {
+            [] => UNNAMED.to_string(),
+            several => format!("its tensors are those of {}; say which by --model", several.join(" and of ")),
+        };
+        let model = model.ok_or_else(|| Error::Checkpoint { path: self.file.clone(), why: unnamed() })?;
         zoo::build_for(&model, &checkpoint.params)
     }
 

@@ -101,6 +101,20 @@ fn pools_stay_and_flatten_vanishes() {
 }
 
 #[test]
+fn networks_for_phones_detectors_and_segmentation_keep_their_values() {
+    for (name, layers) in [
+        ("mobilenet_v2:image=32", 53),
+        ("mobilenet_v3_small:image=32", 54),
+        ("tf_efficientnet_lite0:image=33", 50),
+        ("yolox-nano:image=32,classes=3", 112),
+        ("unet-resnet18:image=32", 31),
+    ] {
+        let graph = zoo::build(name).unwrap();
+        assert_eq!(weighted(&compare(&graph, 4)).len(), layers, "{name}");
+    }
+}
+
+#[test]
 fn what_others_read_is_not_fused_away() {
     // Everything reads the first convolution: its normalisation aside, nothing may be fused into it.
     let conv = |stride| Op::Conv2d(Conv2d { inputs: 4, outputs: 4, window: Window::square(3, stride, 1), groups: 1, bias: false });

@@ -1,7 +1,7 @@
 //! Residual networks: those of CIFAR with option A shortcuts (named as akamaster's), those of ImageNet (torchvision's
 //! names) and an 18-layer one with a 3×3 stem for CIFAR (kuangliu's names).
 
-use super::block::Network;
+use super::block::{Image, Network};
 use crate::error::Result;
 use crate::graph::{Graph, Op, ShortcutA, Window};
 
@@ -94,36 +94,59 @@ const KUANGLIU: Style = Style {
 /// is a 1×1 convolution.
 fn staged(name: &str, style: &Style, blocks: [usize; 4], bottleneck: bool, classes: usize) -> Result<Graph> {
     let mut net = Network::new(name, [3, style.side, style.side]);
-    net.conv("conv1", 64, style.stem, false);
-    net.norm("bn1");
-    net.relu("relu");
-    if style.stem.kernel == [7; 2] {
-        net.push("maxpool", Op::MaxPool(Window::square(3, 2, 1)));
-    }
-    for (stage, (count, width)) in blocks.into_iter().zip([64, 128, 256, 512]).enumerate() {
-        for block in 0..count {
-            let at = format!("layer{}.{block}", stage + 1);
-            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-            let (input, inputs) = (net.latest(), net.channels());
-            if bottleneck {
-                bottleneck_branch(&mut net, &at, width, stride);
-            } else {
-                basic_branch(&mut net, &at, width, stride);
-            }
-            let (branch, outputs) = (net.latest(), net.channels());
-            let mut shortcut = input;
-            if stride != 1 || inputs != outputs {
-                let part = |i: usize| format!("{at}.{}.{i}", style.shortcut);
-                net.conv_from(part(0), input, inputs, outputs, Window::square(1, stride, 0));
-                shortcut = net.norm(part(1));
-            }
-            net.add(&at, branch, shortcut);
-        }
+    start(&mut net, "", style);
+    for (stage, count) in blocks.into_iter().enumerate() {
+        self::stage(&mut net, "", style, stage, count, bottleneck);
     }
     let features = net.channels();
     net.push("avgpool", Op::GlobalAvgPool);
     net.linear(style.head, features, classes);
     net.finish()
+}
+
+/// Images of a half to a thirty-second of the input's size from an 18- or 34-layer network without its head, called `encoder`.
+pub(super) fn features(net: &mut Network, blocks: [usize; 4]) -> [Image; 5] {
+    let half = start(net, "encoder.", &TORCHVISION);
+    let [a, b, c, d] = blocks;
+    let stages = [(0, a), (1, b), (2, c), (3, d)].map(|(stage, count)| self::stage(net, "encoder.", &TORCHVISION, stage, count, false));
+    let [quarter, eighth, sixteenth, last] = stages;
+    [half, quarter, eighth, sixteenth, last]
+}
+
+/// The first convolution, and the pool behind a 7×7 one; gives what comes before the pool.
+fn start(net: &mut Network, prefix: &str, style: &Style) -> Image {
+    net.conv(format!("{prefix}conv1"), 64, style.stem, false);
+    net.norm(format!("{prefix}bn1"));
+    net.relu(format!("{prefix}relu"));
+    let before = net.image();
+    if style.stem.kernel == [7; 2] {
+        net.push(format!("{prefix}maxpool"), Op::MaxPool(Window::square(3, 2, 1)));
+    }
+    before
+}
+
+/// Stage `stage` from 0, of `count` blocks.
+fn stage(net: &mut Network, prefix: &str, style: &Style, stage: usize, count: usize, bottleneck: bool) -> Image {
+    let width = 64 << stage;
+    for block in 0..count {
+        let at = format!("{prefix}layer{}.{block}", stage + 1);
+        let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+        let (input, inputs) = (net.latest(), net.channels());
+        if bottleneck {
+            bottleneck_branch(net, &at, width, stride);
+        } else {
+            basic_branch(net, &at, width, stride);
+        }
+        let (branch, outputs) = (net.latest(), net.channels());
+        let mut shortcut = input;
+        if stride != 1 || inputs != outputs {
+            let part = |i: usize| format!("{at}.{}.{i}", style.shortcut);
+            net.conv_from(part(0), input, inputs, outputs, Window::square(1, stride, 0));
+            shortcut = net.norm(part(1));
+        }
+        net.add(&at, branch, shortcut);
+    }
+    net.image()
 }
 
 fn basic_branch(net: &mut Network, at: &str, width: usize, stride: usize) {

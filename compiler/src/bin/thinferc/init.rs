@@ -9,7 +9,7 @@ use thinfer_compiler::{Result, graph, zoo};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Architecture: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar, vgg11|13|16|19 (the last four also with :classes=N), vit-tiny|small|base, vit-lL-hH or vit:KEY=VALUE,..
+    /// Architecture: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar, vgg11|13|16|19, mobilenet_v2, mobilenet_v3_small|large, efficientnet_lite0-4, tf_efficientnet_lite0-4, yolox-nano|tiny|s, unet-resnet18|34 (the convolutional ones also with :classes=N, from mobilenet_v2 on also with :image=SIDE), vit-tiny|small|base, vit-lL-hH or vit:KEY=VALUE,..
     #[arg(long, value_name = "NAME")]
     model: String,
     /// Decides the weights

@@ -14,7 +14,7 @@ pub(crate) struct SourceArguments {
     /// as factors, or an ONNX file, which brings its own architecture
     #[arg(value_name = "FILE.safetensors|FILE.pth|FILE.onnx")]
     pub(crate) file: PathBuf,
-    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar, vgg11|13|16|19, vit-tiny|small|base, vit-lL-hH or vit:KEY=VALUE,..
+    /// Architecture, where the file does not say it: fcn6|8|10, mlp:IN-HIDDEN-..-OUT, resnet8|14|20|32|44|56|110, resnet18|34|50, resnet18-cifar, vgg11|13|16|19, mobilenet_v2, mobilenet_v3_small|large, efficientnet_lite0-4, tf_efficientnet_lite0-4, yolox-nano|tiny|s, unet-resnet18|34 (the convolutional ones also with :classes=N, from mobilenet_v2 on also with :image=SIDE), vit-tiny|small|base, vit-lL-hH or vit:KEY=VALUE,..
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Where the file has several networks: the keys that lead to this one's tensors, or what their names begin with, such as ema or checkpoint.model_ema

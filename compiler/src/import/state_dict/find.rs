@@ -169,7 +169,7 @@ impl<'a, T: PartialEq> Finder<'a, T> {
             tensors.insert(name.into(), entry);
         }
         let network = match self.asked {
-            Asked::Nothing => zoo::guess_shapes(&shapes(&tensors))?,
+            Asked::Nothing => zoo::alike_shapes(&shapes(&tensors)).into_iter().next()?,
             _ => match self.network(&tensors) {
                 Some(network) => network,
                 None => {
