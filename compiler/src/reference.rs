@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thinfer::artifact::{PoolKind, Residual, Window as FusedWindow};
 use thinfer::reference::{
     Kernel, Value, activate, add_bias, add_residual, affine, attention, batch_norm, batch_statistics, concat, conv, embed, global_average,
-    layer_norm, linear, multiply, pool, rearrange, softmax,
+    layer_norm, linear, multiply, pool, primitive, rearrange, softmax,
 };
 
 use crate::graph::{Embed, Graph, Node, Op, Positions, Window};
@@ -84,7 +84,8 @@ fn value(node: &Node, params: &Values, inputs: &[&Value], to: &[usize], statisti
         Op::Multiply => multiply(x, second.unwrap()),
         Op::LayerNorm { eps, .. } => layer_norm(x, p("weight"), p("bias"), f64::from(*eps)),
         Op::Attention(a) => attention(inputs, a.heads, f64::from(a.scale)),
-        Op::Constant { .. } | Op::Primitive(_) | Op::Recurrent(_) => unreachable!("imported networks are held against ONNX Runtime"),
+        Op::Primitive(p) => primitive(p, inputs),
+        Op::Constant { .. } | Op::Recurrent(_) => unreachable!("imported networks are held against ONNX Runtime"),
         Op::Embed(e) => {
             let table = table(e, params);
             embed(x, e.tokens(), &|channel, token| table[token * e.channels + channel])

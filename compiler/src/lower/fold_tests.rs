@@ -106,7 +106,7 @@ fn networks_for_phones_detectors_and_segmentation_keep_their_values() {
         ("mobilenet_v2:image=32", 53),
         ("mobilenet_v3_small:image=32", 54),
         ("tf_efficientnet_lite0:image=33", 50),
-        ("yolox-nano:image=32,classes=3", 112),
+        ("yolox-nano:image=32,classes=3", 113),
         ("unet-resnet18:image=32", 31),
     ] {
         let graph = zoo::build(name).unwrap();
