@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use thinfer::artifact::{Activation as Fused, PoolKind, Residual};
+use thinfer::artifact::{Activation as Fused, PoolKind, Primitive, Residual};
 
 use super::activation::fused;
 use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Recurrent, Table, Weighted};
 use super::forward;
+use super::moved;
 use super::node::{self, fused_window, refuse, small, tensor};
 use super::per_channel::PerChannel;
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
     graph.outputs.iter().for_each(|&v| readers[v] += 1);
     let inputs = 0..graph.inputs.len();
     let mut fold = Fold {
+        graph,
         params,
         attentive: attentive(graph),
         shapes,
@@ -77,6 +79,7 @@ enum FoldedValue {
 }
 
 struct Fold<'a> {
+    graph: &'a Graph,
     params: &'a Params,
     /// Linear layers that give attention its queries, keys and values, or read what it gives.
     attentive: BTreeSet<&'a str>,
@@ -167,7 +170,8 @@ impl Fold<'_> {
             }
             Op::Activation(activation) => {
                 let activation = fused(*activation);
-                if let Some(place) = self.open_layer(value).and_then(activation_of) {
+                let source = self.before_moves(value);
+                if let Some(place) = self.open_layer(source).and_then(activation_of) {
                     *place = activation;
                     return Ok(self.values[value]);
                 }
@@ -214,6 +218,56 @@ impl Fold<'_> {
         }
     }
 
+    /// The value whose elements `value` has in other places, where nothing else reads it: what is done to each element alone can be done
+    /// before they are moved. `value` itself if it was not moved.
+    fn before_moves(&self, value: ValueId) -> ValueId {
+        let mut value = self.before_fused(value);
+        while let Some(node) = self.graph.producer(value).filter(|_| self.is_read_once(value))
+            && match &node.op {
+                Op::Primitive(Primitive::Pick(pick)) => !moved::has_gaps(pick),
+                Op::Rearrange(_) => true,
+                _ => false,
+            }
+            && self.is_read_once(node.inputs[0])
+        {
+            value = self.before_fused(node.inputs[0]);
+        }
+        value
+    }
+
+    /// The value whose layer took in the nodes between it and `value`, which keep its shape.
+    fn before_fused(&self, value: ValueId) -> ValueId {
+        let folded = |value: ValueId| match self.values[value] {
+            FoldedValue::Plain { folded, .. } => Some(folded),
+            FoldedValue::Shortcut { .. } => None,
+        };
+        let mut value = value;
+        while self.is_read_once(value)
+            && let Some(&before) = self.graph.producer(value).and_then(|node| node.inputs.first())
+            && folded(before).is_some_and(|before| folded(value) == Some(before))
+            && self.is_read_once(before)
+            && self.shapes[before] == self.shapes[value]
+        {
+            value = before;
+        }
+        value
+    }
+
+    /// Whether one node reads graph value `value`, which may be fused into its layer.
+    fn is_read_once(&self, value: ValueId) -> bool {
+        self.readers[value] == 1 && matches!(self.values[value], FoldedValue::Plain { open: true, .. })
+    }
+
+    /// The value that a pick made `value` of, and `by` for its channels, if they all have one.
+    fn before_pick(&self, by: &PerChannel, value: ValueId) -> Option<(ValueId, PerChannel)> {
+        let value = Some(self.before_fused(value)).filter(|_| self.is_read_once(value))?;
+        let node = self.graph.producer(value).filter(|_| self.is_read_once(value))?;
+        let Op::Primitive(Primitive::Pick(pick)) = &node.op else { return None };
+        let from = node.inputs[0];
+        let owners = moved::channels(pick, &self.shapes[from]).filter(|_| self.is_read_once(from))?;
+        Some((from, by.for_channels(&owners)))
+    }
+
     /// Adds a table to the one before it, or makes a layer of it.
     fn embed(&mut self, node: &Node, embed: &Embed, value: ValueId) -> Result<FoldedValue> {
         let named =
@@ -232,12 +286,22 @@ impl Fold<'_> {
     /// Folds a normalisation into the layer before it, or makes a layer of it.
     fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<FoldedValue> {
         let channels = by.k.len();
+        if let Some((from, by)) = self.before_pick(&by, value)
+            && let Some(FoldedOp::Weighted(layer)) = self.open_layer(from)
+            && layer.activation == Fused::None
+            && layer.residual.is_none()
+            && layer.kernel.outputs == by.k.len()
+        {
+            by.fold_into(layer);
+            layer.norms.push(Norm { name: node.name.clone(), eps: by.eps, moved: true });
+            return Ok(self.values[value]);
+        }
         match self.open_layer(value) {
             Some(FoldedOp::Weighted(layer))
                 if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == channels =>
             {
                 by.fold_into(layer);
-                layer.norms.push(Norm { name: node.name.clone(), eps: by.eps });
+                layer.norms.push(Norm { name: node.name.clone(), eps: by.eps, moved: false });
                 return Ok(self.values[value]);
             }
             Some(FoldedOp::Affine(layer)) if layer.activation == Fused::None && layer.scale.len() == channels => {

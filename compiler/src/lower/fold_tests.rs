@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
-use thinfer::artifact::{Activation as Fused, Dtype, Input, Residual};
+use thinfer::artifact::{Activation as Fused, Dtype, Input, Pick, PickAxis, Primitive, Residual, Run};
 use thinfer::reference as by_f64;
 
 use super::emit::{self, Identity};
@@ -112,6 +112,32 @@ fn networks_for_phones_detectors_and_segmentation_keep_their_values() {
         let graph = zoo::build(name).unwrap();
         assert_eq!(weighted(&compare(&graph, 4)).len(), layers, "{name}");
     }
+}
+
+#[test]
+fn what_is_behind_moved_pixels_is_fused_before_them() {
+    // A sub-pixel convolution: 12 channels of [3, 4] as 3 of [6, 8].
+    let conv = Op::Conv2d(Conv2d { inputs: 2, outputs: 12, window: Window::square(3, 1, 1), groups: 1, bias: true });
+    let run = |start, step, count| Run { start, step, count, each: 1 };
+    let axes = [vec![run(0, 48, 3)], vec![run(0, 24, 2), run(4, 24, 2), run(8, 24, 2)], (0..4).map(|x| run(x, 12, 2)).collect()];
+    let pick = Pick { axes: axes.map(|runs| PickAxis { runs }).into(), fill: 0.0 };
+    let network = |read_twice: bool| {
+        let mut b = Builder::new("moved", [2, 3, 4]);
+        b.push("conv", conv.clone());
+        let moved = b.push("moved", Op::Primitive(Primitive::Pick(pick.clone())));
+        b.push("norm", Op::BatchNorm(BatchNorm::new(3)));
+        let relu = b.push("relu", Op::Activation(Activation::Relu));
+        if read_twice {
+            b.push_from("sum", Op::Add, vec![relu, moved]);
+        }
+        b.push("end", Op::MaxPool(Window::square(2, 2, 0)));
+        b.finish().unwrap()
+    };
+    let layers = compare(&network(false), 6);
+    assert_eq!(layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["conv", "moved", "end"]);
+    assert!(weighted(&layers)[0].activation == Fused::Relu && weighted(&layers)[0].norms[0].moved);
+    let layers = compare(&network(true), 6);
+    assert!(layers.iter().any(|l| l.name == "norm") && weighted(&layers)[0].norms.is_empty());
 }
 
 #[test]

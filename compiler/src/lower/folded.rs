@@ -155,6 +155,8 @@ pub struct Norm {
     pub name: String,
     /// Added to the variance before the root; `None` for a mere scale and shift, which has no statistics.
     pub eps: Option<f32>,
+    /// Whether elements were moved between the layer and it, so that its channels are others than the layer's.
+    pub moved: bool,
 }
 
 /// y = act(diag(scale)·W(x) + bias + residual).

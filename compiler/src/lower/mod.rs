@@ -10,6 +10,7 @@ pub mod folded;
 mod forward;
 #[cfg(test)]
 mod keep_tests;
+mod moved;
 mod node;
 mod patches;
 mod per_channel;

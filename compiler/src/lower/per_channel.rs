@@ -17,6 +17,12 @@ impl PerChannel {
         (x - self.mean[c]) * self.k[c] + self.beta[c]
     }
 
+    /// For channels each of which belongs to one of these, or to none.
+    pub(super) fn for_channels(&self, owners: &[Option<usize>]) -> Self {
+        let each = |of: &[f64], without: f64| owners.iter().map(|o| o.map_or(without, |c| of[c])).collect();
+        Self { k: each(&self.k, 1.0), mean: each(&self.mean, 0.0), beta: each(&self.beta, 0.0), eps: self.eps }
+    }
+
     /// What channels without a value become.
     pub(super) fn shift(&self) -> Vec<f64> {
         (0..self.k.len()).map(|c| self.of(c, 0.0)).collect()

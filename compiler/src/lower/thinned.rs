@@ -83,6 +83,11 @@ impl Thinned<'_> {
                     set_bias(&layer.name, written, &mut params)?;
                     vec![1.0; w.kernel.outputs]
                 }
+                [norm] if norm.moved => {
+                    let why =
+                        format!("took in '{}' from behind a movement of its pixels and cannot be taken apart from it again", norm.name);
+                    return Err(Error::invalid(format!("layer '{}'", layer.name), why));
+                }
                 [norm] => unfold(&layer.name, w, norm, written, statistics.as_ref(), &mut params)?,
                 _ => {
                     return Err(Error::invalid(
