@@ -470,6 +470,28 @@ fn integers_stand_for_floats_as_far_as_those_hold_them() {
 }
 
 #[test]
+fn integers_whose_range_is_known_are_added_and_multiplied() {
+    // The largest element and its neighbours, −∞ beyond the ends.
+    let neighbours = |steps: &[i64]| {
+        Net::new(18, &[1, 5], &["y"])
+            .ints("steps", &[1, steps.len() as i64], steps)
+            .ints("one", &[], &[1])
+            .ints("around", &[4], &[0, 1, 0, 1])
+            .floats("low", &[], &[f32::NEG_INFINITY])
+            .node("ArgMax", &["x"], &["at"], vec![int("axis", -1)])
+            .node("Add", &["at", "steps"], &["near"], vec![])
+            .node("Add", &["near", "one"], &["places"], vec![])
+            .node("Cast", &["around"], &["pads"], vec![int("to", 7)])
+            .node("Pad", &["x", "pads", "low"], &["padded"], vec![])
+            .node("GatherElements", &["padded", "places"], &["y"], vec![int("axis", -1)])
+    };
+    assert_eq!(neighbours(&[-1, 0, 1]).run(&[1.0, 4.0, 2.0, 3.0, 0.0])[0], [1.0, 4.0, 2.0]);
+    assert_eq!(neighbours(&[-1, 0, 1]).run(&[9.0, 4.0, 2.0, 3.0, 0.0])[0], [f32::NEG_INFINITY, 9.0, 4.0]);
+    let refused = neighbours(&[0, 1 << 24]).refused();
+    assert!(refused.contains("computes in integers that floats may not hold"), "{refused}");
+}
+
+#[test]
 fn transforms_are_sums_of_sines_and_cosines() {
     let x = some(6);
     let net = Net::new(20, &[1, 6, 1], &["y", "back"]).node("DFT", &["x"], &["y"], vec![int("onesided", 1)]).node(

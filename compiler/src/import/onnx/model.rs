@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::array::Array;
 use super::body::initialisers;
+use super::elem::Type;
 use super::names::Names;
 use super::node::{Node, is_float};
 use super::proto::{ModelProto, ValueInfoProto};
@@ -42,9 +43,10 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Whether its elements are integers.
-    pub(super) fn is_integer(&self) -> bool {
-        self.element != 0 && !is_float(self.element)
+    /// The type of its elements if they are no floats; int64 for what holds no numbers.
+    pub(super) fn integers(&self) -> Option<Type> {
+        let ty = Type::of(self.element.into()).filter(|ty| !ty.is_float()).unwrap_or(Type::I64);
+        (self.element != 0 && !is_float(self.element)).then_some(ty)
     }
 
     /// Its shape as messages show it, `?` for an axis of no size.

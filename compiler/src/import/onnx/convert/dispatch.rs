@@ -21,8 +21,8 @@ impl<'a> Converter<'a> {
         if recurrent::is_one(&node.op) {
             return self.recurrent(node);
         }
-        if !moves(&node.op) && node.inputs.iter().any(|i| self.integers.contains(i.as_str())) {
-            return Err("computes in integers, which is not supported (cast the input to float first)".into());
+        if !moves(&node.op) && node.inputs.iter().any(|i| self.integers.contains_key(i.as_str())) {
+            return Err("computes in integers that floats may not hold, which is not supported (cast the input to float first)".into());
         }
         if node.op == "Split" {
             return self.split(node);
@@ -99,28 +99,9 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Whether the outputs of `node` are integers in the file.
-    pub(super) fn gives_integers(&self, node: &Node) -> bool {
-        let is_integer = |i: usize| match node.input(i).map(|name| (name, self.values.get(name))) {
-            Some((_, Some(OnnxValue::Constant(array)))) => array.as_ints().is_some(),
-            Some((name, _)) => self.integers.contains(name),
-            None => false,
-        };
-        match node.op.as_str() {
-            "Cast" => !node.casts_to_float(),
-            "CastLike" => false,
-            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf" => true,
-            "ArgMax" | "ArgMin" => true,
-            "Where" => is_integer(1),
-            "OneHot" => is_integer(2),
-            "Max" | "Min" | "Abs" | "Neg" | "Sign" | "Clip" | "ReduceMax" | "ReduceMin" | "Trilu" | "GatherElements" => is_integer(0),
-            op => moves(op) && is_integer(0),
-        }
-    }
-
     /// A value as it is: of other element types that hold the same numbers, too.
     fn identity(&mut self, node: &'a Node) -> Step<OnnxValue> {
-        if node.op == "Cast" && !node.casts_to_float() && !node.input(0).is_some_and(|i| self.integers.contains(i)) {
+        if node.op == "Cast" && !node.casts_to_float() && !node.input(0).is_some_and(|i| self.integers.contains_key(i)) {
             return Err("makes integers of a computed value, which is not supported".into());
         }
         if node.op == "Cast" && matches!(node.int("to", 1), 2..=9 | 12 | 13) {

@@ -14,6 +14,7 @@ mod ends;
 mod faults;
 mod general;
 mod index;
+mod integers;
 mod kept;
 mod layers;
 mod moves;
@@ -50,6 +51,7 @@ use ends::MOST;
 pub(super) use ends::{Samples, input_view};
 use faults::Failure;
 pub(super) use faults::Faults;
+use integers::Integers;
 use kept::{End, Kept};
 use operations::never;
 use value::{OnnxValue, Pads, Step, Stop};
@@ -79,8 +81,8 @@ struct Converter<'a> {
     /// For each input the shape that was chosen by whoever reads it.
     chosen: Vec<Option<Vec<usize>>>,
     values: HashMap<&'a str, OnnxValue>,
-    /// Values whose elements are integers in the file.
-    integers: BTreeSet<&'a str>,
+    /// Computed values whose elements are integers in the file.
+    integers: BTreeMap<&'a str, Integers>,
     /// The vector that each graph value was flattened to.
     flat: HashMap<ValueId, ValueId>,
     names: Named,
@@ -165,7 +167,7 @@ impl<'a> Converter<'a> {
             seen,
             chosen,
             values,
-            integers: model.inputs.iter().filter(|i| i.is_integer()).map(|i| i.name.as_str()).collect(),
+            integers: model.inputs.iter().filter_map(|i| Some((i.name.as_str(), Integers::of(i.integers()?)))).collect(),
             flat: HashMap::new(),
             names: Named::default(),
             notes: BTreeMap::new(),
@@ -244,18 +246,18 @@ impl<'a> Converter<'a> {
     fn define(&mut self, node: &'a Node) -> Step<()> {
         let (values, integers) = self.tried(node)?;
         let integers = integers.unwrap_or_else(|| vec![self.gives_integers(node); values.len()]);
-        for ((name, value), is_integer) in node.outputs.iter().zip(values).zip(integers).filter(|((name, _), _)| !name.is_empty()) {
-            if is_integer {
-                self.integers.insert(name);
+        for ((name, value), integers) in node.outputs.iter().zip(values).zip(integers).filter(|((name, _), _)| !name.is_empty()) {
+            if let (Some(integers), false) = (integers, matches!(value, OnnxValue::Constant(_))) {
+                self.integers.insert(name, integers);
             }
             self.values.insert(name, value);
         }
         Ok(())
     }
 
-    /// The outputs of `node` by the first way that applies: its own, by primitives, or written out as other nodes. Of the last, whether each
-    /// holds integers.
-    fn tried(&mut self, node: &'a Node) -> Step<(Vec<OnnxValue>, Option<Vec<bool>>)> {
+    /// The outputs of `node` by the first way that applies: its own, by primitives, or written out as other nodes. Of the last, the
+    /// integers that each holds.
+    fn tried(&mut self, node: &'a Node) -> Step<(Vec<OnnxValue>, Option<Vec<Option<Integers>>>)> {
         let mark = self.mark();
         let first = match self.outputs(node) {
             // What no rule put there may still be made otherwise.

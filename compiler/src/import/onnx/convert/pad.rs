@@ -114,6 +114,16 @@ impl<'a> Converter<'a> {
     /// `view` with the numbers around it computed: by a convolution of each channel for itself with a kernel of one 1 among
     /// zeros, two axes at a time, and a sum where the number is not 0.
     pub(super) fn with_pads(&mut self, node: &Node, view: &View, pads: &Pads) -> Step<View> {
+        // A constant is finite; what a pick puts between elements need not be.
+        if !pads.fill.is_finite() {
+            let sizes = view.sizes();
+            let around = |(&(front, back), &size): (&(usize, usize), &usize)| {
+                let places = std::iter::repeat_n(None, front).chain((0..size).map(Some)).chain(std::iter::repeat_n(None, back));
+                (front + back > 0).then(|| places.collect())
+            };
+            let indices: Vec<Option<Vec<Option<usize>>>> = pads.amounts.iter().zip(&sizes).map(around).collect();
+            return self.picked(node, view, &indices, pads.fill);
+        }
         let mut view = view.clone();
         let padded: Vec<usize> = (0..view.axes.len()).filter(|&i| pads.amounts[i] != (0, 0)).collect();
         for pair in padded.chunks(2) {

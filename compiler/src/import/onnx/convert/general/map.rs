@@ -12,8 +12,9 @@ use crate::import::onnx::view::View;
 
 impl<'a> Converter<'a> {
     pub(super) fn mapped(&mut self, node: &'a Node) -> Step<View> {
-        if node.op == "Cast" && matches!(node.int("to", 1), 2..=5 | 12 | 13) && self.integers.contains(node.input(0).unwrap_or_default()) {
-            return Err("makes other integers of integers, which is not supported".into());
+        let (to, from) = (node.int("to", 1), node.input(0).unwrap_or_default());
+        if node.op == "Cast" && matches!(to, 2..=5 | 12 | 13) && self.integers.contains_key(from) && !self.fits_type(from, to) {
+            return Err("makes integers of a type that may not hold them, which is not supported".into());
         }
         if node.op == "Where" && self.constant(node, 0).is_ok_and(|c| c.as_ints().is_none()) {
             return Err("has a condition that is no truth".into());

@@ -64,7 +64,8 @@ impl<'a> Converter<'a> {
             return Ok(None);
         }
         node.inputs.iter().try_for_each(|name| self.settle(node, name))?;
-        if !takes_integers(&node.op) && node.inputs.iter().any(|i| self.integers.contains(i.as_str())) {
+        let reads_integers = node.inputs.iter().any(|i| self.integers.contains_key(i.as_str()));
+        if reads_integers && !takes_integers(&node.op) && self.exact_arithmetic(node).is_none() {
             return Ok(None);
         }
         let view = match node.op.as_str() {

@@ -14,6 +14,7 @@ mod small;
 
 use std::sync::Arc;
 
+use super::integers::Integers;
 use super::names::{ATTENTION, CHOICE, FUSED, IMAGES, INDICES, LOOPS, LOSSES, NORMS, QUANTISED, SIGNAL, is_written};
 use super::{Converter, OnnxValue, Step, Stop, kept};
 use crate::import::onnx::array::{Array, Data};
@@ -23,14 +24,17 @@ use crate::import::onnx::node::{Attribute, Node};
 /// The most elements of all constants that nodes bring which are written out.
 const MOST_WRITTEN: usize = 1 << 28;
 
+/// Outputs, and the integers that each holds, if it does.
+pub(super) type Written = (Vec<OnnxValue>, Vec<Option<Integers>>);
+
 /// Whether the outputs of `op` depend on graphs within it, too.
 pub(super) fn reads_graphs(op: &str) -> bool {
     CHOICE.contains(&op) || LOOPS.contains(&op)
 }
 
 impl<'a> Converter<'a> {
-    /// The outputs of `node` by other nodes, and whether each holds integers; `None` of an operation that is not written out.
-    pub(super) fn written_out(&mut self, node: &'a Node) -> Step<Option<(Vec<OnnxValue>, Vec<bool>)>> {
+    /// The outputs of `node` by other nodes, and the integers that each holds, if it does; `None` of an operation that is not written out.
+    pub(super) fn written_out(&mut self, node: &'a Node) -> Step<Option<Written>> {
         if !is_written(&node.op) {
             return Ok(None);
         }
@@ -42,7 +46,7 @@ impl<'a> Converter<'a> {
         let made = self.names_of_outputs(node).and_then(|outputs| {
             let value = |name: &&str| self.values.get(name).cloned().ok_or(Stop::Blocked);
             let values = outputs.iter().map(value).collect::<Step<Vec<_>>>()?;
-            Ok((values, outputs.iter().map(|name| self.holds_integers(name)).collect()))
+            Ok((values, outputs.iter().map(|name| self.integers_of(name)).collect()))
         });
         for name in self.passing.drain(before..) {
             self.values.remove(name);
@@ -237,10 +241,7 @@ impl<'a> Converter<'a> {
 
     /// Whether the elements of `name` are integers or truths in the file.
     fn holds_integers(&self, name: &str) -> bool {
-        match self.values.get(name) {
-            Some(OnnxValue::Constant(array)) => array.as_ints().is_some(),
-            _ => self.integers.contains(name),
-        }
+        self.integers_of(name).is_some()
     }
 
     /// The name of input `i`, which must be given.

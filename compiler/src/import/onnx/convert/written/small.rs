@@ -45,7 +45,7 @@ impl<'a> Converter<'a> {
             None => match self.model.input(like).map(|input| i64::from(input.element)).filter(|e| *e != 0) {
                 Some(element) => element,
                 // Of computed values only integers or not is known: all floats are computed alike.
-                None if !self.integers.contains(like) => 1,
+                None if !self.integers.contains_key(like) => 1,
                 None => return Err("takes its type from computed integers, which is not supported".into()),
             },
         };
