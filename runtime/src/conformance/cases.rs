@@ -12,7 +12,8 @@ pub(crate) struct Draw(u64);
 
 impl Draw {
     pub(crate) fn new(key: u64) -> Self {
-        Self(key.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Mixed, so that neighbouring keys do not draw the same numbers one place apart.
+        Self(Self(key).next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {

@@ -1,0 +1,153 @@
+//! Which integers a value may hold. The runtime computes them as f32, which hold those up to 2^24; so sums and products are taken
+//! only where their range shows that they are exact.
+
+use super::operations::moves;
+use super::{Converter, OnnxValue};
+use crate::import::onnx::array::Array;
+use crate::import::onnx::elem::Type;
+use crate::import::onnx::node::Node;
+
+/// f32 hold all integers up to this one.
+const EXACT: i128 = 1 << 24;
+
+/// The element type of a value in the file, and the least and the largest number that it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Integers {
+    ty: Type,
+    low: i128,
+    high: i128,
+}
+
+impl Integers {
+    /// Any of a type.
+    pub(super) fn of(ty: Type) -> Self {
+        let (low, high) = ty.range();
+        Self { ty, low, high }
+    }
+
+    /// Those of a type from `low` to `high`.
+    fn between(ty: Type, low: i128, high: i128) -> Self {
+        Self { ty, low, high }
+    }
+
+    /// Those of a constant; `None` of one that holds none.
+    fn of_constant(array: &Array) -> Option<Self> {
+        let ints = array.as_ints()?;
+        let (low, high) = (ints.iter().min().copied().unwrap_or(0), ints.iter().max().copied().unwrap_or(0));
+        Some(Self { ty: array.ty(), low: low.into(), high: high.into() })
+    }
+
+    /// These and those.
+    fn or(self, other: Self) -> Self {
+        Self { low: self.low.min(other.low), high: self.high.max(other.high), ..self }
+    }
+
+    fn are_exact(self) -> bool {
+        self.low >= -EXACT && self.high <= EXACT
+    }
+
+    /// Whether `ty` has all of them.
+    fn fit(self, ty: Type) -> bool {
+        let (low, high) = ty.range();
+        low <= self.low && self.high <= high
+    }
+
+    /// What `op` makes of two; `None` where it is another operation, or the numbers overflow.
+    fn arithmetic(self, op: &str, other: Self) -> Option<Self> {
+        let all = |f: fn(i128, i128) -> Option<i128>| {
+            let ends = [(self.low, other.low), (self.low, other.high), (self.high, other.low), (self.high, other.high)];
+            let ends: Option<Vec<i128>> = ends.into_iter().map(|(a, b)| f(a, b)).collect();
+            let ends = ends?;
+            Some(Self { low: *ends.iter().min()?, high: *ends.iter().max()?, ..self })
+        };
+        match op {
+            "Add" => all(i128::checked_add),
+            "Sub" => all(i128::checked_sub),
+            "Mul" => all(i128::checked_mul),
+            _ => None,
+        }
+    }
+}
+
+impl Converter<'_> {
+    /// The integers that the value called `name` may hold; `None` of one that holds floats.
+    pub(super) fn integers_of(&self, name: &str) -> Option<Integers> {
+        match self.values.get(name) {
+            Some(OnnxValue::Constant(array)) => Integers::of_constant(array),
+            _ => self.integers.get(name).copied(),
+        }
+    }
+
+    /// What a sum or product of integers gives, if f32 compute it exactly: a type's own wrapping around is not computed.
+    pub(super) fn exact_arithmetic(&self, node: &Node) -> Option<Integers> {
+        let [a, b] = &node.inputs[..] else { return None };
+        let (a, b) = (self.integers_of(a)?, self.integers_of(b)?);
+        let result = a.arithmetic(&node.op, b)?;
+        // Times 0, it does not matter which integer it was.
+        let is_exact = a.are_exact() && b.are_exact() || result.low == result.high;
+        (is_exact && result.are_exact() && result.fit(a.ty)).then_some(result)
+    }
+
+    /// Whether a computed value of integers, `name`, has only such as type `code` of ONNX holds.
+    pub(super) fn fits_type(&self, name: &str, code: i64) -> bool {
+        self.integers_of(name).zip(Type::of(code)).is_some_and(|(integers, ty)| integers.fit(ty))
+    }
+
+    /// The integers that the outputs of `node` may hold; `None` where they are floats in the file.
+    pub(super) fn gives_integers(&self, node: &Node) -> Option<Integers> {
+        let input = |i: usize| node.input(i).and_then(|name| self.integers_of(name));
+        let given = || (0..node.inputs.len()).filter_map(input);
+        match node.op.as_str() {
+            "Cast" if node.casts_to_float() => None,
+            "Cast" => {
+                let ty = Type::of(node.int("to", 1))?;
+                Some(input(0).filter(|integers| integers.fit(ty)).map_or(Integers::of(ty), |integers| Integers { ty, ..integers }))
+            }
+            "CastLike" => None,
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN" | "IsInf" => {
+                Some(Integers::of(Type::Bool))
+            }
+            "ArgMax" | "ArgMin" => {
+                let axes = match node.input(0).and_then(|name| self.values.get(name))? {
+                    OnnxValue::Constant(array) => array.shape.clone(),
+                    OnnxValue::Computed(view) | OnnxValue::Part(view, _) | OnnxValue::Padded(view, _) => self.full_shape(view),
+                };
+                Some(Integers::between(Type::I64, 0, axes.into_iter().max().map_or(0, |n| n as i128)))
+            }
+            "Where" => input(1).map(|yes| input(2).map_or(yes, |no| yes.or(no))),
+            "OneHot" => input(2),
+            "Add" | "Sub" | "Mul" => self.exact_arithmetic(node),
+            "Abs" | "Neg" | "Sign" => {
+                let x = input(0)?;
+                let largest = x.low.abs().max(x.high.abs());
+                Some(Integers { low: -largest, high: largest, ..x })
+            }
+            "Max" | "Min" | "Clip" | "Concat" => given().reduce(Integers::or).filter(|_| input(0).is_some()),
+            "Trilu" => input(0).map(|x| x.or(Integers::between(x.ty, 0, 0))),
+            "ReduceMax" | "ReduceMin" | "GatherElements" => input(0),
+            op => input(0).filter(|_| moves(op)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_and_products_have_the_ends_of_their_ranges() {
+        let a = Integers::between(Type::I64, -3, 5);
+        let b = Integers::between(Type::I64, 2, 4);
+        let ends = |op| a.arithmetic(op, b).map(|r| (r.low, r.high));
+        assert_eq!([ends("Add"), ends("Sub"), ends("Mul")], [Some((-1, 9)), Some((-7, 3)), Some((-12, 20))]);
+        assert_eq!(ends("Div"), None);
+        assert!(Integers::of(Type::U64).arithmetic("Mul", Integers::of(Type::U64)).is_none_or(|r| !r.are_exact()));
+    }
+
+    #[test]
+    fn only_what_floats_hold_is_exact_and_only_what_a_type_has_fits() {
+        assert!(Integers::between(Type::I32, -EXACT, EXACT).are_exact() && !Integers::of(Type::I32).are_exact());
+        assert!(!Integers::between(Type::U8, -1, 0).fit(Type::U8) && Integers::of(Type::Bool).fit(Type::U8));
+        assert_eq!(Integers::of(Type::U8).or(Integers::between(Type::U8, -1, 3)), Integers::between(Type::U8, -1, 255));
+    }
+}
