@@ -161,6 +161,29 @@ fn a_computed_condition_chooses_between_both_branches() {
 }
 
 #[test]
+fn later_outputs_are_given_within_branches_too() {
+    // The last hidden state alone is read.
+    let w = [0.5, -1.0, 2.0, 0.25];
+    let nodes = vec![
+        node("Reshape", "", &["x", "steps"], &["s"]),
+        NodeProto { attribute: vec![int("hidden_size", 2)], ..node("RNN", "", &["s", "w", "r"], &["all", "h"]) },
+        node("Squeeze", "", &["h", "first"], &["o"]),
+    ];
+    let constants =
+        vec![ints("steps", &[3], &[1, 1, 2]), tensor("w", &[1, 2, 2], &w), tensor("r", &[1, 2, 2], &[1.0; 4]), ints("first", &[1], &[0])];
+    let yes = graph("then_branch", &[], nodes, constants, &["o"]);
+    let no = graph("else_branch", &[], vec![node("Neg", "", &["x"], &["o"])], vec![], &["o"]);
+    let net = Net::new(17, &[1, 2], &["y"])
+        .node("ReduceSum", &["x"], &["t"], vec![int("keepdims", 0)])
+        .floats("zero", &[], &[0.0])
+        .node("Greater", &["t", "zero"], &["c"], vec![])
+        .node("If", &["c"], &["y"], vec![yes, no]);
+    let x = [0.75f32, 0.5];
+    assert_close(&net.run(&x)[0], w.chunks(2).map(|w| f64::from(w[0] * x[0] + w[1] * x[1]).tanh()));
+    assert_eq!(net.run(&[-0.75, 0.5])[0], [0.75, -0.5]);
+}
+
+#[test]
 fn loops_of_known_turns_and_scans_are_written_out() {
     // v ← v·x + turn, four times; each v is given, too.
     let nodes = vec![

@@ -351,6 +351,11 @@ impl<'a> Converter<'a> {
         self.notes.entry(rule).or_default().push(node.label().into());
     }
 
+    /// Whether somebody may read the output called `name`. Who reads a node within a graph of another one is not known before it is converted.
+    fn is_read(&self, name: &str) -> bool {
+        !name.is_empty() && (self.model.reads(name) || self.passing.contains(&name))
+    }
+
     /// Why there is no value called `name`: a fault already told, or an output that its node gives nobody here.
     fn missing(&self, name: &str) -> Stop {
         match self.model.producer(name) {

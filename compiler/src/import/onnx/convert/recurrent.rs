@@ -72,7 +72,7 @@ impl<'a> Converter<'a> {
             return Err(format!("reads {} features, its weight takes {features}", read.features).into());
         }
         let lengths = self.lengths(node, &read)?;
-        let states = node.outputs.iter().skip(1).any(|o| !o.is_empty() && self.model.reads(o));
+        let states = node.outputs.iter().skip(1).any(|o| self.is_read(o));
         let slice = |array: &Array, d: usize| -> Vec<f32> {
             let (values, each) = (array.to_floats(), array.len() / count);
             values[d * each..(d + 1) * each].to_vec()
@@ -162,7 +162,7 @@ impl<'a> Converter<'a> {
             return Ok(vec![OnnxValue::Computed(seen(base, rows, Some(steps)))]);
         }
         let mut all = Vec::new();
-        let is_read = |at: usize| node.outputs.get(at).is_some_and(|o| !o.is_empty() && self.model.reads(o));
+        let is_read = |at: usize| node.outputs.get(at).is_some_and(|o| self.is_read(o));
         if is_read(0) {
             let (channels, pixels) = (count * hidden, steps * sequences);
             let steps_alone = [atom(channels, rows), atom(pixels, 1)].concat();
