@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles ONNX files and compares what they give with what ONNX Runtime gives, on random inputs. Needs numpy, onnx and
+"""Compiles ONNX files and compares what they give with what ONNX Runtime gives, on random inputs. Needs numpy and
 onnxruntime, and the two programs built (cargo build --release -p thinfer -p thinfer-compiler --features thinfer/cli).
 
     python3 agree.py FILE.onnx ... [--count 100] [--device cpu|gpu] [--bin target/release] [--compile "--ranks dense"]
@@ -14,18 +14,9 @@ import sys
 import tempfile
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-
-
-def channels_last(path, shape):
-    """As thinferc reads it: images stand channels first in a .thin file."""
-    graph = onnx.load(path, load_external_data=False).graph
-    name = next(i.name for i in graph.input if i.name not in {t.name for t in graph.initializer})
-    perms = [list(a.ints) for n in graph.node if n.op_type == "Transpose" and name in n.input for a in n.attribute if a.name == "perm"]
-    return len(shape) == 4 and [0, 3, 1, 2] in perms
 
 
 def compare(path, arguments, folder):
@@ -46,8 +37,7 @@ def compare(path, arguments, folder):
     compiled = subprocess.run([arguments.bin / "thinferc", "compile", path, *shlex.split(arguments.compile), "-o", model], capture_output=True, text=True)
     if compiled.returncode:
         return f"{path.name}: {compiled.stderr.strip()}"
-    given = inputs.transpose(0, 3, 1, 2) if channels_last(path, shape) else inputs
-    np.save(array, np.ascontiguousarray(given.reshape(count, -1)))
+    np.save(array, inputs)
     command = [arguments.bin / "thinfer", "run", model, "--input", array, "--device", arguments.device, "--json", result]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:

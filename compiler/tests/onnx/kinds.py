@@ -47,6 +47,25 @@ padded("pad_that_cuts", lambda n, x: n.conv(x, 2, 3), (0, 0, -1, 2, 0, 0, 1, -2)
 
 
 @case
+def pad_to_whole_windows_by_computed_shapes():
+    # As PyTorch pads to whole windows: what is missing, by the shape of a computed value, last axis first, then turned.
+    n = Net([2, 5, 6])
+    x = n.op("Exp", "x")
+    size = n.const(ints(4))
+
+    def missing(axis):
+        length = n.op("Gather", n.op("Shape", x), n.const(np.int64(axis)))
+        left = n.op("Mod", n.op("Sub", size, n.op("Mod", length, size)), size)
+        return n.op("Reshape", left, n.const(ints(1)))
+
+    zero = n.const(ints(0))
+    pads = n.op("Concat", zero, missing(3), zero, missing(2), zero, zero, zero, zero, axis=0)
+    turned = n.op("Slice", n.op("Reshape", pads, n.const(ints(-1, 2))), n.const(ints(-1)), n.const(ints(-99)), n.const(ints(0)), n.const(ints(-1)))
+    pads = n.op("Cast", n.op("Reshape", n.op("Transpose", turned, perm=[1, 0]), n.const(ints(-1))), to=7)
+    return n, n.conv(n.op("Pad", x, pads), 2, 3, 4, 4)
+
+
+@case
 def pad_nhwc_before_a_transpose():
     n = Net([6, 5, 3])
     x = n.op("Pad", "x", n.const(ints(0, 1, 2, 0, 0, 1, 0, 0)), number(n, 0))
@@ -258,6 +277,16 @@ def nearest_pixels():
     x = n.op("Resize", "x", "", n.const(f32(1, 1, 2, 3)), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     x = n.op("Resize", n.conv(x, 2, 3, 1), "", "", n.const(ints(1, 3, 5, 7)), mode="nearest")
     return n, n.conv(x, 3, 2)
+
+
+@case
+def resize_to_computed_sizes():
+    # As PyTorch writes it: samples and channels by the shape of what is resized.
+    n = Net([2, 4, 5])
+    x = n.conv("x", 2, 3, 1)
+    kept = n.op("Slice", n.op("Shape", x), n.const(ints(0)), n.const(ints(2)), n.const(ints(0)))
+    sizes = n.op("Concat", kept, n.const(ints(7, 9)), axis=0)
+    return n, n.op("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
 @case
