@@ -54,7 +54,8 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
     if fold.layers.is_empty() {
         return Err(Error::Graph { node: graph.name.clone(), why: "computes nothing".into() });
     }
-    Ok(forward::fold(Folded { inputs: graph.inputs.clone(), layers: fold.layers, outputs }))
+    let elements = fold.folded_shapes.iter().map(|shape| shape.iter().product()).collect();
+    Ok(forward::fold(Folded { inputs: graph.inputs.clone(), layers: fold.layers, outputs }, elements))
 }
 
 /// Where a value of the graph is found in the folded network.

@@ -192,6 +192,15 @@ fn a_flattened_image_is_moved_only_where_its_elements_are_told_apart() {
 }
 
 #[test]
+fn the_first_elements_of_a_vector_are_not_the_vector() {
+    let mut b = Builder::new("part", [7]);
+    b.push("part", Op::Rearrange(Rearrange { shape: vec![3], offset: 0, steps: vec![(3, 1)] }));
+    b.push("linear", Op::Linear(Linear { inputs: 3, outputs: 4, bias: true }));
+    let layers = compare(&b.finish().unwrap(), 14);
+    assert_eq!(layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["part", "linear"]);
+}
+
+#[test]
 fn a_transformers_layers_know_their_pool_and_take_in_what_follows() {
     let mut b = Builder::new("block", [8, 6, 1]);
     let linear = |inputs, outputs| Op::Linear(Linear { inputs, outputs, bias: true });

@@ -162,6 +162,9 @@ class Drawer:
     def node(self, op, inputs, shape, outputs=1, of="float", domain="", **attributes):
         """Appends a node; `shape` is that of its output, or a list of shapes for `outputs` of them, which are floats, or of another type `of`."""
         shapes = shape if outputs > 1 else [shape]
+        # A value before it was too large, or did not fit.
+        if any(i is None for i in inputs):
+            return None
         # A list without elements has no type in a file.
         if any(isinstance(v, list) and not v for v in attributes.values()):
             return None

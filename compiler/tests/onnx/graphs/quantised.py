@@ -1,4 +1,5 @@
-"""Integers that stand for floats: quantised and back, products and convolutions of them."""
+"""Integers that stand for floats: quantised and back, products and convolutions of them. ONNX Runtime 1.32 has no QuantizeLinear and no
+DequantizeLinear of operator set 28."""
 
 import math
 
@@ -26,7 +27,7 @@ def scale_of(d, x, axis=None, block=0):
 
 def there_and_back(d, x):
     """QuantizeLinear and DequantizeLinear, of one number, an axis or blocks."""
-    if d.opset < 10:
+    if d.opset < 10 or d.opset > 27:
         return None
     shape = d.shape(x)
     axis = block = None
@@ -59,7 +60,7 @@ def weight(d, shape, dtype=None):
 def stored(d, x):
     """A layer whose weight is kept as integers."""
     shape = d.shape(x)
-    if d.opset < 10 or len(shape) < 2:
+    if d.opset < 10 or d.opset > 27 or len(shape) < 2:
         return None
     k = d.r.randint(1, 6)
     w = weight(d, (shape[-1], k))
@@ -74,7 +75,7 @@ def stored(d, x):
 
 def dynamic(d, x):
     """Quantised by its own range, and a product or a convolution of integers."""
-    if d.opset < 11:
+    if d.opset < 11 or d.opset > 27:
         return None
     shape = d.shape(x)
     if d.net.x.shape[0] > 1 and d.chance(0.8):
@@ -112,7 +113,7 @@ def number(d, value, dtype):
 
 def in_integers(d, x):
     """QLinearMatMul or QLinearConv between QuantizeLinear and DequantizeLinear."""
-    if d.opset < 10:
+    if d.opset < 10 or d.opset > 27:
         return None
     shape = d.shape(x)
     zero = d.r.randint(100, 150)

@@ -105,35 +105,37 @@ def resize(d, x):
         attributes["antialias"] = 1
         if mode == "linear" and d.chance(0.3):
             attributes["exclude_outside"] = 1
+    use_axes = d.opset >= 18 and d.chance(0.3)
+    # Quotients that floats hold, so that both runtimes count as many pixels.
+    scales = [d.r.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75, 1.25]) for _ in space]
+    by_sizes = d.chance(0.5)
+    if not by_sizes:
+        out = [math.floor(s * f) for s, f in zip(space, scales)]
+    if any(o < 1 for o in out):
+        return None
     empty = lambda: d.constant(np.zeros(0, np.float32), plain=True)
     roi = d.pick("", empty()) if d.opset >= 13 else empty()
-    ends = None
     if place == "tf_crop_and_resize":
-        low, high = (0.0, 1.0) if d.chance(0.4) else (d.pick(0.0, 0.2, 0.25), d.pick(0.75, 0.8, 1.0))
-        ends = [0.0, 0.0, *[low] * len(space), 1.0, 1.0, *[high] * len(space)]
-        roi = d.constant(np.array(ends, np.float32), plain=True)
+        # ONNX Runtime cuts nothing from an axis that keeps its length.
+        cut = [d.chance(0.6) and o != s for o, s in zip(out, space)]
+        low = [d.pick(0.0, 0.2, 0.25) if c else 0.0 for c in cut]
+        high = [d.pick(0.75, 0.8, 1.0) if c else 1.0 for c in cut]
+        others = 0 if use_axes else 2
+        roi = d.constant(np.array([0.0] * others + low + [1.0] * others + high, np.float32), plain=True)
         if d.chance(0.3):
             attributes["extrapolation_value"] = 2.0
-    use_axes = d.opset >= 18 and d.chance(0.3)
     if use_axes:
-        axes = list(range(2, rank))
-        attributes["axes"] = [a - rank if d.chance(0.3) else a for a in axes]
-        if ends:
-            roi = d.constant(np.array(ends[2:2 + len(space)] + ends[-len(space):], np.float32), plain=True)
+        attributes["axes"] = [a - rank if d.chance(0.3) else a for a in range(2, rank)]
     none = "" if d.opset >= 13 else empty()
-    if d.chance(0.5):
+    if by_sizes:
         sizes = out if use_axes else [*shape[:2], *out]
-        if d.opset >= 18 and use_axes and place != "tf_crop_and_resize" and d.chance(0.3):
+        if use_axes and place != "tf_crop_and_resize" and d.chance(0.3):
             policy = d.pick("not_larger", "not_smaller")
-            attributes["keep_aspect_ratio_policy"] = policy
+            # ONNX Runtime loses axes that are counted from the end with it.
+            attributes.update(keep_aspect_ratio_policy=policy, axes=list(range(2, rank)))
             by = (min if policy == "not_larger" else max)(np.float32(o) / np.float32(s) for o, s in zip(out, space))
             out = [max(1, math.floor(float(np.float32(by) * np.float32(s)) + 0.5)) for s in space]
         return d.node("Resize", [x, roi, none, d.ints(sizes)], [*shape[:2], *out], **attributes)
-    # Quotients that floats hold, so that both runtimes count as many pixels.
-    scales = [d.r.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75, 1.25]) for _ in space]
-    out = [math.floor(s * f) for s, f in zip(space, scales)]
-    if any(o < 1 for o in out):
-        return None
     scales = scales if use_axes else [1.0, 1.0, *scales]
     return d.node("Resize", [x, roi, d.constant(np.array(scales, np.float32), plain=True)], [*shape[:2], *out], **attributes)
 
@@ -170,10 +172,11 @@ def grid_sample(d, x):
     b, c, h, w = shape
     out = [d.r.randint(1, 4), d.r.randint(1, 4)]
     mode = d.pick("linear", "nearest", "cubic") if d.opset >= 20 else d.pick("bilinear", "nearest", "bicubic")
-    padding = d.r.choice([None, "zeros", "border", "reflection"])
+    # Beyond the border ONNX Runtime, as PyTorch, keeps the place of a cubic and repeats elements; ONNX moves the place to the border.
+    padding = d.r.choice([None, "zeros", "reflection"] + ["border"] * ("cubic" not in mode))
     if "cubic" in mode and padding == "reflection" and min(h, w) < 2:
         return None
-    attributes = {"mode": d.r.choice([None, mode]), "padding_mode": padding, "align_corners": d.r.choice([None, 0, 1])}
+    attributes = {"mode": mode, "padding_mode": padding, "align_corners": d.r.choice([None, 0, 1])}
     if attributes["align_corners"] == 1 and padding == "reflection" and min(h, w) < 2:
         # Reflected within nothing.
         return None

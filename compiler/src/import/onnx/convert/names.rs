@@ -51,6 +51,10 @@ pub(super) fn is_map(op: &str) -> bool {
             | "IsInf"
             | "Cast"
             | "Shrink"
+            | "Celu"
+            | "HardSigmoid"
+            | "Mish"
+            | "Selu"
     )
 }
 

@@ -31,7 +31,10 @@ impl<'a> Converter<'a> {
 
     pub(super) fn elements_looked_up(&mut self, node: &'a Node) -> Step<View> {
         let (values, indices) = (self.operand(node, 0)?, self.operand(node, 1)?);
-        let (values, indices) = (values.beside(&indices).unwrap_or(values.clone()), indices.beside(&values).unwrap_or(indices));
+        if values.sample.is_some() && indices.sample.is_none() {
+            return Err("has indices of so many rows, whatever the number of samples".into());
+        }
+        let values = values.beside(&indices).unwrap_or(values);
         if values.rank() != indices.rank() || values.sample != indices.sample {
             return Err("looks up indices that have other samples than the values".into());
         }
