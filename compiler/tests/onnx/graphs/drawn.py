@@ -4,10 +4,10 @@ import collections
 
 import numpy as np
 
-from . import contributed, flow, folds, indices, layers, logic, moves, patterns, products, quantised, sequences, windows
+from . import computed, contributed, flow, folds, indices, layers, logic, moves, patterns, products, quantised, sequences, windows
 from .draw import Drawer
 
-FAMILIES = [layers, moves, patterns, logic, folds, indices, products, sequences, windows, flow, quantised, contributed]
+FAMILIES = [layers, moves, patterns, logic, folds, indices, products, sequences, windows, flow, quantised, contributed, computed]
 STEPS = [step for family in FAMILIES for step in family.STEPS]
 WEIGHTS = [w for _, w in STEPS]
 

@@ -13,9 +13,10 @@ KINDS = ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "Reduc
 def reduced(d, x):
     """A reduction over any axes, none or all of them."""
     op, rank, shape = d.r.choice(KINDS), d.rank(x), d.shape(x)
-    source = d.same("Sigmoid", x) if op in ("ReduceLogSum", "ReduceProd") else x
-    if op == "ReduceMax" and d.opset >= 20 and d.chance(0.1):
-        source = x
+    source = d.same("Sigmoid", x) if op == "ReduceLogSum" else x
+    if op == "ReduceProd":
+        # Near 1: the products of many others are too small or too large for what follows.
+        source = d.same("Add", d.same("Mul", d.same("Tanh", x), d.number(0.2, ())), d.number(1.0, ()))
     since = 13 if op == "ReduceSum" else 18
     which = d.r.choices(["some", "all", "default", "noop"], [6, 1, 1, 1])[0]
     start = 0 if d.net.x.shape[0] == 1 and not d.net.free and d.chance(0.5) else min(1, rank - 1)
@@ -120,7 +121,7 @@ def norm_of_any_axes(d, x):
     shape, rank = d.shape(x), d.rank(x)
     if rank < 2:
         return None
-    ops = ["LpNormalization", "BatchNormalization"] + ["InstanceNormalization", "LRN"] * (rank > 2) + \
+    ops = ["LpNormalization", "BatchNormalization"] + ["InstanceNormalization"] * (rank > 2) + ["LRN"] * (rank == 4) + \
         ["LayerNormalization"] * 2 * (d.opset >= 17) + ["RMSNormalization"] * 2 * (d.opset >= 23) + \
         ["GroupNormalization"] * 2 * (d.opset >= 18 and rank > 2) + ["MeanVarianceNormalization"] * (d.opset >= 9 and rank > 2)
     op = d.r.choice(ops)
@@ -132,7 +133,7 @@ def norm_of_any_axes(d, x):
     if op == "InstanceNormalization":
         return d.same(op, x, d.floats(c), d.floats(c), epsilon=d.r.choice([None, 1e-3]))
     if op == "LRN":
-        return d.same(op, x, size=d.pick(1, 2, 3, 5), alpha=d.pick(0.01, 0.5), beta=d.pick(None, 0.5), bias=d.pick(None, 2.0))
+        return d.same(op, x, size=d.pick(1, 3, 5), alpha=d.pick(0.01, 0.5), beta=d.pick(None, 0.5), bias=d.pick(None, 2.0))
     if op == "MeanVarianceNormalization":
         axes = sorted(d.r.sample(range(1, rank), d.r.randint(1, rank - 1)))
         return d.same(op, x, axes=axes)

@@ -219,7 +219,7 @@ def on_the_way(network, run):
 
 
 def written_out(network):
-    """The network with operations in plainer ones that ONNX Runtime has not built: Swish, and GlobalLpPool of operator set 22."""
+    """The network with operations in plainer ones that ONNX Runtime has not built: Swish, SwiGLU, and GlobalLpPool of operator set 22."""
     new = network.copy()
     new.nodes = plainer(new.nodes)
     new.functions = [dataclasses.replace(f, nodes=plainer(f.nodes)) for f in new.functions]
@@ -233,10 +233,12 @@ def plainer(nodes):
 
         def number(at, value):
             made.append(Node("Constant", [], [names[at]], {"value": np.array(value)}, names[at]))
-        if n.op == "Swish":
+        if n.op in ("Swish", "SwiGLU"):
             number(0, np.float32(n.attributes.get("alpha", 1.0)))
-            made += [Node("Mul", [x, names[0]], [names[1]], {}, names[1]), Node("Sigmoid", [names[1]], [names[2]], {}, names[2]),
-                     Node("Mul", [x, names[2]], n.outputs, {}, n.name)]
+            made += [Node("Mul", [x, names[0]], [names[1]], {}, names[1]), Node("Sigmoid", [names[1]], [names[2]], {}, names[2])]
+            if n.op == "SwiGLU":
+                made.append(Node("Mul", [names[2], n.inputs[1]], [names[3]], {}, names[3]))
+            made.append(Node("Mul", [x, names[2] if n.op == "Swish" else names[3]], n.outputs, {}, n.name))
         elif n.op == "GlobalLpPool":
             p = n.attributes.get("p", 2)
             number(0, np.float32(p)), number(1, np.float32(1 / p))

@@ -153,7 +153,8 @@ def attention(d, x):
         past = d.r.randint(1, 3)
     keys += past
     if mask != "none":
-        own = d.r.choice([(t, keys), (1, keys), (1, 1, t, keys), (1, queries, t, keys), (b, 1, 1, keys) if b == 1 else (t, keys)])
+        # ONNX Runtime broadcasts a mask over batch and heads alone.
+        own = d.r.choice([(t, keys), (1, 1, t, keys), (1, queries, t, keys)])
         if mask == "truth":
             seen = d.rng.random(own) < 0.7
             seen[..., 0] = True
@@ -162,7 +163,7 @@ def attention(d, x):
             read.append(d.floats(*own))
     if past:
         read += [""] * (4 - len(read)) + [d.floats(b, heads, past, size), d.floats(b, heads, past, values)]
-    if d.chance(0.3) and not (mask == "truth"):
+    if d.chance(0.3) and mask != "truth":
         attributes["is_causal"] = 1
     if past:
         shapes = [out, [b, heads, keys, size], [b, heads, keys, values]]
