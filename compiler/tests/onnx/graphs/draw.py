@@ -17,13 +17,13 @@ class Drawer:
     def __init__(self, seed, index, opsets):
         self.r = random.Random(f"{seed}/{index}")
         self.rng = np.random.default_rng(self.r.getrandbits(62))
-        batch = self.r.choices([1, 2, 3], [8, 1.5, 0.5])[0]
+        free = self.chance(0.12)
+        batch = self.r.choices([1, 2, 3], [4, 3, 3] if free else [8, 1.5, 0.5])[0]
         shape = [batch, *self.input_shape()]
         if self.chance(0.01):
             # A vector alone: there are no samples.
-            shape = [self.r.randint(1, 12)]
+            shape, free = [self.r.randint(1, 12)], False
         x = self.rng.standard_normal(shape).astype(np.float32)
-        free = len(shape) > 1 and self.chance(0.1)
         self.net = Network(self.r.choice(opsets), x, free=free, listed=self.chance(0.05))
         self.shapes = {"x": tuple(shape)}
         self.values = ["x"]

@@ -107,7 +107,8 @@ def resize(d, x):
             attributes["exclude_outside"] = 1
     use_axes = d.opset >= 18 and d.chance(0.3)
     # Quotients that floats hold, so that both runtimes count as many pixels.
-    scales = [d.r.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75, 1.25]) for _ in space]
+    # The nearest element of a place that is half-way is found by other roundings with 1.25.
+    scales = [d.r.choice([1.0, 2.0, 0.5, 1.5, 3.0, 0.75, 1.0 if mode == "nearest" else 1.25]) for _ in space]
     by_sizes = d.chance(0.5)
     if not by_sizes:
         out = [math.floor(s * f) for s, f in zip(space, scales)]

@@ -1,6 +1,6 @@
 //! Integers that stand for floats, computed as floats where those hold them exactly: products of 8-bit integers whose sums stay below 2²⁴.
 
-use super::super::names::QUOTIENT;
+use super::super::names::{PRODUCT, QUOTIENT};
 use super::super::{Converter, Step};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::elem::Type;
@@ -238,7 +238,7 @@ impl<'a> Converter<'a> {
         if known[0].len() != 1 || known[2].len() != 1 || (count > 1 && channel.is_none()) {
             return Err("has scales of several numbers, which is not supported".into());
         }
-        // Rounded as the runtimes round them: where a sum lies half-way, the last digit decides.
+        // Factor and product are rounded as the runtimes round them: where that lies half-way, the last digit decides.
         let factors: Vec<f32> = known[1].iter().map(|w| known[0][0] * w / known[2][0]).collect();
         let rank = self.shape_of(sum)?.len();
         let mut shape = vec![1; rank];
@@ -246,7 +246,7 @@ impl<'a> Converter<'a> {
             shape[axis] = count;
         }
         let factors = self.put_constant(node, Array { shape, data: Data::Floats(factors) });
-        let scaled = self.put(node, "Mul", &[sum, factors])?;
+        let scaled = self.put(node, PRODUCT, &[sum, factors])?;
         let zero = self.put_floats(node, zero)?;
         let zero = self.put_reshape(node, zero, &[])?;
         self.rounded_into(node, scaled, Some(zero), ty)
