@@ -112,6 +112,8 @@ def resize(d, x):
     by_sizes = d.chance(0.5)
     if not by_sizes:
         out = [math.floor(s * f) for s, f in zip(space, scales)]
+        # ONNX Runtime copies what keeps its size, whatever the scale.
+        scales = [1.0 if o == s else f for o, s, f in zip(out, space, scales)]
     if any(o < 1 for o in out):
         return None
     empty = lambda: d.constant(np.zeros(0, np.float32), plain=True)
@@ -120,7 +122,8 @@ def resize(d, x):
         # ONNX Runtime cuts nothing from an axis that keeps its length.
         cut = [d.chance(0.6) and o != s for o, s in zip(out, space)]
         low = [d.pick(0.0, 0.2, 0.25) if c else 0.0 for c in cut]
-        high = [d.pick(0.75, 0.8, 1.0) if c else 1.0 for c in cut]
+        # The last place is the last element to the digit, or far from it: beyond it nothing is read.
+        high = [d.pick(0.75, 0.8, 1.0 if low_ != 0.2 else 0.8) if c else 1.0 for c, low_ in zip(cut, low)]
         others = 0 if use_axes else 2
         roi = d.constant(np.array([0.0] * others + low + [1.0] * others + high, np.float32), plain=True)
         if d.chance(0.3):

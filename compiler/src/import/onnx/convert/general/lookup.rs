@@ -45,3 +45,21 @@ impl<'a> Converter<'a> {
         Ok(View::plain(base, &places).sampled(indices.sample))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::import::onnx::array::Array;
+    use crate::import::onnx::convert::attempts::convert;
+    use crate::import::onnx::rules::tests::model;
+
+    #[test]
+    fn stated_indices_give_as_many_rows_as_they_have() {
+        let mut model = model(&[("GatherElements", &["x", "at"], "e"), ("Relu", &["e"], "y")]);
+        model.nodes[0].attributes.insert("axis".into(), 1.into());
+        model.constants.insert("at".into(), Array::ints(vec![0, 2]).reshaped(vec![1, 2]).into());
+        assert!(convert(&model, "net").is_ok());
+        model.inputs[0].dims[0] = None;
+        let faults = convert(&model, "net").map(drop).unwrap_err();
+        assert!(faults.nodes[0].contains("whatever the number of samples"), "{faults:?}");
+    }
+}
