@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import onnxruntime as ort
 
-from .network import Graph, Node
+from .network import OWN, Graph, Node
 
 # Of the largest output.
 TOLERANCE = 1e-4
@@ -219,8 +219,35 @@ def overflows(network, way):
     return False
 
 
+def opened(network):
+    """The network with what stands in its branches and functions beside them, for somebody to look at."""
+    new, functions = network.copy(), {f.name: f for f in network.functions}
+    nodes = []
+
+    def beside(n, which, part, actual):
+        """The nodes of `part`, whose own names begin with those of the node and of the part."""
+        own = set(part.constants) if isinstance(part, Graph) else set()
+        own |= {o for b in part.nodes for o in b.outputs}
+        name = lambda i: actual.get(i, f"{n.name}/{which}/{i}" if i in own else i)
+        if isinstance(part, Graph):
+            new.constants.update({name(k): v for k, v in part.constants.items()})
+        for b in part.nodes:
+            nodes.append(dataclasses.replace(b, inputs=[name(i) for i in b.inputs], outputs=[name(o) for o in b.outputs], name=f"{n.name}/{which}/{b.name}"))
+    for n in new.nodes:
+        if n.op == "If":
+            for which, part in n.attributes.items():
+                beside(n, which, part, {})
+        if n.domain == OWN:
+            f = functions[n.op]
+            beside(n, "body", f, dict(zip(f.inputs, n.inputs)))
+        nodes.append(n)
+    new.nodes = nodes
+    return new
+
+
 def on_the_way(network, run):
-    """All floats that the network computes from its inputs, by name. A constant is not on the way."""
+    """All floats that the network computes from its inputs, by name, also within branches and functions. A constant is not on the way."""
+    network = opened(network)
     found, from_input = {}, set(network.inputs())
     for n in network.nodes:
         if not from_input & set(n.reads()):
