@@ -57,7 +57,8 @@ class Node:
 
     def ops(self):
         """Its operation, and those of its graphs."""
-        return {self.op}.union(*(a.ops() for a in self.attributes.values() if isinstance(a, Graph)))
+        own = "a function" if self.domain == OWN else self.op
+        return {own}.union(*(a.ops() for a in self.attributes.values() if isinstance(a, Graph)))
 
     def proto(self):
         plain = lambda v: numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v.proto() if isinstance(v, Graph) else v
