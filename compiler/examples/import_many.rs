@@ -1,7 +1,8 @@
 //! Imports, compiles (dense) and runs many ONNX files in one process: the other half of `tests/onnx/random_graphs.py`.
 //!
-//! Standard input has one file a line, three paths with tabs between them: the ONNX file, its input and where its output goes,
-//! both as little-endian f32 without a header. Standard output has a line for each, the word first:
+//! Standard input has one file a line, fields with tabs between them: the path of the ONNX file, where its outputs go, and for each
+//! input its name, its type (`f32`, `i64` or `i32`) and the path of its elements, little-endian without a header. All outputs are
+//! written as f32, one after the other. Standard output has a line for each, the word first:
 //! `right` with the number of elements that were written, `refused` with the reason, `panicked` with the message and its place.
 
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use thinfer::artifact::Dtype;
-use thinfer::{Device, Forms, Options, Session};
+use thinfer::{Array, ArrayView, Device, Forms, Options, Session};
 use thinfer_compiler::import;
 use thinfer_compiler::lower::{self, Factored};
 use thinfer_compiler::rank::Policy;
@@ -31,11 +32,11 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let line = line?;
-        let mut paths = line.split('\t').map(Path::new);
-        let (Some(model), Some(input), Some(output)) = (paths.next(), paths.next(), paths.next()) else {
-            return Err(io::Error::other("a line has three paths with tabs between them"));
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [model, output, ref inputs @ ..] = fields[..] else {
+            return Err(io::Error::other("a line has a model, a place for its outputs, and its inputs"));
         };
-        let said = match panic::catch_unwind(AssertUnwindSafe(|| run(&device, model, input, output))) {
+        let said = match panic::catch_unwind(AssertUnwindSafe(|| run(&device, Path::new(model), Path::new(output), inputs))) {
             Ok(Ok(len)) => format!("right {len}"),
             Ok(Err(why)) => format!("refused {why}"),
             Err(_) => format!("panicked {}", LAST.lock().map(|l| l.clone()).unwrap_or_default()),
@@ -46,8 +47,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Elements of the output, all samples together.
-fn run(device: &Device, model: &Path, input: &Path, output: &Path) -> Outcome<usize> {
+/// Elements of the outputs, all samples together.
+fn run(device: &Device, model: &Path, output: &Path, inputs: &[&str]) -> Outcome<usize> {
     let (checkpoint, _) = import::import(model)?;
     let graph = checkpoint.meta.graph.clone().ok_or("the file brings no graph")?;
     let options = lower::Options { dense_only: true, ..lower::Options::default() };
@@ -57,8 +58,26 @@ fn run(device: &Device, model: &Path, input: &Path, output: &Path) -> Outcome<us
     let mut session = Session::new(device, &artifact, &options)?;
     // What nobody wrote must not be read.
     session.poison();
-    let input: Vec<f32> = fs::read(input)?.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let got = session.run(&input)?;
+    let (inputs, []) = inputs.as_chunks() else { return Err("an input has a name, a type and a path".into()) };
+    let arrays = inputs.iter().map(|[name, kind, path]| Ok((*name, array(kind, path)?))).collect::<Outcome<Vec<(&str, Array)>>>()?;
+    let got: Vec<f32> = match &arrays[..] {
+        [(_, Array::F32(one))] if session.outputs().len() == 1 => session.run(one)?,
+        _ => {
+            let views: Vec<(&str, ArrayView<'_>)> = arrays.iter().map(|(name, array)| (*name, array.into())).collect();
+            session.run(&views)?.iter().flat_map(|given| given.data.to_f32()).collect()
+        }
+    };
     fs::write(output, got.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())?;
     Ok(got.len())
+}
+
+/// The elements of an input.
+fn array(kind: &str, path: &str) -> Outcome<Array> {
+    let bytes = fs::read(path)?;
+    Ok(match kind {
+        "f32" => Array::F32(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+        "i64" => Array::I64(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
+        "i32" => Array::I32(bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect()),
+        other => return Err(format!("an input of type {other}").into()),
+    })
 }

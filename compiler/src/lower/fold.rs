@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use thinfer::artifact::{Activation as Fused, PoolKind, Primitive, Residual};
+use thinfer::artifact::{Activation as Fused, Pick, PickAxis, PoolKind, Primitive, Residual, Run};
 
 use super::activation::fused;
 use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Recurrent, Table, Weighted};
@@ -45,18 +45,12 @@ pub(super) fn fold(graph: &Graph, params: &Params) -> Result<Folded> {
         let value = fold.node(node)?;
         fold.values.push(value);
     }
-    let outputs = graph.outputs.iter().map(|&v| match fold.values[v] {
-        FoldedValue::Plain { folded, .. } => Ok(folded),
-        FoldedValue::Shortcut { .. } => Err(Error::Graph {
-            node: graph.name.clone(),
-            why: "gives a shortcut without weights, which only an addition can take in".into(),
-        }),
-    });
-    let outputs = outputs.collect::<Result<_>>()?;
+    let outputs = graph.outputs.iter().map(|&v| fold.plain(&graph.name, v)).collect::<Result<_>>()?;
     if fold.layers.is_empty() {
         return Err(Error::Graph { node: graph.name.clone(), why: "computes nothing".into() });
     }
-    Ok(forward::fold(Folded { inputs: graph.inputs.clone(), layers: fold.layers, outputs }))
+    let elements = fold.folded_shapes.iter().map(|shape| shape.iter().product()).collect();
+    Ok(forward::fold(Folded { inputs: graph.inputs.clone(), layers: fold.layers, outputs }, elements))
 }
 
 /// Where a value of the graph is found in the folded network.
@@ -69,7 +63,7 @@ enum FoldedValue {
         /// Whether a node may still be fused into its layer: nothing reads the layer's output as it is now.
         open: bool,
     },
-    /// A folded value seen through an option A shortcut; only an addition can read it.
+    /// A folded value seen through an option A shortcut, which additions take in.
     Shortcut {
         /// The folded value.
         folded: usize,
@@ -136,9 +130,8 @@ impl Fold<'_> {
             }
             _ => {}
         }
-        let FoldedValue::Plain { folded: input, open } = self.values[value] else {
-            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
-        };
+        let input = self.plain(&node.name, value)?;
+        let open = matches!(self.values[value], FoldedValue::Plain { open: true, .. });
         let op = match &node.op {
             Op::Linear(linear) => {
                 let pool = if self.attentive.contains(node.name.as_str()) { Pool::Attention } else { Pool::Linear };
@@ -337,20 +330,52 @@ impl Fold<'_> {
         Ok(FoldedValue::Plain { folded: self.latest(), open: true })
     }
 
+    /// The folded value of graph value `value`. A shortcut that others than a sum read is made a value of its own: every so-many-th pixel, with
+    /// channels of zeros around.
+    fn plain(&mut self, reader: &str, value: ValueId) -> Result<usize> {
+        let (folded, residual) = match self.values[value] {
+            FoldedValue::Plain { folded, .. } => return Ok(folded),
+            FoldedValue::Shortcut { folded, residual } => (folded, residual),
+        };
+        let too_large = || Error::Graph { node: reader.into(), why: "reads a shortcut too large to be counted".into() };
+        let (from, shape) = (&self.folded_shapes[folded], self.shapes[value].clone());
+        let (&[inputs, height, width], &[outputs, rows, columns]) = (&from[..], &shape[..]) else { return Err(too_large()) };
+        let run = |start: i32, step: usize, count: usize| {
+            let step = i32::try_from(step).map_err(|_| too_large())?;
+            Ok::<_, Error>(Run {
+                start,
+                step: if count > 1 { step } else { 0 },
+                count: u32::try_from(count).map_err(|_| too_large())?,
+                each: 1,
+            })
+        };
+        let zeros =
+            |count: usize| Ok::<_, Error>(Run { start: -1, step: 0, count: 1, each: u32::try_from(count).map_err(|_| too_large())? });
+        let (before, stride) = (residual.offset as usize, residual.stride as usize);
+        let channels = [zeros(before)?, run(0, height * width, inputs)?, zeros(outputs - inputs - before)?];
+        let channels = channels.into_iter().filter(|r| r.each > 0).collect();
+        let axes = [channels, vec![run(0, stride * width, rows)?], vec![run(0, stride, columns)?]];
+        let pick = Pick { axes: axes.into_iter().map(|runs| PickAxis { runs }).collect(), fill: 0.0 };
+        self.layers.push(FoldedLayer {
+            name: format!("{reader}.shortcut{}", self.layers.len()),
+            inputs: vec![folded],
+            op: FoldedOp::Primitive(Primitive::Pick(pick)),
+        });
+        self.folded_shapes.push(shape);
+        self.values[value] = FoldedValue::Plain { folded: self.latest(), open: false };
+        Ok(self.latest())
+    }
+
     /// The folded value of graph value `value` with its elements in the graph's order: an image that was flattened is moved
     /// into a vector, which only linear layers do not need.
     fn in_graph_order(&mut self, node: &Node, value: ValueId) -> Result<usize> {
-        let FoldedValue::Plain { folded, .. } = self.values[value] else {
-            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
-        };
+        let folded = self.plain(&node.name, value)?;
         if self.shapes[value][0] == self.folded_shapes[folded][0] { Ok(folded) } else { self.in_graph_shape(node, value) }
     }
 
     /// The same in the graph's shape, which distinguishes a vector from an image of one pixel.
     fn in_graph_shape(&mut self, node: &Node, value: ValueId) -> Result<usize> {
-        let FoldedValue::Plain { folded, .. } = self.values[value] else {
-            return Err(refuse(node, "reads a shortcut without weights, which only an addition can take in"));
-        };
+        let folded = self.plain(&node.name, value)?;
         if self.shapes[value] == self.folded_shapes[folded] {
             return Ok(folded);
         }
@@ -367,6 +392,9 @@ impl Fold<'_> {
     /// Fuses an addition into the convolution that is computed last of the two, or makes a layer of it.
     fn add(&mut self, node: &Node) -> Result<FoldedValue> {
         let (a, b) = (node.inputs[0], node.inputs[1]);
+        if [a, b].iter().all(|&v| matches!(self.values[v], FoldedValue::Shortcut { .. })) {
+            self.plain(&node.name, a)?;
+        }
         // The side that something is added to, and the folded value that is added to it.
         let candidates = [(a, b), (b, a)].map(|(onto, other)| match (self.values[onto], self.values[other]) {
             (FoldedValue::Plain { folded, .. }, FoldedValue::Plain { folded: other, .. }) => Some((onto, folded, other, AS_IT_IS)),

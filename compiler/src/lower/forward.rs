@@ -5,9 +5,9 @@ use thinfer::artifact::Activation;
 
 /// Folds every affine layer without activation into the one layer that reads it, if that is a linear layer or a
 /// convolution that pads nothing in (padding is zeros behind the normalisation, and a shift would make them its own). Then
-/// nobody but linear layers may read an image that was moved into a vector: those read it as it is.
-pub(super) fn fold(network: Folded) -> Folded {
-    let folded = without(network, |network, at| {
+/// nobody but linear layers may read an image that was moved into a vector: those read it as it is. `elements` says how many each value has.
+pub(super) fn fold(network: Folded, elements: Vec<usize>) -> Folded {
+    let (folded, elements) = without(network, elements, |network, _, at| {
         let reader = sole_reader(network, network.inputs.len() + at);
         let FoldedOp::Affine(affine) = &network.layers[at].op else { return false };
         let affine = affine.clone();
@@ -16,27 +16,29 @@ pub(super) fn fold(network: Folded) -> Folded {
             _ => false,
         }
     });
-    without(folded, |network, at| {
+    without(folded, elements, |network, elements, at| {
         let FoldedOp::Rearrange(r) = &network.layers[at].op else { return false };
         let value = network.inputs.len() + at;
         let linear = |l: &FoldedLayer| !l.is_recurrent() && l.weighted().is_some_and(|w| w.window.is_none());
         let mut readers = network.layers.iter().filter(|l| l.inputs.contains(&value)).peekable();
-        // All elements as they are counted: sizes that fit were checked with the graph.
-        matches!(r.steps[..], [(size, 1)] if r.offset == 0 && size == r.shape[0])
+        // All elements as they are counted; the first of them alone are another value.
+        matches!(r.steps[..], [(size, 1)] if r.offset == 0 && size == r.shape[0] && size == elements[network.layers[at].inputs[0]])
             && !network.outputs.contains(&value)
             && readers.peek().is_some()
             && readers.all(linear)
     })
+    .0
 }
 
-/// The network without the layers that `gone` marks; their readers read those layers' inputs instead.
-fn without(mut network: Folded, gone: impl Fn(&mut Folded, usize) -> bool) -> Folded {
+/// The network without the layers that `gone` marks, and the elements of its values; their readers read those layers' inputs instead.
+fn without(mut network: Folded, elements: Vec<usize>, gone: impl Fn(&mut Folded, &[usize], usize) -> bool) -> (Folded, Vec<usize>) {
     let inputs = network.inputs.len();
+    let mut left = elements[..inputs].to_vec();
     // The new number of each value.
     let mut now: Vec<usize> = (0..inputs).collect();
     let mut kept: Vec<FoldedLayer> = Vec::with_capacity(network.layers.len());
     for at in 0..network.layers.len() {
-        if gone(&mut network, at) {
+        if gone(&mut network, &elements, at) {
             now.push(now[network.layers[at].inputs[0]]);
             continue;
         }
@@ -44,9 +46,10 @@ fn without(mut network: Folded, gone: impl Fn(&mut Folded, usize) -> bool) -> Fo
         layer.inputs.iter_mut().for_each(|v| *v = now[*v]);
         now.push(inputs + kept.len());
         kept.push(layer);
+        left.push(elements[inputs + at]);
     }
     let outputs = network.outputs.iter().map(|&v| now[v]).collect();
-    Folded { layers: kept, outputs, ..network }
+    (Folded { layers: kept, outputs, ..network }, left)
 }
 
 /// The layer that alone reads `value`, and reads it as its first input only; none where the network gives it.

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 # Each adds its cases as it is imported.
 import attention  # noqa: F401
 import computed  # noqa: F401
+import found  # noqa: F401
 import layouts  # noqa: F401
 import operations  # noqa: F401
 import recurrent  # noqa: F401

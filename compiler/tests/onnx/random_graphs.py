@@ -52,7 +52,7 @@ def work(jobs, job, arguments, at, results):
                     shrunk += 1
                     small = Shrinker(driver, verdict.kind).run(network.pruned())
                     keep(arguments, index, network, small, driver, verdict)
-                ops = sorted({n.op for n in network.nodes})
+                ops = sorted(network.ops())
                 guilty = guilty_operations(network, verdict)
                 results.put((index, verdict.kind, verdict.said, ops, guilty, small.signature() if small else None))
             driver.stop()
@@ -76,12 +76,11 @@ def keep(arguments, index, network, small, driver, verdict):
     name = f"{verdict.kind}-{small.signature()[:80]}-{arguments.seed}-{index}"
     arguments.keep.mkdir(parents=True, exist_ok=True)
     (arguments.keep / f"{name}.onnx").write_bytes(small.bytes())
-    nothing = np.zeros(0, np.float32)
-    np.savez(arguments.keep / f"{name}.npz", x=small.x, want=nothing if again.want is None else again.want,
-             got=nothing if again.got is None else again.got)
+    arrays = {f"{what}{i}": a for what, all_ in (("want", again.want), ("got", again.got)) for i, a in enumerate(all_ or [])}
+    np.savez(arguments.keep / f"{name}.npz", **small.inputs(), **arrays)
     text = f"seed {arguments.seed}, number {index}: {verdict.kind}: {verdict.said}\n\n{network.said()}\n\nsmaller: {again.kind}: {again.said}\n\n"
-    shown = lambda a: "none" if a is None else f"{list(a.shape)} {np.array2string(a.reshape(-1)[:12], precision=5)}"
-    text += f"{small.said()}\n  x = {shown(small.x)}\n  want {shown(again.want)}\n  got {shown(again.got)}\n"
+    shown = lambda arrays: "; ".join(f"{list(a.shape)} {np.array2string(a.reshape(-1)[:12], precision=5)}" for a in arrays or []) or "none"
+    text += f"{small.said()}\n  x = {shown([small.x])}\n  want {shown(again.want)}\n  got {shown(again.got)}\n"
     (arguments.keep / f"{name}.txt").write_text(text)
 
 

@@ -34,7 +34,7 @@ JOINS = {"Add", "Sub", "Mul", "Div", "Sum", "Concat"}
 def several(network, rng):
     """The model of `network` with more ends, its inputs by name, or `None` where it has nothing to give or to take."""
     network = network.pruned()
-    if network.listed:
+    if network.listed or network.more or network.given:
         return None
     shape = ["N" if network.free else network.x.shape[0], *network.x.shape[1:]]
     inputs, values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], {"x": network.x}

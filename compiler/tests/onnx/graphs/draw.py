@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from .network import Network, Node
+from .network import Graph, Network, Node
 
 # The most elements of a value; larger ones take time and show nothing more.
 MOST = 3000
@@ -17,12 +17,18 @@ class Drawer:
     def __init__(self, seed, index, opsets):
         self.r = random.Random(f"{seed}/{index}")
         self.rng = np.random.default_rng(self.r.getrandbits(62))
-        batch = self.r.choices([1, 2, 3], [8, 1.5, 0.5])[0]
+        free = self.chance(0.12)
+        batch = self.r.choices([1, 2, 3], [4, 3, 3] if free else [8, 1.5, 0.5])[0]
         shape = [batch, *self.input_shape()]
+        if self.chance(0.01):
+            # A vector alone: there are no samples.
+            shape, free = [self.r.randint(1, 12)], False
         x = self.rng.standard_normal(shape).astype(np.float32)
-        self.net = Network(self.r.choice(opsets), x, free=self.chance(0.1), listed=self.chance(0.05))
+        self.net = Network(self.r.choice(opsets), x, free=free, listed=self.chance(0.05))
         self.shapes = {"x": tuple(shape)}
         self.values = ["x"]
+        # Values on the way that are read again at the end.
+        self.extra = []
         self.count = 0
         # How constants stand in this file.
         self.style = self.r.choices(["initialisers", "nodes", "mixed"], [7, 1, 2])[0]
@@ -30,7 +36,7 @@ class Drawer:
     def input_shape(self):
         r = self.r
         image = lambda: [r.choice(CHANNELS), r.randint(1, 9), r.randint(1, 9)]
-        kind = r.choices(["image", "vector", "tokens", "nhwc", "volume", "line"], [10, 4, 4, 2, 0.5, 1])[0]
+        kind = r.choices(["image", "vector", "tokens", "nhwc", "volume", "line", "deep"], [10, 4, 4, 2, 0.5, 1, 0.5])[0]
         if kind == "vector":
             return [r.randint(1, 16)]
         if kind == "tokens":
@@ -42,6 +48,8 @@ class Drawer:
             return [r.choice([1, 2, 3, 4]), r.randint(1, 4), r.randint(1, 4), r.randint(1, 4)]
         if kind == "line":
             return [r.choice(CHANNELS), r.randint(1, 12)]
+        if kind == "deep":
+            return [r.randint(1, 4) for _ in range(5)]
         c, h, w = image()
         return [c, h, h if r.random() < 0.4 else w]
 
@@ -151,9 +159,12 @@ class Drawer:
 
     # Nodes
 
-    def node(self, op, inputs, shape, outputs=1, **attributes):
-        """Appends a node; `shape` is that of its output, or a list of shapes for `outputs` of them."""
+    def node(self, op, inputs, shape, outputs=1, of="float", domain="", **attributes):
+        """Appends a node; `shape` is that of its output, or a list of shapes for `outputs` of them, which are floats, or of another type `of`."""
         shapes = shape if outputs > 1 else [shape]
+        # A value before it was too large, or did not fit.
+        if any(i is None for i in inputs):
+            return None
         # A list without elements has no type in a file.
         if any(isinstance(v, list) and not v for v in attributes.values()):
             return None
@@ -162,14 +173,33 @@ class Drawer:
         self.count += 1
         names = [f"v{self.count}" if outputs == 1 else f"v{self.count}_{i}" for i in range(outputs)]
         attributes = {k: v for k, v in attributes.items() if v is not None}
-        self.net.nodes.append(Node(op, list(inputs), names, attributes, f"n{self.count}"))
-        is_float = op not in ("Greater", "Less", "IsNaN", "Shape") and not (op == "Cast" and attributes["to"] != 1)
+        self.net.nodes.append(Node(op, list(inputs), names, attributes, f"n{self.count}", domain))
+        is_float = of == "float" and op not in ("Greater", "Less", "IsNaN", "Shape") and not (op == "Cast" and attributes["to"] != 1)
         for name, s in zip(names, shapes):
             self.shapes[name] = tuple(int(d) for d in s)
             # Only floats are read by what is drawn later.
             if is_float:
                 self.values.append(name)
         return names[0] if outputs == 1 else names
+
+    def part(self, build, *inputs):
+        """A graph within the network, of what `build` appends, that gives what it returns. `inputs` are its own: a name, a shape and a type
+        each. `None` where `build` gives up. It sees all values of the network; nobody outside sees its own."""
+        net, values, extra = self.net, list(self.values), list(self.extra)
+        nodes, constants = net.nodes, net.constants
+        net.nodes, net.constants = [], {}
+        try:
+            for name, shape, of in inputs:
+                self.shapes[name] = tuple(shape)
+            given = build()
+            if given is None or any(g is None for g in given):
+                return None
+            made = {o for n in net.nodes for o in n.outputs}
+            if len(set(given)) < len(given) or not made.issuperset(given):
+                return None
+            return Graph(list(inputs), net.nodes, net.constants, list(given))
+        finally:
+            net.nodes, net.constants, self.values, self.extra = nodes, constants, values, extra
 
     def same(self, op, x, *more, **attributes):
         """A node whose output has the shape of `x`."""

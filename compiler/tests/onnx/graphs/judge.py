@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import onnxruntime as ort
 
-from .network import Node
+from .network import OWN, Graph, Node
 
 # Of the largest output.
 TOLERANCE = 1e-4
@@ -18,9 +18,23 @@ TOLERANCE = 1e-4
 LEAST = 1e-2
 # Values on the way beyond which one order of summing overflows where another does not.
 VAST = 1e30
+# The same of what operations that square within themselves read, and of floats that become integers.
+LARGE = 1e18
+SQUARING = {"Attention", "MultiHeadAttention", "LinearAttention", "LayerNormalization", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
+            "SimplifiedLayerNormalization", "RMSNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization", "LRN",
+            "MeanVarianceNormalization", "ReduceL2", "ReduceSumSquare", "LpPool", "GlobalLpPool"}
+COUNTED = 2.0 ** 24
 # Seconds for one small network.
 PATIENCE = 20
 FAULTS = ("WRONG", "CRASH", "HANGS")
+# What the program calls the types of inputs.
+WORDS = {"float32": "f32", "int64": "i64", "int32": "i32"}
+# Functions with steps: where a value lies at one, its last digits decide, which noise shows in every other try only.
+JUMPING = {"ArgMax", "ArgMin", "Hardmax", "Round", "Floor", "Ceil", "Sign", "Cast", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal", "Mod",
+           "QuantizeLinear", "DynamicQuantizeLinear", "QLinearMatMul", "QLinearConv", "GridSample", "Shrink", "ThresholdedRelu"}
+# Sums: where all terms cancel, what is left is as large as the last digits of the largest.
+SUMMING = {"MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose", "DFT", "STFT", "ReduceSum", "ReduceMean", "CumSum", "AveragePool", "GlobalAveragePool",
+           "FusedMatMul", "FusedGemm", "FusedConv", "LSTM", "GRU", "RNN", "Attention", "Resize"}
 
 
 @dataclasses.dataclass
@@ -30,8 +44,9 @@ class Verdict:
 
     kind: str
     said: str = ""
-    want: np.ndarray = None
-    got: np.ndarray = None
+    # The outputs as lists of arrays.
+    want: list = None
+    got: list = None
 
 
 class Driver:
@@ -39,7 +54,7 @@ class Driver:
 
     def __init__(self, program, folder):
         self.program, self.folder, self.process = program, pathlib.Path(folder), None
-        self.model, self.input, self.output = (self.folder / name for name in ("drawn.onnx", "x.f32", "y.f32"))
+        self.model, self.output = self.folder / "drawn.onnx", self.folder / "y.f32"
 
     def start(self):
         environment = {**os.environ, "THINFER_THREADS": "1"}
@@ -54,14 +69,18 @@ class Driver:
             self.process.stdout.close()
             self.process = None
 
-    def ask(self, model, x):
-        """Outcome, what was said, and the output."""
+    def ask(self, model, inputs):
+        """Outcome, what was said, and all outputs one after the other."""
         if self.process is None or self.process.poll() is not None:
             self.stop()
             self.start()
         self.model.write_bytes(model)
-        self.input.write_bytes(np.ascontiguousarray(x, np.float32).tobytes())
-        self.process.stdin.write(f"{self.model}\t{self.input}\t{self.output}\n".encode())
+        fields = [str(self.model), str(self.output)]
+        for at, (name, array) in enumerate(inputs.items()):
+            path = self.folder / f"input{at}"
+            path.write_bytes(np.ascontiguousarray(array).tobytes())
+            fields += [name, WORDS[array.dtype.name], str(path)]
+        self.process.stdin.write(("\t".join(fields) + "\n").encode())
         line = b""
         while not line.endswith(b"\n"):
             ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
@@ -80,9 +99,9 @@ class Driver:
         return {"refused": "refused", "panicked": "CRASH"}[word], said, None
 
 
-def runtime(model, x, outputs=None):
-    """ONNX Runtime's outputs of a network of one input, as [`runtime_of`]."""
-    return runtime_of(model, {"x": x}, outputs)
+def runtime(network, outputs=None):
+    """ONNX Runtime's outputs of a network, or values on its way, as [`runtime_of`]."""
+    return runtime_of(network.model(outputs).SerializeToString(), network.inputs())
 
 
 def runtime_of(model, inputs, outputs=None):
@@ -95,15 +114,32 @@ def runtime_of(model, inputs, outputs=None):
     return session.run(outputs, inputs)
 
 
-def reference(network):
-    """What onnx.reference makes of it, or `None`."""
+def reference(network, outputs=None):
+    """What onnx.reference makes of it, or of values on its way; `None` where it does not run it."""
+    # It sums the channels of an LRN for as many of them as there are samples.
+    if "LRN" in network.ops():
+        return None
     from onnx.reference import ReferenceEvaluator
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return np.asarray(ReferenceEvaluator(network.model()).run(None, {"x": network.x})[0])
+            return [np.asarray(a) for a in ReferenceEvaluator(network.model(outputs)).run(None, network.inputs())]
     except Exception:
         return None
+
+
+def apart(got, want):
+    """The largest difference of two lists of outputs, each as a share of its largest element."""
+    if len(got) != len(want):
+        return np.inf
+    return max((difference(g, w) for g, w in zip(got, want)), default=0.0)
+
+
+def taken_apart(flat, want):
+    """Outputs that stand one after the other, each as long as that of `want`; as one where they are not as many."""
+    if flat.size != sum(w.size for w in want):
+        return [flat]
+    return np.split(flat, np.cumsum([w.size for w in want])[:-1])
 
 
 def difference(got, want):
@@ -123,79 +159,153 @@ def difference(got, want):
 
 def judge(network, driver, confirm=True):
     """The verdict on `network`. `confirm` asks onnx.reference too where the two differ."""
-    model = network.bytes()
+    model, run = network.bytes(), runtime
     try:
-        want = runtime(model, network.x)[0]
+        want = runtime(network)
     except Exception as e:
         # What ONNX Runtime knows and has not built it computes written out, else onnx.reference does.
         network, missing = written_out(network), "NOT_IMPLEMENTED" in str(e)
         try:
-            want = runtime(network.bytes(), network.x)[0] if missing else None
+            want = runtime(network) if missing else None
         except Exception:
-            want, confirm = reference(network), False
+            want, confirm, run = reference(network), False, reference
         if want is None:
             return Verdict("invalid", str(e).strip().splitlines()[0][:200] if str(e).strip() else type(e).__name__)
-    if not isinstance(want, np.ndarray) or want.dtype != np.float32:
-        return Verdict("invalid", "the output is no float array")
-    kind, said, got = driver.ask(model, network.x)
+    if not all(isinstance(w, np.ndarray) and w.dtype.name in ("float32", "int64", "bool") for w in want) or want[0].dtype != np.float32:
+        return Verdict("invalid", "an output is no array of floats, integers or truths")
+    kind, said, flat = driver.ask(model, network.inputs())
     if kind != "ran":
         return Verdict(kind, said, want)
-    off = difference(got, want)
+    got = taken_apart(flat, want)
+    off = apart(got, want)
     if off <= TOLERANCE:
         return Verdict("right", f"{off:.1e}", want, got)
-    way = on_the_way(network)
-    if not all(np.abs(a).max(initial=0) < VAST for a in (network.x, *way.values())):
+    way = on_the_way(network, run)
+    if overflows(network, way):
         return Verdict("overflow", "", want, got)
     full = in_full_precision(network)
     if full and confirm:
-        wide = runtime(full.bytes(), network.x)[0]
-        apart = difference(got, wide)
-        if apart <= TOLERANCE or is_ill_conditioned(full, wide, apart, on_the_way(full)):
+        wide = runtime(full)
+        from_wide = apart(got, wide)
+        if from_wide <= TOLERANCE or is_ill_conditioned(full, wide, from_wide, on_the_way(full, runtime), runtime):
             return Verdict("half precision", "thinfer keeps f32 where the file goes through f16", want, got)
-    said = f"{got.size} values instead of {want.size}" if got.size != want.size else f"off by {off:.1e} of the largest, {np.abs(want).max():.2e}"
-    if got.size == want.size and is_ill_conditioned(network, want, off, way):
-        return Verdict("ill conditioned", said, want, got)
+    if len(got) == len(want):
+        worst = max(range(len(want)), key=lambda i: difference(got[i], want[i]))
+        of = f"output {worst} of {len(want)}, " if len(want) > 1 else ""
+        said = f"{of}off by {off:.1e} of the largest, {np.abs(want[worst]).max():.2e}"
+        if is_ill_conditioned(network, want, off, way, run):
+            return Verdict("ill conditioned", said, want, got)
+    else:
+        said = f"{flat.size} values instead of {sum(w.size for w in want)}"
     if confirm:
         other = reference(network)
-        if other is not None and (other.shape != want.shape or difference(other, want) > TOLERANCE / 2):
-            return Verdict("runtimes disagree", said + (", thinfer gives what onnx.reference gives" if difference(got, other) <= TOLERANCE else ""),
+        if other is not None and ([o.shape for o in other] != [w.shape for w in want] or apart(other, want) > TOLERANCE / 2):
+            return Verdict("runtimes disagree", said + (", thinfer gives what onnx.reference gives" if apart(got, other) <= TOLERANCE else ""),
                            want, got)
         if other is None:
             said += " (onnx.reference does not run it)"
     return Verdict("WRONG", said, want, got)
 
 
-def on_the_way(network):
-    """All floats that the network computes from its input, by name. A constant is not on the way."""
-    found, from_input = {}, {"x"}
+def overflows(network, way):
+    """Whether values are so large that runtimes need not agree."""
+    values = {**way, **network.inputs()}
+    if not all(np.abs(a).max(initial=0) < VAST for a in values.values()):
+        return True
     for n in network.nodes:
-        if not from_input & set(n.inputs):
+        most = LARGE if n.op in SQUARING else COUNTED if n.op == "Cast" and n.attributes.get("to") not in (1, 9, 10, 11, 16) else VAST
+        if any(not np.abs(values[i]).max(initial=0) < most for i in n.inputs if i in values):
+            return True
+    return False
+
+
+def opened(network):
+    """The network with what stands in its branches and functions beside them, for somebody to look at."""
+    new, functions = network.copy(), {f.name: f for f in network.functions}
+    nodes = []
+
+    def beside(n, which, part, actual):
+        """The nodes of `part`, whose own names begin with those of the node and of the part."""
+        own = set(part.constants) if isinstance(part, Graph) else set()
+        own |= {o for b in part.nodes for o in b.outputs}
+        name = lambda i: actual.get(i, f"{n.name}/{which}/{i}" if i in own else i)
+        if isinstance(part, Graph):
+            new.constants.update({name(k): v for k, v in part.constants.items()})
+        for b in part.nodes:
+            nodes.append(dataclasses.replace(b, inputs=[name(i) for i in b.inputs], outputs=[name(o) for o in b.outputs], name=f"{n.name}/{which}/{b.name}"))
+    for n in new.nodes:
+        if n.op == "If":
+            for which, part in n.attributes.items():
+                beside(n, which, part, {})
+        if n.domain == OWN:
+            f = functions[n.op]
+            beside(n, "body", f, dict(zip(f.inputs, n.inputs)))
+        nodes.append(n)
+    new.nodes = nodes
+    return new
+
+
+def on_the_way(network, run):
+    """All floats that the network computes from its inputs, by name, also within branches and functions. A constant is not on the way."""
+    network = opened(network)
+    found, from_input = {}, set(network.inputs())
+    for n in network.nodes:
+        if not from_input & set(n.reads()):
             continue
         from_input.update(n.outputs)
         for name in filter(None, n.outputs):
+            if name in network.given and network.given[name] != "float":
+                continue
             try:
-                value = runtime(network.model([name]).SerializeToString(), network.x)[0]
+                value = run(network, [name])[0]
             except Exception:
                 # No float.
                 continue
-            found[name] = value
+            if value.dtype == np.float32:
+                found[name] = value
     return found
 
 
 def written_out(network):
-    """The network with operations in plainer ones that ONNX Runtime has not built: Swish."""
+    """The network with operations in plainer ones that ONNX Runtime has not built: Swish, SwiGLU, and GlobalLpPool of operator set 22."""
     new = network.copy()
-    nodes = []
-    for n in new.nodes:
-        if n.op != "Swish":
-            nodes.append(n)
-            continue
-        scaled, gate, alpha = (f"{n.outputs[0]}.{part}" for part in ("scaled", "gate", "alpha"))
-        new.constants[alpha] = np.array(n.attributes.get("alpha", 1.0), np.float32)
-        nodes += [Node("Mul", [n.inputs[0], alpha], [scaled], {}, scaled), Node("Sigmoid", [scaled], [gate], {}, gate),
-                  Node("Mul", [n.inputs[0], gate], n.outputs, {}, n.name)]
-    new.nodes = nodes
+    new.nodes = plainer(new.nodes)
+    new.functions = [dataclasses.replace(f, nodes=plainer(f.nodes)) for f in new.functions]
     return new
+
+
+def plainer(nodes):
+    made = []
+    for n in nodes:
+        x, names = n.inputs[0] if n.inputs else "", [f"{n.outputs[0]}.{i}" for i in range(5)]
+
+        def number(at, value):
+            made.append(Node("Constant", [], [names[at]], {"value": np.array(value)}, names[at]))
+        if n.op in ("Swish", "SwiGLU"):
+            number(0, np.float32(n.attributes.get("alpha", 1.0)))
+            made += [Node("Mul", [x, names[0]], [names[1]], {}, names[1]), Node("Sigmoid", [names[1]], [names[2]], {}, names[2])]
+            if n.op == "SwiGLU":
+                made.append(Node("Mul", [names[2], n.inputs[1]], [names[3]], {}, names[3]))
+            made.append(Node("Mul", [x, names[2] if n.op == "Swish" else names[3]], n.outputs, {}, n.name))
+        elif n.op == "GlobalLpPool":
+            p = n.attributes.get("p", 2)
+            number(0, np.float32(p)), number(1, np.float32(1 / p))
+            one = lambda op, read, out, **more: made.append(Node(op, read, [out], more, out))
+            one("Abs", [x], names[2])
+            one("Pow", [names[2], names[0]], names[3])
+            # All axes behind the channels.
+            one("Shape", [x], f"{n.outputs[0]}.shape", start=2)
+            one("Size", [f"{n.outputs[0]}.shape"], f"{n.outputs[0]}.rank")
+            one("Constant", [], f"{n.outputs[0]}.two", value=np.array(2, np.int64))
+            one("Constant", [], f"{n.outputs[0]}.one", value=np.array(1, np.int64))
+            one("Add", [f"{n.outputs[0]}.rank", f"{n.outputs[0]}.two"], f"{n.outputs[0]}.end")
+            one("Range", [f"{n.outputs[0]}.two", f"{n.outputs[0]}.end", f"{n.outputs[0]}.one"], f"{n.outputs[0]}.axes")
+            one("ReduceSum", [names[3], f"{n.outputs[0]}.axes"], names[4])
+            made.append(Node("Pow", [names[4], names[1]], n.outputs, {}, n.name))
+        else:
+            graphs = {k: dataclasses.replace(a, nodes=plainer(a.nodes)) for k, a in n.attributes.items() if isinstance(a, Graph)}
+            made.append(dataclasses.replace(n, attributes={**n.attributes, **graphs}))
+    return made
 
 
 def in_full_precision(network):
@@ -207,11 +317,11 @@ def in_full_precision(network):
     return new if halves else None
 
 
-def is_ill_conditioned(network, want, off, way):
+def is_ill_conditioned(network, want, off, way, run):
     """Whether the output changes as much as it is off where the input and every value on the way change in their last digits."""
     rng = np.random.default_rng(0)
     noise = lambda a: (1 + 1e-6 * rng.standard_normal(a.shape)).astype(np.float32)
-    for _ in range(3):
+    for _ in range(10 if JUMPING & network.ops() else 3):
         new = network.copy()
         new.x = network.x * noise(network.x)
         new.nodes = []
@@ -221,9 +331,14 @@ def is_ill_conditioned(network, want, off, way):
                 if name in way:
                     n.outputs[at] = f"{name}.exact"
                     new.constants[f"{name}.noise"] = noise(way[name])
-                    new.nodes.append(Node("Mul", [f"{name}.exact", f"{name}.noise"], [name], {}, f"{n.name}.{at}"))
+                    sums = n.op in SUMMING
+                    product = f"{name}.product" if sums else name
+                    new.nodes.append(Node("Mul", [f"{name}.exact", f"{name}.noise"], [product], {}, f"{n.name}.{at}"))
+                    if sums:
+                        new.constants[f"{name}.rest"] = (noise(way[name]) - 1) * np.float32(0.1 * np.abs(way[name]).max(initial=0))
+                        new.nodes.append(Node("Add", [product, f"{name}.rest"], [name], {}, f"{n.name}.{at}.rest"))
         try:
-            if difference(runtime(new.bytes(), new.x)[0], want) * 3 > off:
+            if apart(run(new), want) * 3 > off:
                 return True
         except Exception:
             return False

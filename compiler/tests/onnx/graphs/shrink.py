@@ -3,7 +3,7 @@
 import numpy as np
 
 from .judge import FAULTS, judge, runtime
-from .network import Network
+from .network import Graph, Network
 
 
 class Shrinker:
@@ -45,7 +45,19 @@ class Shrinker:
         return network
 
     def cuts_end(self, network):
-        """An earlier value as the output, the first ones first."""
+        """An earlier value as the output, the first ones first; one output alone; inputs as constants."""
+        for name in network.given:
+            new = network.copy()
+            del new.given[name]
+            yield new
+            if network.given[name] == "float":
+                new = network.copy()
+                new.output, new.given = name, {}
+                yield new
+        for name in network.more:
+            new = network.copy()
+            new.constants[name] = new.more.pop(name)
+            yield new
         for n in network.nodes:
             for o in n.outputs:
                 if o != network.output:
@@ -57,12 +69,12 @@ class Shrinker:
         """A value on the way as the input, the last ones first."""
         computed = [o for n in network.nodes for o in n.outputs if o and not is_constant(network, n)]
         try:
-            values = dict(zip(computed, runtime(network.model(computed).SerializeToString(), network.x)))
+            values = dict(zip(computed, runtime(network, computed)))
         except Exception:
             values = {}
             for name in computed:
                 try:
-                    values[name] = runtime(network.model([name]).SerializeToString(), network.x)[0]
+                    values[name] = runtime(network, [name])[0]
                 except Exception:
                     continue
         for name in reversed(computed):
@@ -104,7 +116,7 @@ class Shrinker:
     def with_plain_attributes(self, network):
         for at, node in enumerate(network.nodes):
             for key, value in node.attributes.items():
-                if isinstance(value, np.ndarray):
+                if isinstance(value, (np.ndarray, Graph)):
                     continue
                 new = network.copy()
                 del new.nodes[at].attributes[key]
@@ -179,9 +191,9 @@ def depends(network, node, name):
     """Whether `node` reads `name`, itself or by way of others."""
     seen, front = {name}, {name}
     while front:
-        front = {o for n in network.nodes if front & set(n.inputs) for o in n.outputs} - seen
+        front = {o for n in network.nodes if front & set(n.reads()) for o in n.outputs} - seen
         seen |= front
-    return bool(seen & set(node.inputs))
+    return bool(seen & set(node.reads()))
 
 
 def measure(network: Network):
@@ -192,5 +204,7 @@ def measure(network: Network):
     attributes = sum(len(n.attributes) for n in network.nodes)
     shown = sum(v if isinstance(v, int) else 0 for n in network.nodes for a in n.attributes.values() if isinstance(a, list) for v in a)
     digits = sum(float((a != np.round(a)).any()) + 1e-3 * len(np.unique(a)) for a in arrays if a.dtype == np.float32)
-    inputs = sum(len(n.inputs) for n in network.nodes)
-    return (len(network.nodes) - constants, inputs, sum(a.size for a in arrays), constants + attributes, shown, network.free + network.listed, digits)
+    inputs = sum(len(n.inputs) for n in network.nodes) + len(network.more) + len(network.given)
+    parts = [v for n in network.nodes for v in n.attributes.values() if isinstance(v, Graph)]
+    inner = sum(len(p.nodes) for p in parts)
+    return (len(network.nodes) - constants + inner, inputs, sum(a.size for a in arrays), constants + attributes, shown, network.free + network.listed, digits)

@@ -5,6 +5,9 @@ use crate::graph::{Op, Rearrange, ValueId};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
 
+/// The most elements of a constant that is moved when compiling.
+const MOST_MOVED: usize = 1 << 20;
+
 impl<'a> Converter<'a> {
     /// The elements of `view` in the order in which it reads them, as a graph value of `shape`.
     pub(super) fn moved_to(&mut self, node: &Node, view: &View, shape: Vec<usize>) -> Step<ValueId> {
@@ -13,9 +16,27 @@ impl<'a> Converter<'a> {
 
     pub(super) fn rearranged(&mut self, node: &Node, base: ValueId, shape: Vec<usize>, offset: usize, atoms: &[Atom]) -> Step<ValueId> {
         let steps = atoms.iter().map(|a| (a.size, a.stride)).collect();
+        let moved = Rearrange { shape, offset, steps };
+        if let Some(constant) = self.constant_moved(node, base, &moved)? {
+            return Ok(constant);
+        }
         self.note("elements moved", node);
         let name = self.fresh(format!("{}.moved", node.label()));
-        self.push(&name, Op::Rearrange(Rearrange { shape, offset, steps }), vec![base], Vec::new())
+        self.push(&name, Op::Rearrange(moved), vec![base], Vec::new())
+    }
+
+    /// A constant whose elements are moved is another constant: only primitives read one.
+    fn constant_moved(&mut self, node: &Node, base: ValueId, moved: &Rearrange) -> Step<Option<ValueId>> {
+        let Some(producer) = self.graph.producer(base).filter(|n| matches!(n.op, Op::Constant { .. })) else { return Ok(None) };
+        let Some(spec) = producer.op.params(&producer.name).into_iter().next() else { return Ok(None) };
+        let Some(from) = self.params.get(&spec.name) else { return Ok(None) };
+        if moved.shape.iter().product::<usize>() > MOST_MOVED {
+            return Ok(None);
+        }
+        moved.output_shape(&self.shapes[base])?;
+        let values = moved.source_indices().into_iter().map(|at| from.data()[at]).collect();
+        let name = self.fresh(format!("{}.constant", node.label()));
+        self.push(&name, Op::Constant { shape: moved.shape.clone() }, Vec::new(), vec![values]).map(Some)
     }
 
     /// Makes `name` a value of its own, if that is a part of one (tokens become an image with their channels first) or has

@@ -3,11 +3,15 @@
 /// A quotient that is rounded once, unlike one by a reciprocal.
 pub(super) const QUOTIENT: &str = "/";
 
+/// A product that is rounded on its own: no weight before it takes the factor in.
+pub(super) const PRODUCT: &str = "*";
+
 /// Operations that are one map.
 pub(super) fn is_map(op: &str) -> bool {
     matches!(
         op,
         QUOTIENT
+            | PRODUCT
             | "Abs"
             | "Add"
             | "Sub"
@@ -51,6 +55,10 @@ pub(super) fn is_map(op: &str) -> bool {
             | "IsInf"
             | "Cast"
             | "Shrink"
+            | "Celu"
+            | "HardSigmoid"
+            | "Mish"
+            | "Selu"
     )
 }
 

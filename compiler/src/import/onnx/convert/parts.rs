@@ -118,12 +118,13 @@ impl<'a> Converter<'a> {
             self.note("identities removed", node);
             return Ok(OnnxValue::Computed(view));
         }
+        // Where it takes none of several samples, it may take the only one.
+        if view.sample.is_some_and(|s| ranges[s] != (0, full[s], 1)) {
+            return Err("takes some of the samples".into());
+        }
         if ranges.iter().any(|r| r.1 == 0) {
             let shape = ranges.iter().map(|r| r.1).collect();
             return Ok(OnnxValue::Constant(Array { shape, data: Data::Floats(Vec::new()) }.into()));
-        }
-        if view.sample.is_some_and(|s| ranges[s] != (0, full[s], 1)) {
-            return Err("takes some of the samples".into());
         }
         if let Some(value) = self.strided(node, &view, &ranges, &full)? {
             return Ok(value);
@@ -177,5 +178,23 @@ impl<'a> Converter<'a> {
         let constant = |i: usize| -> Step<Option<Arc<Array>>> { if i == 0 { Ok(None) } else { self.optional(node, i) } };
         let constants = (0..node.inputs.len()).map(constant).collect::<Step<Vec<_>>>()?;
         Ok(Ranges::of(node, &constants, full)?.axes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::onnx::convert::attempts::convert;
+    use crate::import::onnx::rules::tests::model;
+
+    #[test]
+    fn none_of_several_samples_may_be_one_of_one() {
+        let mut model = model(&[("Slice", &["x", "from", "to", "axis", "step"], "part"), ("ReduceMax", &["part"], "y")]);
+        model.inputs[0].dims = vec![None];
+        for (name, value) in [("from", 0), ("to", -2), ("axis", -1), ("step", -1)] {
+            model.constants.insert(name.into(), Array::ints(vec![value]).into());
+        }
+        let faults = convert(&model, "net").map(drop).unwrap_err();
+        assert!(faults.nodes[0].contains("takes some of the samples"), "{faults:?}");
     }
 }

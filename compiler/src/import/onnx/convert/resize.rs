@@ -22,7 +22,9 @@ impl<'a> Converter<'a> {
         let full = self.full_shape(&view);
         let mode = node.text("mode").unwrap_or("nearest");
         if mode != "nearest" {
-            return Err(format!("resizes by mode {mode:?}").into());
+            let view = self.resampled(node)?;
+            self.note("by primitives", node);
+            return Ok(OnnxValue::Computed(view));
         }
         let how = How::of(node, self.model.opset)?;
         let target = self.resize_target(node, &view)?;

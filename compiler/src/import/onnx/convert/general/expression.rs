@@ -3,7 +3,7 @@
 use thinfer::artifact::{Activation, Binary, Instruction, Limits, Unary};
 
 use super::super::Step;
-use super::super::names::QUOTIENT;
+use super::super::names::{PRODUCT, QUOTIENT};
 use crate::import::onnx::node::Node;
 
 /// Instructions; each gives a number that later ones name.
@@ -203,7 +203,7 @@ fn binary(node: &Node) -> Option<(Binary, bool)> {
     Some(match node.op.as_str() {
         "Add" | "Sum" => (Binary::Add, false),
         "Sub" => (Binary::Sub, false),
-        "Mul" => (Binary::Mul, false),
+        "Mul" | PRODUCT => (Binary::Mul, false),
         "Div" | QUOTIENT => (Binary::Div, false),
         "Pow" => (Binary::Pow, false),
         "Mod" if node.int("fmod", 0) != 0 => (Binary::Fmod, false),

@@ -31,7 +31,10 @@ impl<'a> Converter<'a> {
 
     pub(super) fn elements_looked_up(&mut self, node: &'a Node) -> Step<View> {
         let (values, indices) = (self.operand(node, 0)?, self.operand(node, 1)?);
-        let (values, indices) = (values.beside(&indices).unwrap_or(values.clone()), indices.beside(&values).unwrap_or(indices));
+        if values.sample.is_some() && indices.sample.is_none() {
+            return Err("has indices of so many rows, whatever the number of samples".into());
+        }
+        let values = values.beside(&indices).unwrap_or(values);
         if values.rank() != indices.rank() || values.sample != indices.sample {
             return Err("looks up indices that have other samples than the values".into());
         }
@@ -40,5 +43,23 @@ impl<'a> Converter<'a> {
         let inputs = vec![self.shaped(node, &values, &table)?, self.shaped(node, &indices, &places)?];
         let base = self.primitive(node.label().into(), Primitive::Lookup(Lookup { axis: small(own)?, elements: true }), inputs)?;
         Ok(View::plain(base, &places).sampled(indices.sample))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::import::onnx::array::Array;
+    use crate::import::onnx::convert::attempts::convert;
+    use crate::import::onnx::rules::tests::model;
+
+    #[test]
+    fn stated_indices_give_as_many_rows_as_they_have() {
+        let mut model = model(&[("GatherElements", &["x", "at"], "e"), ("Relu", &["e"], "y")]);
+        model.nodes[0].attributes.insert("axis".into(), 1.into());
+        model.constants.insert("at".into(), Array::ints(vec![0, 2]).reshaped(vec![1, 2]).into());
+        assert!(convert(&model, "net").is_ok());
+        model.inputs[0].dims[0] = None;
+        let faults = convert(&model, "net").map(drop).unwrap_err();
+        assert!(faults.nodes[0].contains("whatever the number of samples"), "{faults:?}");
     }
 }

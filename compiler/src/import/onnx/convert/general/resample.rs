@@ -68,7 +68,7 @@ fn table(filter: Filter, places: &[f64], from: usize, scale: f64, antialias: boo
 }
 
 impl<'a> Converter<'a> {
-    pub(super) fn resampled(&mut self, node: &'a Node) -> Step<View> {
+    pub(in super::super) fn resampled(&mut self, node: &'a Node) -> Step<View> {
         let mut view = self.computed(node, 0)?;
         let filter = match node.text("mode").unwrap_or("nearest") {
             "linear" | "bilinear" | "trilinear" => Filter::Linear,

@@ -1,8 +1,8 @@
 //! Integers that stand for floats, computed as floats where those hold them exactly: products of 8-bit integers whose sums stay below 2²⁴.
 
-use super::super::names::QUOTIENT;
+use super::super::names::{PRODUCT, QUOTIENT};
 use super::super::{Converter, Step};
-use crate::import::onnx::array::Array;
+use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::elem::Type;
 use crate::import::onnx::node::{Attribute, Node};
 use crate::import::onnx::sizes;
@@ -232,20 +232,21 @@ impl<'a> Converter<'a> {
         let mut known = Vec::with_capacity(3);
         for scale in scales {
             let array = self.constant_called(scale).ok_or("has a scale that is no constant")?;
-            known.push(array.to_floats().iter().map(|s| f64::from(*s)).collect::<Vec<_>>());
+            known.push(array.to_floats());
         }
         let count = known[1].len();
         if known[0].len() != 1 || known[2].len() != 1 || (count > 1 && channel.is_none()) {
             return Err("has scales of several numbers, which is not supported".into());
         }
-        let factors = known[1].iter().map(|w| known[0][0] * w / known[2][0]).collect();
+        // Factor and product are rounded as the runtimes round them: where that lies half-way, the last digit decides.
+        let factors: Vec<f32> = known[1].iter().map(|w| known[0][0] * w / known[2][0]).collect();
         let rank = self.shape_of(sum)?.len();
         let mut shape = vec![1; rank];
         if let (Some(axis), true) = (channel, count > 1) {
             shape[axis] = count;
         }
-        let factors = self.put_constant(node, Array::floats_of(Type::F32, shape, factors));
-        let scaled = self.put(node, "Mul", &[sum, factors])?;
+        let factors = self.put_constant(node, Array { shape, data: Data::Floats(factors) });
+        let scaled = self.put(node, PRODUCT, &[sum, factors])?;
         let zero = self.put_floats(node, zero)?;
         let zero = self.put_reshape(node, zero, &[])?;
         self.rounded_into(node, scaled, Some(zero), ty)
