@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use thinfer::artifact::{Activation as Fused, Pick, PickAxis, PoolKind, Primitive, Residual, Run};
+use thinfer::artifact::{Activation as Fused, PoolKind, Primitive, Residual};
 
 use super::activation::fused;
 use super::folded::{Affine, Folded, FoldedLayer, FoldedOp, LayerNorm, Norm, Recurrent, Table, Weighted};
@@ -337,25 +337,9 @@ impl Fold<'_> {
             FoldedValue::Plain { folded, .. } => return Ok(folded),
             FoldedValue::Shortcut { folded, residual } => (folded, residual),
         };
-        let too_large = || Error::Graph { node: reader.into(), why: "reads a shortcut too large to be counted".into() };
-        let (from, shape) = (&self.folded_shapes[folded], self.shapes[value].clone());
-        let (&[inputs, height, width], &[outputs, rows, columns]) = (&from[..], &shape[..]) else { return Err(too_large()) };
-        let run = |start: i32, step: usize, count: usize| {
-            let step = i32::try_from(step).map_err(|_| too_large())?;
-            Ok::<_, Error>(Run {
-                start,
-                step: if count > 1 { step } else { 0 },
-                count: u32::try_from(count).map_err(|_| too_large())?,
-                each: 1,
-            })
-        };
-        let zeros =
-            |count: usize| Ok::<_, Error>(Run { start: -1, step: 0, count: 1, each: u32::try_from(count).map_err(|_| too_large())? });
-        let (before, stride) = (residual.offset as usize, residual.stride as usize);
-        let channels = [zeros(before)?, run(0, height * width, inputs)?, zeros(outputs - inputs - before)?];
-        let channels = channels.into_iter().filter(|r| r.each > 0).collect();
-        let axes = [channels, vec![run(0, stride * width, rows)?], vec![run(0, stride, columns)?]];
-        let pick = Pick { axes: axes.into_iter().map(|runs| PickAxis { runs }).collect(), fill: 0.0 };
+        let shape = self.shapes[value].clone();
+        let pick = moved::shortcut(&self.folded_shapes[folded], &shape, residual)
+            .ok_or_else(|| Error::Graph { node: reader.into(), why: "reads a shortcut too large to be counted".into() })?;
         self.layers.push(FoldedLayer {
             name: format!("{reader}.shortcut{}", self.layers.len()),
             inputs: vec![folded],

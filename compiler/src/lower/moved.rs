@@ -1,6 +1,7 @@
-//! Which channel an element comes from that a pick moved: a normalisation behind the pick can then be folded into the layer before it.
+//! Elements that a pick moves: which channel they come from, so that a normalisation behind the pick can be folded into the layer before it;
+//! and a shortcut without weights as a pick.
 
-use thinfer::artifact::Pick;
+use thinfer::artifact::{Pick, PickAxis, Residual, Run};
 
 /// For each channel of an image of `from` [channels, height, width], the channel of the picked image that its elements go to, `None` if
 /// they go nowhere. Nothing where elements of one channel go to several, or some are made up.
@@ -30,6 +31,22 @@ pub(super) fn channels(pick: &Pick, from: &[usize]) -> Option<Vec<Option<usize>>
     Some(owners)
 }
 
+/// Every so-many-th pixel of an image of `from` [channels, height, width], with channels of zeros around, which gives `to`. `None` where
+/// they are more than a file counts.
+pub(super) fn shortcut(from: &[usize], to: &[usize], by: Residual) -> Option<Pick> {
+    let (&[inputs, height, width], &[outputs, rows, columns]) = (from, to) else { return None };
+    let run = |step: usize, count: usize| {
+        let step = if count > 1 { i32::try_from(step).ok()? } else { 0 };
+        Some(Run { start: 0, step, count: u32::try_from(count).ok()?, each: 1 })
+    };
+    let zeros = |count: usize| Some(Run { start: -1, step: 0, count: 1, each: u32::try_from(count).ok()? });
+    let (before, stride) = (by.offset as usize, by.stride as usize);
+    let channels = [zeros(before)?, run(height.checked_mul(width)?, inputs)?, zeros(outputs.checked_sub(inputs + before)?)?];
+    let channels = channels.into_iter().filter(|r| r.each > 0).collect();
+    let axes = [channels, vec![run(stride.checked_mul(width)?, rows)?], vec![run(stride, columns)?]];
+    Some(Pick { axes: axes.map(|runs| PickAxis { runs }).into(), fill: 0.0 })
+}
+
 /// Whether some elements are the fill.
 pub(super) fn has_gaps(pick: &Pick) -> bool {
     pick.axes.iter().flat_map(|axis| &axis.runs).any(|run| run.start < 0)
@@ -38,7 +55,6 @@ pub(super) fn has_gaps(pick: &Pick) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thinfer::artifact::{PickAxis, Run};
 
     fn axis(start: i32, step: i32, count: u32) -> Run {
         Run { start, step, count, each: 1 }
