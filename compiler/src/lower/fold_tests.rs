@@ -141,6 +141,24 @@ fn what_is_behind_moved_pixels_is_fused_before_them() {
 }
 
 #[test]
+fn nothing_is_fused_before_elements_that_are_made_up_or_mixed() {
+    let conv = Op::Conv2d(Conv2d { inputs: 2, outputs: 4, window: Window::square(1, 1, 0), groups: 1, bias: true });
+    let run = |start, step, count| PickAxis { runs: vec![Run { start, step, count, each: 1 }] };
+    let mut padded = run(0, 4, 3);
+    padded.runs.insert(0, Run { start: -1, step: 0, count: 1, each: 2 });
+    // Rows of the fill; channels and columns in each other's place.
+    for (axes, fill) in [([run(0, 12, 4), padded, run(0, 1, 4)], 0.5), ([run(0, 1, 4), run(0, 4, 3), run(0, 12, 4)], 0.0)] {
+        let mut b = Builder::new("moved", [2, 3, 4]);
+        b.push("conv", conv.clone());
+        b.push("moved", Op::Primitive(Primitive::Pick(Pick { axes: axes.into(), fill })));
+        b.push("norm", Op::BatchNorm(BatchNorm::new(4)));
+        b.push("act", Op::Activation(Activation::Sigmoid));
+        let layers = compare(&b.finish().unwrap(), 7);
+        assert!(weighted(&layers)[0].norms.is_empty() && layers.iter().any(|l| l.name == "norm"));
+    }
+}
+
+#[test]
 fn what_others_read_is_not_fused_away() {
     // Everything reads the first convolution: its normalisation aside, nothing may be fused into it.
     let conv = |stride| Op::Conv2d(Conv2d { inputs: 4, outputs: 4, window: Window::square(3, stride, 1), groups: 1, bias: false });

@@ -116,8 +116,9 @@ fn head_shape(shapes: &Shapes<'_>, weight: &str) -> Option<[usize; 2]> {
 pub fn check(graph: &Graph, params: &Params) -> Result<()> {
     graph.check(params).map_err(|error| match error {
         Error::Params { model, mut faults } => {
-            if let Some(other) = alike(params).into_iter().next().filter(|other| *other != model) {
-                faults.insert(0, format!("these are the tensors of {other}"));
+            let others = alike(params);
+            if !others.is_empty() && !others.contains(&model) {
+                faults.insert(0, format!("these are the tensors of {}", others.join(" and of ")));
             }
             Error::Params { model, faults }
         }

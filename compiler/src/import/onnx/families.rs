@@ -512,6 +512,24 @@ fn integers_whose_range_is_known_are_added_and_multiplied() {
     assert_eq!(neighbours(&[-1, 0, 1]).run(&[9.0, 4.0, 2.0, 3.0, 0.0])[0], [f32::NEG_INFINITY, 9.0, 4.0]);
     let refused = neighbours(&[0, 1 << 24]).refused();
     assert!(refused.contains("computes in integers that floats may not hold"), "{refused}");
+    // A constant that floats do not hold is a known number, too, but not the one that is computed with.
+    let large = Net::new(18, &[1, 2], &["y"])
+        .ints("k", &[1], &[(1 << 24) + 1])
+        .ints("less", &[], &[1 << 24])
+        .node("ArgMax", &["x"], &["at"], vec![int("axis", -1)])
+        .node("Sub", &["at", "at"], &["nought"], vec![])
+        .node("Gather", &["k", "nought"], &["g"], vec![])
+        .node("Sub", &["g", "less"], &["d"], vec![])
+        .node("Cast", &["d"], &["y"], vec![int("to", 1)]);
+    assert!(!large.refused().is_empty());
+    // No integer is −0.
+    let negated = Net::new(18, &[1, 2], &["y"])
+        .ints("minus", &[], &[-1])
+        .node("ArgMax", &["x"], &["at"], vec![int("axis", -1)])
+        .node("Mul", &["at", "minus"], &["n"], vec![])
+        .node("Cast", &["n"], &["f"], vec![int("to", 1)])
+        .node("Reciprocal", &["f"], &["y"], vec![]);
+    assert_eq!(negated.run(&[2.0, 1.0])[0], [f32::INFINITY]);
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub(super) struct Integers {
     high: i128,
 }
 
+/// Of each output of a node the integers that it may hold; `None` for floats.
+pub(super) type Ranges = Vec<Option<Integers>>;
+
 impl Integers {
     /// Any of a type.
     pub(super) fn of(ty: Type) -> Self {
@@ -32,9 +35,9 @@ impl Integers {
 
     /// Those of a constant; `None` of one that holds none.
     fn of_constant(array: &Array) -> Option<Self> {
-        let ints = array.as_ints()?;
-        let (low, high) = (ints.iter().min().copied().unwrap_or(0), ints.iter().max().copied().unwrap_or(0));
-        Some(Self { ty: array.ty(), low: low.into(), high: high.into() })
+        let ty = array.ty();
+        let numbers = || array.stored().map(|stored| stored.iter().map(move |&bits| ty.widen(bits)));
+        Some(Self { ty, low: numbers()?.min().unwrap_or(0), high: numbers()?.max().unwrap_or(0) })
     }
 
     /// These and those.
@@ -84,8 +87,14 @@ impl Converter<'_> {
         let (a, b) = (self.integers_of(a)?, self.integers_of(b)?);
         let result = a.arithmetic(&node.op, b)?;
         // Times 0, it does not matter which integer it was.
-        let is_exact = a.are_exact() && b.are_exact() || result.low == result.high;
-        (is_exact && result.are_exact() && result.fit(a.ty)).then_some(result)
+        let times_nothing = node.op == "Mul" && [a, b].iter().any(|i| (i.low, i.high) == (0, 0));
+        (times_nothing || a.are_exact() && b.are_exact() && result.are_exact() && result.fit(a.ty)).then_some(result)
+    }
+
+    /// Whether `node` changes the sign of an integer that its type has with one sign alone, as −128 of 8 bits.
+    pub(super) fn overflows(&self, node: &Node) -> bool {
+        let narrow = |x: &Integers| x.ty.bits() <= 16 && self.gives_integers(node).is_some_and(|y| !y.fit(x.ty));
+        matches!(&node.op[..], "Abs" | "Neg") && node.input(0).and_then(|name| self.integers_of(name)).is_some_and(|x| narrow(&x))
     }
 
     /// Whether a computed value of integers, `name`, has only such as type `code` of ONNX holds.
@@ -93,7 +102,7 @@ impl Converter<'_> {
         self.integers_of(name).zip(Type::of(code)).is_some_and(|(integers, ty)| integers.fit(ty))
     }
 
-    /// The integers that the outputs of `node` may hold; `None` where they are floats in the file.
+    /// The integers that the outputs of `node` may hold; `None` where they are floats in the file, or the node is not converted as it is.
     pub(super) fn gives_integers(&self, node: &Node) -> Option<Integers> {
         let input = |i: usize| node.input(i).and_then(|name| self.integers_of(name));
         let given = || (0..node.inputs.len()).filter_map(input);
@@ -117,11 +126,9 @@ impl Converter<'_> {
             "Where" => input(1).map(|yes| input(2).map_or(yes, |no| yes.or(no))),
             "OneHot" => input(2),
             "Add" | "Sub" | "Mul" => self.exact_arithmetic(node),
-            "Abs" | "Neg" | "Sign" => {
-                let x = input(0)?;
-                let largest = x.low.abs().max(x.high.abs());
-                Some(Integers { low: -largest, high: largest, ..x })
-            }
+            "Abs" => input(0).map(|x| Integers { low: 0, high: x.low.abs().max(x.high.abs()), ..x }),
+            "Neg" => input(0).map(|x| Integers { low: -x.high, high: -x.low, ..x }),
+            "Sign" => input(0).map(|x| Integers { low: -1, high: 1, ..x }),
             "Max" | "Min" | "Clip" | "Concat" => given().reduce(Integers::or).filter(|_| input(0).is_some()),
             "Trilu" => input(0).map(|x| x.or(Integers::between(x.ty, 0, 0))),
             "ReduceMax" | "ReduceMin" | "GatherElements" => input(0),
@@ -141,13 +148,17 @@ mod tests {
         let ends = |op| a.arithmetic(op, b).map(|r| (r.low, r.high));
         assert_eq!([ends("Add"), ends("Sub"), ends("Mul")], [Some((-1, 9)), Some((-7, 3)), Some((-12, 20))]);
         assert_eq!(ends("Div"), None);
-        assert!(Integers::of(Type::U64).arithmetic("Mul", Integers::of(Type::U64)).is_none_or(|r| !r.are_exact()));
+        let all = Integers::of(Type::I64);
+        assert!(!all.arithmetic("Add", all).unwrap().are_exact());
+        assert_eq!(Integers::of(Type::U64).arithmetic("Mul", Integers::of(Type::U64)), None);
     }
 
     #[test]
     fn only_what_floats_hold_is_exact_and_only_what_a_type_has_fits() {
         assert!(Integers::between(Type::I32, -EXACT, EXACT).are_exact() && !Integers::of(Type::I32).are_exact());
         assert!(!Integers::between(Type::U8, -1, 0).fit(Type::U8) && Integers::of(Type::Bool).fit(Type::U8));
+        let large = Array::ints_of(Type::U64, vec![2], vec![-1, 3]);
+        assert_eq!(Integers::of_constant(&large), Some(Integers::between(Type::U64, 3, u64::MAX.into())));
         assert_eq!(Integers::of(Type::U8).or(Integers::between(Type::U8, -1, 3)), Integers::between(Type::U8, -1, 255));
     }
 }

@@ -51,7 +51,7 @@ use ends::MOST;
 pub(super) use ends::{Samples, input_view};
 use faults::Failure;
 pub(super) use faults::Faults;
-use integers::Integers;
+use integers::{Integers, Ranges};
 use kept::{End, Kept};
 use operations::never;
 use value::{OnnxValue, Pads, Step, Stop};
@@ -257,7 +257,7 @@ impl<'a> Converter<'a> {
 
     /// The outputs of `node` by the first way that applies: its own, by primitives, or written out as other nodes. Of the last, the
     /// integers that each holds.
-    fn tried(&mut self, node: &'a Node) -> Step<(Vec<OnnxValue>, Option<Vec<Option<Integers>>>)> {
+    fn tried(&mut self, node: &'a Node) -> Step<(Vec<OnnxValue>, Option<Ranges>)> {
         let mark = self.mark();
         let first = match self.outputs(node) {
             // What no rule put there may still be made otherwise.

@@ -4,6 +4,7 @@ use super::{Converter, OnnxValue, Step};
 use crate::graph::{Op, Rearrange, ValueId};
 use crate::import::onnx::node::Node;
 use crate::import::onnx::view::{Atom, View};
+use crate::tensor::count;
 
 /// The most elements of a constant that is moved when compiling.
 const MOST_MOVED: usize = 1 << 20;
@@ -30,7 +31,7 @@ impl<'a> Converter<'a> {
         let Some(producer) = self.graph.producer(base).filter(|n| matches!(n.op, Op::Constant { .. })) else { return Ok(None) };
         let Some(spec) = producer.op.params(&producer.name).into_iter().next() else { return Ok(None) };
         let Some(from) = self.params.get(&spec.name) else { return Ok(None) };
-        if moved.shape.iter().product::<usize>() > MOST_MOVED {
+        if count(&moved.shape).is_none_or(|n| n > MOST_MOVED) {
             return Ok(None);
         }
         moved.output_shape(&self.shapes[base])?;

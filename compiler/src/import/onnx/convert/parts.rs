@@ -118,7 +118,7 @@ impl<'a> Converter<'a> {
             self.note("identities removed", node);
             return Ok(OnnxValue::Computed(view));
         }
-        // Where it takes none of several samples, it may take the only one.
+        // Before emptiness: a range that is empty for several samples may hold the one of a batch of 1.
         if view.sample.is_some_and(|s| ranges[s] != (0, full[s], 1)) {
             return Err("takes some of the samples".into());
         }

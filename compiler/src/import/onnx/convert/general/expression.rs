@@ -57,6 +57,13 @@ impl Expression {
         Ok(())
     }
 
+    /// The result with 0 where it is −0.
+    pub(super) fn without_negative_zero(&mut self) -> Step<()> {
+        let Some(last) = self.instructions.len().checked_sub(1).and_then(|last| u8::try_from(last).ok()) else { return Ok(()) };
+        let zero = self.constant(0.0)?;
+        self.select(last, last, zero).map(drop)
+    }
+
     pub(super) fn finish(self) -> Step<Vec<Instruction>> {
         if self.instructions.is_empty() { Err("computes nothing".into()) } else { Ok(self.instructions) }
     }

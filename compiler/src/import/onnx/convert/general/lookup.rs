@@ -32,7 +32,7 @@ impl<'a> Converter<'a> {
     pub(super) fn elements_looked_up(&mut self, node: &'a Node) -> Step<View> {
         let (values, indices) = (self.operand(node, 0)?, self.operand(node, 1)?);
         if values.sample.is_some() && indices.sample.is_none() {
-            return Err("has indices of so many rows, whatever the number of samples".into());
+            return Err("has indices for a fixed number of samples, but values of any number".into());
         }
         let values = values.beside(&indices).unwrap_or(values);
         if values.rank() != indices.rank() || values.sample != indices.sample {
@@ -60,6 +60,6 @@ mod tests {
         assert!(convert(&model, "net").is_ok());
         model.inputs[0].dims[0] = None;
         let faults = convert(&model, "net").map(drop).unwrap_err();
-        assert!(faults.nodes[0].contains("whatever the number of samples"), "{faults:?}");
+        assert!(faults.nodes[0].contains("for a fixed number of samples"), "{faults:?}");
     }
 }

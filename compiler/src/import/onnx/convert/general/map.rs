@@ -23,6 +23,8 @@ impl<'a> Converter<'a> {
         for i in 0..node.inputs.len() {
             values.push(if node.input(i).is_some() { Some(self.value(node, i)?.clone()) } else { None });
         }
+        // No integer is −0.
+        let may_be_negative_zero = matches!(node.op.as_str(), "Mul" | "Neg" | "Cast") && self.gives_integers(node).is_some();
         let given: Vec<OnnxValue> = values.iter().flatten().cloned().collect();
         let places: Vec<Option<usize>> = values
             .iter()
@@ -39,7 +41,8 @@ impl<'a> Converter<'a> {
         }
         self.mapped_by(node, together, |expression, numbers| {
             let inputs: Vec<Option<u8>> = places.iter().map(|p| p.map(|at| numbers[at])).collect();
-            of_node(node, expression, &inputs)
+            of_node(node, expression, &inputs)?;
+            if may_be_negative_zero { expression.without_negative_zero() } else { Ok(()) }
         })
     }
 

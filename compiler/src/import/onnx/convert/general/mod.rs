@@ -23,8 +23,8 @@ use crate::graph::{Op, ValueId};
 use crate::import::onnx::node::Node;
 use thinfer::artifact::Primitive;
 
-/// Whether `op` gives right results for integers, which are computed as floats: whatever it gives is one of its inputs, a truth, an
-/// index, or a sum that the runtime's f32 hold exactly.
+/// Whether `op` gives right results for any integers, which are computed as floats: whatever it gives is one of its inputs, perhaps with
+/// another sign, a truth or an index.
 fn takes_integers(op: &str) -> bool {
     matches!(
         op,
@@ -67,6 +67,9 @@ impl<'a> Converter<'a> {
         let reads_integers = node.inputs.iter().any(|i| self.integers.contains_key(i.as_str()));
         if reads_integers && !takes_integers(&node.op) && self.exact_arithmetic(node).is_none() {
             return Ok(None);
+        }
+        if self.overflows(node) {
+            return Err("changes the sign of integers of a type that may not hold them then, which is not supported".into());
         }
         let view = match node.op.as_str() {
             "Softmax" | "LogSoftmax" => self.softmax_over(node)?,

@@ -14,7 +14,7 @@ mod small;
 
 use std::sync::Arc;
 
-use super::integers::Integers;
+use super::integers::Ranges;
 use super::names::{ATTENTION, CHOICE, FUSED, IMAGES, INDICES, LOOPS, LOSSES, NORMS, QUANTISED, SIGNAL, is_written};
 use super::{Converter, OnnxValue, Step, Stop, kept};
 use crate::import::onnx::array::{Array, Data};
@@ -25,7 +25,7 @@ use crate::import::onnx::node::{Attribute, Node};
 const MOST_WRITTEN: usize = 1 << 28;
 
 /// Outputs, and the integers that each holds, if it does.
-pub(super) type Written = (Vec<OnnxValue>, Vec<Option<Integers>>);
+pub(super) type Written = (Vec<OnnxValue>, Ranges);
 
 /// Whether the outputs of `op` depend on graphs within it, too.
 pub(super) fn reads_graphs(op: &str) -> bool {
