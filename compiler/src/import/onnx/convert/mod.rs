@@ -25,6 +25,7 @@ mod pad;
 mod parts;
 mod pools;
 mod product;
+mod ranges;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -51,9 +52,9 @@ use ends::MOST;
 pub(super) use ends::{Samples, input_view};
 use faults::Failure;
 pub(super) use faults::Faults;
-use integers::{Integers, Ranges};
 use kept::{End, Kept};
 use operations::never;
+use ranges::{Integers, Ranges};
 use value::{OnnxValue, Pads, Step, Stop};
 
 /// The nodes that something was done with, by what was done.

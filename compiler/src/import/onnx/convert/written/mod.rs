@@ -14,8 +14,8 @@ mod small;
 
 use std::sync::Arc;
 
-use super::integers::Ranges;
 use super::names::{ATTENTION, CHOICE, FUSED, IMAGES, INDICES, LOOPS, LOSSES, NORMS, QUANTISED, SIGNAL, is_written};
+use super::ranges::Ranges;
 use super::{Converter, OnnxValue, Step, Stop, kept};
 use crate::import::onnx::array::{Array, Data};
 use crate::import::onnx::names::Names;
