@@ -276,33 +276,34 @@ impl Fold<'_> {
         Ok(self.push(node, vec![input], FoldedOp::Embed(Table { channels: embed.channels, table }), shape))
     }
 
-    /// Folds a normalisation into the layer before it, or makes a layer of it.
-    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<FoldedValue> {
-        let channels = by.k.len();
-        if let Some((from, by)) = self.before_pick(&by, value)
-            && let Some(FoldedOp::Weighted(layer)) = self.open_layer(from)
-            && layer.activation == Fused::None
-            && layer.residual.is_none()
-            && layer.kernel.outputs == by.k.len()
-        {
-            by.fold_into(layer);
-            layer.norms.push(Norm { name: node.name.clone(), eps: by.eps, moved: true });
-            return Ok(self.values[value]);
-        }
+    /// Folds a normalisation into the weight of the layer that gives `value`; whether it could.
+    fn fold_into_weight(&mut self, node: &Node, by: &PerChannel, value: ValueId, moved: bool) -> bool {
         match self.open_layer(value) {
             Some(FoldedOp::Weighted(layer))
-                if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == channels =>
+                if layer.activation == Fused::None && layer.residual.is_none() && layer.kernel.outputs == by.k.len() =>
             {
                 by.fold_into(layer);
-                layer.norms.push(Norm { name: node.name.clone(), eps: by.eps, moved: false });
-                return Ok(self.values[value]);
+                layer.norms.push(Norm { name: node.name.clone(), eps: by.eps, moved });
+                true
             }
-            Some(FoldedOp::Affine(layer)) if layer.activation == Fused::None && layer.scale.len() == channels => {
-                layer.shift.iter_mut().enumerate().for_each(|(c, t)| *t = by.of(c, *t));
-                layer.scale.iter_mut().zip(&by.k).for_each(|(s, k)| *s *= k);
-                return Ok(self.values[value]);
-            }
-            _ => {}
+            _ => false,
+        }
+    }
+
+    /// Folds a normalisation into the layer before it, or makes a layer of it.
+    fn per_channel(&mut self, node: &Node, by: PerChannel, value: ValueId) -> Result<FoldedValue> {
+        let folded_in = self.fold_into_weight(node, &by, value, false)
+            || self.before_pick(&by, value).is_some_and(|(from, by)| self.fold_into_weight(node, &by, from, true));
+        if folded_in {
+            return Ok(self.values[value]);
+        }
+        if let Some(FoldedOp::Affine(layer)) = self.open_layer(value)
+            && layer.activation == Fused::None
+            && layer.scale.len() == by.k.len()
+        {
+            layer.shift.iter_mut().enumerate().for_each(|(c, t)| *t = by.of(c, *t));
+            layer.scale.iter_mut().zip(&by.k).for_each(|(s, k)| *s *= k);
+            return Ok(self.values[value]);
         }
         let folded = self.in_graph_order(node, value)?;
         let shape = self.shapes[value].clone();

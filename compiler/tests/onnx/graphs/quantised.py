@@ -73,6 +73,20 @@ def stored(d, x):
     return d.node("MatMul", [x, real], [*shape[:-1], k]) if real else None
 
 
+def number(d, value, dtype):
+    return d.constant(np.array(value, dtype), "i", plain=True)
+
+
+def kernel(d, shape):
+    """A convolution of integers over an image: its attributes, the size of its output, its channels and its weight."""
+    found = layers.window(d, shape[2:])
+    if not found:
+        return None
+    attributes, out, _, _ = found
+    k = d.r.randint(1, 4)
+    return attributes, out, k, weight(d, (k, shape[1], *attributes["kernel_shape"]))
+
+
 def dynamic(d, x):
     """Quantised by its own range, and a product or a convolution of integers."""
     if d.opset < 11 or d.opset > 27:
@@ -85,18 +99,16 @@ def dynamic(d, x):
     if d.chance(0.3):
         return d.node("DequantizeLinear", [q, scale, zero], shape)
     if len(shape) == 4 and d.chance(0.6):
-        found = layers.window(d, shape[2:])
+        found = kernel(d, shape)
         if not found:
             return None
-        attributes, out, _, _ = found
-        k = d.r.randint(1, 4)
-        w = weight(d, (k, shape[1], *attributes["kernel_shape"]))
-        more = [zero] + ([d.constant(np.array(d.r.randint(0, 9), w.dtype), "i", plain=True)] if d.chance(0.5) else [])
+        attributes, out, k, w = found
+        more = [zero] + ([number(d, d.r.randint(0, 9), w.dtype)] if d.chance(0.5) else [])
         y, out = d.node("ConvInteger", [q, d.constant(w, "i", plain=True), *more], [shape[0], k, *out], of="int", **attributes), [shape[0], k, *out]
     elif len(shape) > 1:
         k = d.r.randint(1, 5)
         w = weight(d, (shape[-1], k))
-        more = [zero] + ([d.constant(np.array(d.r.randint(0, 9), w.dtype), "i", plain=True)] if d.chance(0.5) else [])
+        more = [zero] + ([number(d, d.r.randint(0, 9), w.dtype)] if d.chance(0.5) else [])
         out = [*shape[:-1], k]
         y = d.node("MatMulInteger", [q, d.constant(w, "i", plain=True), *more], out, of="int")
     else:
@@ -105,10 +117,6 @@ def dynamic(d, x):
         return None
     real = d.node("Cast", [y], out, to=1)
     return d.node("Mul", [real, d.node("Mul", [scale, d.number(0.02, ())], (), of="int")], out)
-
-
-def number(d, value, dtype):
-    return d.constant(np.array(value, dtype), "i", plain=True)
 
 
 def in_integers(d, x):
@@ -123,12 +131,10 @@ def in_integers(d, x):
         return None
     of_x = [q, d.number(0.01, ()), number(d, zero, np.uint8)]
     if len(shape) == 4:
-        found = layers.window(d, shape[2:])
+        found = kernel(d, shape)
         if not found:
             return None
-        attributes, out, _, _ = found
-        k = d.r.randint(1, 4)
-        w = weight(d, (k, shape[1], *attributes["kernel_shape"]))
+        attributes, out, k, w = found
         many = d.chance(0.4)
         scale = d.constant(((0.5 + d.rng.random(k if many else ())) * 0.01).astype(np.float32), plain=True)
         fan = shape[1] * math.prod(attributes["kernel_shape"])
